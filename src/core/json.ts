@@ -1,0 +1,47 @@
+import { createHash } from "node:crypto";
+import { CapstanError } from "./error.ts";
+
+export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
+export type JsonObject = { readonly [key: string]: Json };
+/** A JSON Schema of dialect 2020-12, as data. */
+export type JsonSchema = { readonly [key: string]: Json };
+
+/**
+ * JSON with sorted keys and no spaces: equal values give equal text (RFC 8785 for the values that Capstan hashes: finite numbers,
+ * strings, plain objects). Throws `core.bad_json` for NaN, infinities, undefined and functions, which have no JSON.
+ */
+export function canonicalJson(value: unknown): string {
+  switch (typeof value) {
+    case "string":
+    case "boolean":
+      return JSON.stringify(value);
+    case "number":
+      if (!Number.isFinite(value))
+        throw new CapstanError("core.bad_json", `A number in JSON must be finite, not ${value}.`);
+      return JSON.stringify(value);
+    case "object":
+      if (value === null) return "null";
+      if (Array.isArray(value)) return `[${value.map(canonicalJson).join(",")}]`;
+      return `{${Object.entries(value)
+        .filter(([, item]) => item !== undefined)
+        .sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
+        .map(([key, item]) => `${JSON.stringify(key)}:${canonicalJson(item)}`)
+        .join(",")}}`;
+    default:
+      throw new CapstanError("core.bad_json", `A value of type ${typeof value} has no JSON.`);
+  }
+}
+
+/** SHA-256 of text or bytes, in hexadecimal. */
+export function sha256(data: string | Uint8Array): string {
+  return createHash("sha256").update(data).digest("hex");
+}
+
+/** Freezes a JSON value and everything in it, in place, and returns it: what was checked is what runs. */
+export function deepFreeze<T>(value: T): T {
+  if (typeof value === "object" && value !== null && !Object.isFrozen(value)) {
+    Object.freeze(value);
+    for (const item of Object.values(value)) deepFreeze(item);
+  }
+  return value;
+}

@@ -1,0 +1,76 @@
+import type { Json, JsonObject } from "../core/json.ts";
+import type { Principal, Scope } from "../core/scope.ts";
+import type { Taint } from "../core/taint.ts";
+import type { Charge } from "../store/store.ts";
+import type { Grant } from "./grant.ts";
+
+/** The exact call that an approval releases: who, where, which tool as it was defined, and these arguments. */
+export interface ApprovableCall {
+  readonly principal: Principal;
+  readonly scope: Scope;
+  readonly runId?: string;
+  readonly callId: string;
+  readonly name: string;
+  readonly pin: string;
+  readonly args: JsonObject;
+}
+
+/** Approvals: sealed by this home, bound to one call, ten minutes at most, one use. */
+export interface Approvals {
+  /** The SHA-256 that binds an approval to a call. */
+  hash(call: ApprovableCall): string;
+  /**
+   * Approves a call. The approver needs the `approve` right for the tool (`permission.no_right`); where `fourEyes` is set, the
+   * asker can't approve. Returns the approval's id.
+   */
+  approve(approver: Grant, call: ApprovableCall): Promise<string>;
+  /**
+   * The charge that uses the approval up, to be committed together with the call's own; a second use fails in the ledger. Throws
+   * `permission.approval_refused` when it is unknown, forged, expired, or for another call.
+   */
+  redeem(approvalId: string, call: ApprovableCall): Promise<Charge>;
+}
+
+/** What an MCP client has seen, per grant id, since its context is not ours to see. Persisted. */
+export interface Taints {
+  of(grant: Grant): Promise<Taint>;
+  add(grant: Grant, taint: Taint): Promise<void>;
+}
+
+export interface NamedGrant {
+  readonly name: string;
+  readonly grant: Grant;
+}
+
+/** Everything that needs the home's key or its store. The pure rules are `demand`, `derive` and `meet` in files of their own. */
+export interface Permissions extends AsyncDisposable {
+  /** The time, never earlier than it ever was in this home: a clock set back revives nothing. */
+  now(): number;
+  /** Signs a grant as a flat token. */
+  mint(grant: Grant): string;
+  /** The grant of a token. Throws `token.*`. Verified tokens are cached by the hash of the whole token; liveness is checked each time. */
+  verify(token: string): Promise<Grant>;
+  /**
+   * Throws `token.expired`, `token.not_yet_valid` or `token.revoked` (also for an ancestor or an outdated epoch), or
+   * `permission.revocations_stale` when the list could not be read for 60 s. Synchronous, on memory.
+   */
+  demandLive(grant: Grant): void;
+  /** Reads revocations and epochs again where they are older than a second. Cheap to call before each call. */
+  refresh(): Promise<void>;
+  /** Revokes a grant and with it all that was derived from it. */
+  revoke(grantId: string, reason: string): Promise<void>;
+  /** Revokes every grant of a principal by raising its epoch. */
+  revokeAll(principal: Principal): Promise<void>;
+  readonly named: {
+    /** Throws `store.conflict` when the name is taken. */
+    save(name: string, grant: Grant): Promise<void>;
+    /** Throws `token.unknown_name`, which lists the names there are. */
+    get(name: string): Promise<Grant>;
+    list(): Promise<readonly NamedGrant[]>;
+  };
+  readonly approvals: Approvals;
+  readonly taints: Taints;
+  /** Seals and opens small state that clients hold (AEAD); `open` throws `token.bad_signature`. `bind` is authenticated, not stored. */
+  seal(state: Json, bind: string): string;
+  open(sealed: string, bind: string): Json;
+}

@@ -1,0 +1,83 @@
+import type { IsolationLevel } from "../core/isolation.ts";
+import type { Json } from "../core/json.ts";
+
+export type Language = "javascript" | "typescript" | "python";
+
+/** Hard limits of one run, enforced from outside the guest. */
+export interface ExecLimits {
+  readonly wallMs: number;
+  readonly cpuMs: number;
+  readonly memoryBytes: number;
+  /** Of stdout and stderr together; what is beyond is cut and flagged. */
+  readonly outputBytes: number;
+  /** Of the result as JSON text. */
+  readonly resultBytes: number;
+  /** Of all artifacts together, and how many. */
+  readonly artifactBytes: number;
+  readonly artifacts: number;
+  /** Calls to the host through `onCall`. */
+  readonly calls: number;
+}
+
+/** A file for the guest, at a relative path below its input folder, or one that came out of its output folder. */
+export interface SandboxFile {
+  readonly path: string;
+  readonly bytes: Uint8Array;
+}
+
+export interface ExecRequest {
+  readonly language: Language;
+  readonly code: string;
+  readonly files: readonly SandboxFile[];
+  readonly limits: ExecLimits;
+  /** Code mode: a call from the guest to the host. Missing: the guest has no way to call. */
+  readonly onCall?: (name: string, args: Json, signal: AbortSignal) => Promise<Json>;
+}
+
+export type ExecStatus = "ok" | "error" | "timeout" | "memory" | "output" | "crashed" | "denied" | "cancelled";
+
+/** How a run ended, always a value: timeout, memory and crash are statuses, never exceptions. */
+export interface ExecResult {
+  readonly status: ExecStatus;
+  readonly stdout: string;
+  readonly stderr: string;
+  readonly outputCut: boolean;
+  /** The value of the last expression or of `result`, as JSON; null when there is none. `resultNote` says what JSON could not hold. */
+  readonly result: Json;
+  readonly resultNote?: string;
+  /** For a status other than ok: a sentence, and for an exception in the guest its type and trace in guest terms. */
+  readonly error?: string;
+  readonly artifacts: readonly SandboxFile[];
+  readonly usage: { readonly wallMs: number; readonly cpuMs: number; readonly memoryBytes: number };
+  readonly isolation: Isolation;
+}
+
+/** Which engine ran the code, at which level, and what denied it the network. */
+export interface Isolation {
+  readonly engine: string;
+  readonly level: IsolationLevel;
+  readonly network: string;
+}
+
+/** Why an engine can't run here, and what to install or do. */
+export interface Unavailable {
+  readonly reason: string;
+  readonly remedy: string;
+}
+
+/** A sandbox for one run. Disposing kills whatever is left of it; it is never used twice. */
+export interface Sandbox extends AsyncDisposable {
+  /** Never throws for what the guest does. Aborting `signal` kills the guest: status `cancelled`. */
+  run(request: ExecRequest, signal: AbortSignal): Promise<ExecResult>;
+}
+
+/** One kind of sandbox. `AsyncDisposable`: closing drains its pool and leaves no process behind. */
+export interface Engine extends AsyncDisposable {
+  readonly name: string;
+  readonly level: IsolationLevel;
+  readonly languages: readonly Language[];
+  /** null: the engine works here. */
+  probe(signal: AbortSignal): Promise<Unavailable | null>;
+  /** Throws `sandbox.unavailable` when it can't be opened. */
+  open(language: Language, signal: AbortSignal): Promise<Sandbox>;
+}

@@ -1,0 +1,149 @@
+import type { Event, EventBody, RunInput } from "../core/event.ts";
+import type { Json } from "../core/json.ts";
+import type { Amounts, Limits } from "../core/limits.ts";
+import type { Scope } from "../core/scope.ts";
+
+/** An account of the ledger: a grant or one of its ancestors, with the caps that its signed form names. */
+export interface Account {
+  readonly grantId: string;
+  readonly limits: Limits;
+}
+
+/**
+ * A reservation on every account at once: all have room, or none is charged and `commit` throws the `budget.*` code of the first
+ * counter that lacks it. Keyed by `callId`: charging the same call again changes nothing.
+ */
+export interface Charge {
+  readonly callId: string;
+  readonly accounts: readonly Account[];
+  readonly amounts: Amounts;
+  readonly at: number;
+}
+
+/** What a call really used. Each amount is capped by nothing: what was used is used. A call settles once; later ones change nothing. */
+export interface Settle {
+  readonly callId: string;
+  readonly amounts: Amounts;
+  readonly outcome: "done" | "error" | "unknown";
+}
+
+/** A small value with its version. `scope` separates tenants; two kinds never share keys. */
+export interface StoredRecord {
+  readonly key: string;
+  readonly value: Json;
+  readonly version: number;
+  readonly updatedAt: number;
+}
+
+/**
+ * Puts or deletes one record. `ifVersion` makes it conditional: 0 means "must not exist", n "must be version n"; else
+ * `store.conflict` and nothing of the batch is written. Missing `value` deletes.
+ */
+export interface RecordWrite {
+  readonly kind: string;
+  readonly key: string;
+  readonly value?: Json;
+  readonly ifVersion?: number;
+}
+
+/** One row of the audit log before it is chained: one per door call, nested ones too, refusals too. */
+export interface AuditEntry {
+  readonly at: number;
+  readonly scope: Scope;
+  readonly user: string;
+  readonly grantId: string;
+  readonly ancestors: readonly string[];
+  readonly runId?: string;
+  readonly callId: string;
+  readonly parentId?: string;
+  /** What was asked: `tools/call`, `tools/list`, `grant/derive`, … */
+  readonly action: string;
+  readonly name: string;
+  readonly pin?: string;
+  readonly argsHash?: string;
+  readonly taint: readonly string[];
+  readonly decision: "allow" | "deny" | "ask";
+  /** The code of the refusal; missing when allowed. */
+  readonly reason?: string;
+  readonly approvalId?: string;
+}
+
+/** A chained row: `hash` = SHA-256 over the previous hash and the canonical entry. `seq` counts from 1 within a writer. */
+export interface AuditRow {
+  readonly writer: string;
+  readonly seq: number;
+  readonly entry: AuditEntry;
+  readonly previousHash: string;
+  readonly hash: string;
+}
+
+/** The last row of a writer's chain. */
+export interface AuditHead {
+  readonly writer: string;
+  readonly seq: number;
+  readonly hash: string;
+}
+
+/** Everything in a batch happens, or nothing does. */
+export interface Batch {
+  readonly scope: Scope;
+  /** With `events`: the run and the last sequence number its writer has seen; another writer in between gives `store.conflict`. */
+  readonly runId?: string;
+  readonly afterSeq?: number;
+  readonly at?: number;
+  readonly events?: readonly EventBody[];
+  readonly charges?: readonly Charge[];
+  readonly settles?: readonly Settle[];
+  readonly records?: readonly RecordWrite[];
+  readonly audit?: readonly AuditEntry[];
+  /** Inputs for runs, which their drivers take into the log. */
+  readonly inbox?: readonly { readonly runId: string; readonly input: RunInput }[];
+  /** Ids of inbox items taken into the log by this batch. */
+  readonly taken?: readonly number[];
+  /** `power`: survives a power cut too (synchronous FULL). Default `process`: survives a killed process. */
+  readonly durability?: "process" | "power";
+}
+
+export interface InboxItem {
+  readonly id: number;
+  readonly input: RunInput;
+}
+
+/** A line of `runs ls`, read from the log's first and last events. */
+export interface RunSummary {
+  readonly runId: string;
+  readonly first: Event;
+  readonly last: Event;
+}
+
+/**
+ * The only durable state. One commit is one transaction; there is no transaction callback. Commits of one process that are waiting
+ * at the same time share a transaction (group commit), each failing or succeeding on its own. All methods are asynchronous so that
+ * a PostgreSQL store fits.
+ */
+export interface Store extends AsyncDisposable {
+  /** Throws `store.conflict`, `budget.*`, `store.full`, `store.unavailable`; nothing of the batch is written then. */
+  commit(batch: Batch): Promise<void>;
+  /** The events of a run from `fromSeq` (inclusive, 1 is the first), in order. An unknown run yields nothing. */
+  events(scope: Scope, runId: string, fromSeq?: number): AsyncIterable<Event>;
+  /** Newest first. */
+  runs(scope: Scope, limit: number): Promise<readonly RunSummary[]>;
+  /** Inputs not yet taken, oldest first. */
+  inbox(scope: Scope, runId: string): Promise<readonly InboxItem[]>;
+  record(scope: Scope, kind: string, key: string): Promise<StoredRecord | null>;
+  /** Sorted by key; `prefix` restricts to keys that start with it, `after` continues behind a key. */
+  records(
+    scope: Scope,
+    kind: string,
+    options?: { readonly prefix?: string; readonly after?: string; readonly limit?: number },
+  ): Promise<readonly StoredRecord[]>;
+  /** Used amounts, reservations included; a grant never charged has used nothing. */
+  used(grantIds: readonly string[]): Promise<ReadonlyMap<string, Amounts>>;
+  /** Stores bytes under their SHA-256 (hexadecimal), which it returns. Storing again is free. */
+  putBlob(bytes: Uint8Array): Promise<string>;
+  blob(hash: string): Promise<Uint8Array | null>;
+  /** All audit rows, by writer, then seq. */
+  audit(): AsyncIterable<AuditRow>;
+  /** The head of this process's own chain; null before its first row. */
+  auditHead(): AuditHead | null;
+}

@@ -1,0 +1,158 @@
+import { CapstanError } from "../core/error.ts";
+import type { Block } from "../core/event.ts";
+import type { Json, JsonObject, JsonSchema } from "../core/json.ts";
+import { deepFreeze } from "../core/json.ts";
+import type { Amounts } from "../core/limits.ts";
+import type { Principal, Scope } from "../core/scope.ts";
+import type { Taint } from "../core/taint.ts";
+import type { Grant, Need } from "../permissions/grant.ts";
+
+/** A schema as the door knows it: the JSON Schema for clients, computed once, and the strict parser for calls. */
+export interface Schema<T> {
+  readonly json: JsonSchema;
+  /** Throws `tool.bad_arguments` with a sentence per problem. Fills defaults; refuses unknown keys. */
+  parse(value: unknown): T;
+}
+
+/** What repeating a call does: `read` nothing, `idempotent` the same again, `once` harm. */
+export type Effect = "read" | "idempotent" | "once";
+
+/** What a tool may do to the world, in the terms of MCP's tool annotations. Missing means unknown, which counts as the worst. */
+export interface Hints {
+  readonly readOnly: boolean;
+  readonly destructive: boolean;
+  readonly idempotent: boolean;
+  readonly openWorld: boolean;
+}
+
+/** A question that a person must answer before a waiting call goes on. */
+export interface InputRequest {
+  readonly id: string;
+  readonly message: string;
+  readonly schema?: JsonSchema;
+}
+
+/**
+ * How a call ended. `done`: `value` is checked against the output schema, `content` is what a model sees beside it, `isError` a
+ * failure that the model can read, `taint` where untrusted parts of it came from (missing: nowhere), `usage` what to settle
+ * (missing: what was reserved). `waiting`: the call goes on under the same callId once `requests` are answered.
+ */
+export type Outcome<O = Json> =
+  | {
+      readonly type: "done";
+      readonly value?: O;
+      readonly content?: readonly Block[];
+      readonly isError?: boolean;
+      readonly code?: string;
+      readonly taint?: Taint;
+      readonly usage?: Amounts;
+    }
+  | { readonly type: "waiting"; readonly requests: readonly InputRequest[]; readonly state: Json };
+
+/** How far a call has come: `done` of `total` when known, and a sentence. */
+export interface Progress {
+  readonly done: number;
+  readonly total?: number;
+  readonly message?: string;
+}
+
+/** All that a running tool gets besides its arguments. Services are arguments of the function that defines the tool. */
+export interface CallContext {
+  readonly signal: AbortSignal;
+  readonly callId: string;
+  readonly parentId?: string;
+  readonly scope: Scope;
+  readonly principal: Principal;
+  readonly grant: Grant;
+  /** What the caller had seen when it called; a tool that stores something stores this with it. */
+  readonly taint: Taint;
+  readonly progress: (progress: Progress) => void;
+  readonly resumed?: { readonly responses: JsonObject; readonly state: Json };
+  /** The door again, with a grant derived for this call. */
+  readonly call: (name: string, args: JsonObject) => Promise<Outcome>;
+}
+
+export interface ToolDefinition<I, O> {
+  /** 1 to 64 characters of `A-Z a-z 0-9 _ -`. */
+  readonly name: string;
+  readonly title: string;
+  readonly description: string;
+  readonly input: Schema<I>;
+  readonly output?: Schema<O>;
+  readonly hints: Hints;
+  readonly effect: Effect | ((args: I, grant: Grant) => Effect);
+  /** What the call needs beyond the right to the tool itself. */
+  readonly needs: (args: I) => readonly Need[];
+  /** What to reserve beyond one call, before it runs. Missing: nothing. */
+  readonly reserve?: (args: I, grant: Grant) => Amounts;
+  /** After how long the door ends a call; missing: 30 s. */
+  readonly timeoutMs?: (args: I) => number;
+  readonly run: (args: I, context: CallContext) => Promise<Outcome<O>>;
+  /** Who defined it. Missing: this process, whose code the operator trusts, so that an upgrade keeps old grants valid. */
+  readonly origin?: { readonly source: string; readonly pin: string };
+}
+
+/** A call whose arguments are parsed, frozen and ready to be authorized: what was checked is what runs. */
+export interface BoundCall {
+  readonly args: JsonObject;
+  readonly needs: readonly Need[];
+  readonly timeoutMs: number;
+  effect(grant: Grant): Effect;
+  reserve(grant: Grant): Amounts;
+  run(context: CallContext): Promise<Outcome>;
+}
+
+/** A tool as the toolbox holds it, without type parameters. */
+export interface Tool {
+  readonly name: string;
+  readonly title: string;
+  readonly description: string;
+  readonly inputSchema: JsonSchema;
+  readonly outputSchema?: JsonSchema;
+  readonly hints: Hints;
+  /** `builtin` for what this process defines, else the hash of the definition that was approved. */
+  readonly pin: string;
+  readonly source: string;
+  /** Sends data out or destroys something, or nobody said: asks after untrusted content came in. */
+  readonly sink: boolean;
+  /** Throws `tool.bad_arguments`. */
+  bind(raw: unknown): BoundCall;
+}
+
+const defaultTimeoutMs = 30_000;
+
+/**
+ * Makes a Tool of its definition. The name, the schemas and the hints are checked here, once (`tool.bad_definition`).
+ */
+export function defineTool<I extends object, O = Json>(definition: ToolDefinition<I, O>): Tool {
+  const { name, hints, effect, input, output } = definition;
+  if (!/^[A-Za-z0-9_-]{1,64}$/.test(name)) {
+    throw new CapstanError("tool.bad_definition", `A tool name is 1 to 64 letters, digits, "_" or "-", not "${name}".`);
+  }
+  return {
+    name,
+    title: definition.title,
+    description: definition.description,
+    inputSchema: deepFreeze(input.json),
+    ...(output === undefined ? {} : { outputSchema: deepFreeze(output.json) }),
+    hints,
+    pin: definition.origin?.pin ?? "builtin",
+    source: definition.origin?.source ?? "builtin",
+    sink: hints.openWorld || hints.destructive,
+    bind(raw) {
+      const args = deepFreeze(input.parse(raw));
+      return {
+        args: args as unknown as JsonObject,
+        needs: definition.needs(args),
+        timeoutMs: definition.timeoutMs?.(args) ?? defaultTimeoutMs,
+        effect: (grant) => (typeof effect === "function" ? effect(args, grant) : effect),
+        reserve: (grant) => definition.reserve?.(args, grant) ?? {},
+        async run(context) {
+          const outcome = await definition.run(args, context);
+          if (outcome.type === "waiting" || outcome.value === undefined) return outcome as Outcome;
+          return { ...outcome, value: (output?.parse(outcome.value) ?? outcome.value) as Json };
+        },
+      };
+    },
+  };
+}
