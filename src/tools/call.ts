@@ -1,8 +1,20 @@
 import type { Json, JsonObject } from "../core/json.ts";
+import { CapstanError } from "../core/error.ts";
 import type { Principal, Scope } from "../core/scope.ts";
 import type { Taint } from "../core/taint.ts";
+import { mergeTaint, trusted } from "../core/taint.ts";
+import { findRight } from "../permissions/demand.ts";
 import type { Grant } from "../permissions/grant.ts";
+import type { Permissions } from "../permissions/permissions.ts";
+import type { Store } from "../store/store.ts";
+import type { Admitted } from "./admit.ts";
+import { admit } from "./admit.ts";
+import { toUsed } from "./amounts.ts";
+import { openInFlight } from "./in-flight.ts";
+import { openNested } from "./nested.ts";
+import { cancelled, perform } from "./perform.ts";
 import type { Outcome, Progress, Tool } from "./tool.ts";
+import type { Toolbox } from "./toolbox.ts";
 
 /** Who stands at the door: an MCP client, a model in a run, code in a sandbox, or the command line. */
 export interface Caller {
@@ -46,4 +58,45 @@ export interface Door {
    * is an outcome with `isError`. An abort of `signal` ends the tool and rejects with `tool.cancelled`.
    */
   call(request: CallRequest): Promise<CallResult>;
+}
+
+export interface DoorServices {
+  readonly toolbox: Toolbox;
+  readonly store: Store;
+  readonly permissions: Permissions;
+  /** Gets what must never reach a caller: the faults of tools, and settlements that the store refused. Must not throw. */
+  readonly onFault: (fault: unknown) => void;
+}
+
+/** Opens the door over a toolbox. It holds nothing but the counts of calls in flight, for the `parallel` limit. */
+export function openDoor(services: DoorServices): Door {
+  const { toolbox, store, permissions, onFault } = services;
+  const inFlight = openInFlight();
+
+  async function call(request: CallRequest): Promise<CallResult> {
+    const { caller, callId } = request;
+    if (request.signal.aborted) throw cancelled(request.name);
+    const admitted = await admit({ ...services, inFlight }, request);
+    using _place = admitted.place;
+    const startedAt = permissions.now();
+    using nested = openNested({ request, timeoutMs: admitted.deadlineMs, call, now: permissions.now });
+    const outcome = await perform({ request, admitted, nested, onFault });
+    if (outcome.type === "done") await settle(admitted, outcome, permissions.now() - startedAt);
+    const own = outcome.type === "done" ? (outcome.taint ?? trusted) : trusted;
+    return { outcome, taint: mergeTaint(own, nested.taint()) };
+
+    async function settle(from: Admitted, done: Outcome & { type: "done" }, elapsedMs: number): Promise<void> {
+      const amounts = toUsed(from.amounts, done, elapsedMs);
+      const ended = done.isError === true ? "error" : "done";
+      const settled = store.commit({ scope: caller.scope, settles: [{ callId, amounts, outcome: ended }] });
+      // With nothing to give back, nobody waits: what a crash loses stays charged, which is the safe side.
+      if (Object.keys(from.amounts).length > 1) await settled.catch(onFault);
+      else settled.catch(onFault);
+    }
+  }
+
+  return {
+    list: (grant) => toolbox.tools.filter((tool) => findRight(grant, tool.name, tool.pin) !== null),
+    call,
+  };
 }

@@ -52,7 +52,9 @@ function compile(json: JsonSchema): ReturnType<Ajv2020["compile"]> {
   try {
     return new Ajv2020({ strict: false, allErrors: false, validateFormats: false }).compile(json);
   } catch (cause) {
-    throw new CapstanError("tool.bad_definition", "The tool's input schema is not a valid JSON Schema (2020-12).", { cause });
+    throw new CapstanError("tool.bad_definition", "The tool's input schema is not a valid JSON Schema (2020-12).", {
+      cause,
+    });
   }
 }
 

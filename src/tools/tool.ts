@@ -150,9 +150,22 @@ export function defineTool<I extends object, O = Json>(definition: ToolDefinitio
         async run(context) {
           const outcome = await definition.run(args, context);
           if (outcome.type === "waiting" || outcome.value === undefined) return outcome as Outcome;
-          return { ...outcome, value: (output?.parse(outcome.value) ?? outcome.value) as Json };
+          return {
+            ...outcome,
+            value: (output === undefined ? outcome.value : checkOutput(name, output, outcome.value)) as Json,
+          };
         },
       };
     },
   };
+}
+
+function checkOutput<O>(name: string, output: Schema<O>, value: O): O {
+  try {
+    return output.parse(value);
+  } catch (cause) {
+    throw new CapstanError("tool.bad_output", `${name} answered something else than its output schema says.`, {
+      cause,
+    });
+  }
 }

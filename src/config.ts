@@ -1,0 +1,82 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { LineCounter, parseDocument } from "yaml";
+import { z } from "zod";
+import { CapstanError } from "./core/error.ts";
+import { nearest } from "./core/nearest.ts";
+import { HostConfig } from "./host/config.ts";
+import { PermissionsConfig } from "./permissions/config.ts";
+import { SandboxConfig } from "./sandbox/config.ts";
+
+/** The whole config: one part per room, each with its defaults. `capstan.example.yaml` documents every key. */
+export const Config = z.strictObject({
+  permissions: PermissionsConfig.prefault({}),
+  sandbox: SandboxConfig.prefault({}),
+  host: HostConfig.prefault({}),
+});
+export type Config = Readonly<z.infer<typeof Config>>;
+
+/** A config file larger than this is a mistake. */
+const maxBytes = 1024 * 1024;
+
+/**
+ * Reads `capstan.yaml` of the home, or the file that was named; never one from the working folder, so that a repository that is merely
+ * opened names no commands and no endpoints. No file in the home means all defaults; a named file must exist. Throws `config.*`.
+ */
+export async function loadConfig(home: string, file: string | undefined): Promise<Config> {
+  const path = file ?? join(home, "capstan.yaml");
+  let text: string;
+  try {
+    text = await readFile(path, "utf8");
+  } catch (cause) {
+    if (file === undefined && cause instanceof Error && "code" in cause && cause.code === "ENOENT") return Config.parse({});
+    throw new CapstanError("config.missing", `The config file ${path} can't be read. Check the path and its permissions.`, {
+      cause,
+    });
+  }
+  if (text.length > maxBytes) throw new CapstanError("config.malformed", `${path} is larger than ${maxBytes} bytes.`);
+  return parseConfig(text, path);
+}
+
+/** Parses the text of a config file; `path` is for messages only. Throws `config.*`. */
+export function parseConfig(text: string, path: string): Config {
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: true });
+  const [problem] = document.errors;
+  if (problem !== undefined) {
+    const { line } = lines.linePos(problem.pos[0]);
+    throw new CapstanError("config.malformed", `${path}, line ${line}, is not YAML: ${problem.message}`);
+  }
+  const parsed = Config.safeParse(document.toJS({ maxAliasCount: 100 }) ?? {}, { reportInput: true });
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  throw issue === undefined ? new CapstanError("config.malformed", `${path} can't be used.`) : toError(issue, path);
+}
+
+function toError(issue: z.core.$ZodIssue, path: string): CapstanError {
+  const where = issue.path.map(String).join(".");
+  if (issue.code !== "unrecognized_keys") {
+    return new CapstanError("config.bad_value", `${path}: ${where || "the file"}: ${issue.message}.`);
+  }
+  const [key = ""] = issue.keys;
+  const known = keysAt(Config, issue.path.map(String));
+  const meant = nearest(key, known);
+  const hint = meant === undefined ? `Known here: ${known.join(", ")}.` : `Did you mean "${meant}"?`;
+  return new CapstanError("config.unknown_key", `${path}: "${where === "" ? key : `${where}.${key}`}" is no setting. ${hint}`);
+}
+
+/** The keys that an object in the schema may have; none for a place that is no object. */
+function keysAt(schema: unknown, path: readonly string[]): readonly string[] {
+  const inner = unwrap(schema);
+  const [first, ...rest] = path;
+  if (inner instanceof z.ZodRecord) return first === undefined ? [] : keysAt(inner.valueType, rest);
+  if (!(inner instanceof z.ZodObject)) return [];
+  return first === undefined ? Object.keys(inner.shape) : keysAt(inner.shape[first], rest);
+}
+
+function unwrap(schema: unknown): unknown {
+  if (schema instanceof z.ZodDefault || schema instanceof z.ZodPrefault || schema instanceof z.ZodOptional) {
+    return unwrap(schema.unwrap());
+  }
+  return schema;
+}

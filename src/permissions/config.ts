@@ -1,0 +1,14 @@
+import { z } from "zod";
+
+/** The `permissions` part of the config: what the operator's own grant holds beyond the default, and how approvals are given. */
+export const PermissionsConfig = z.strictObject({
+  /** Folders that the operator's grant reads, as if named by `--root`. */
+  read: z.array(z.string()).default([]),
+  /** Folders that it may write, as if named by `--write`. */
+  write: z.array(z.string()).default([]),
+  /** Tools beyond the default, as if named by `--allow`. */
+  allow: z.array(z.string()).default([]),
+  /** Whoever asked can't approve. */
+  fourEyes: z.boolean().default(false),
+});
+export type PermissionsConfig = Readonly<z.infer<typeof PermissionsConfig>>;

@@ -1,0 +1,39 @@
+import { z } from "zod";
+
+const mebibyte = 1024 * 1024;
+
+/** The `sandbox` part of the config: what one run of code may use at most, and how much is kept ready. */
+export const SandboxConfig = z.strictObject({
+  /** Wall time of one run; a call may ask for less. */
+  timeoutMs: z.int().min(1).max(600_000).default(30_000),
+  memoryMb: z.int().min(16).max(4096).default(256),
+  /** stdout and stderr together; what is beyond is cut and flagged. */
+  outputKb: z.int().min(1).max(4096).default(256),
+  resultKb: z.int().min(1).max(4096).default(256),
+  /** All artifacts of a run together. */
+  artifactKb: z.int().min(0).max(4096).default(1024),
+  artifacts: z.int().min(0).max(100).default(20),
+  /** Tool calls that one run of code may make. */
+  calls: z.int().min(0).max(10_000).default(100),
+  /** JavaScript workers, made when first needed. */
+  workers: z.int().min(1).max(64).default(2),
+  /** Python processes kept ready after the first use. Each takes about 190 MB. */
+  warmPython: z.int().min(0).max(16).default(1),
+  /** `auto` starts Python inside bubblewrap where it works; `never` does not, and its network is then only stubbed. */
+  bubblewrap: z.enum(["auto", "never"]).default("auto"),
+});
+export type SandboxConfig = Readonly<z.infer<typeof SandboxConfig>>;
+
+/** The limits of a run by the config; a request and a grant can only lower them. */
+export function toExecLimits(config: SandboxConfig) {
+  return {
+    wallMs: config.timeoutMs,
+    cpuMs: config.timeoutMs,
+    memoryBytes: config.memoryMb * mebibyte,
+    outputBytes: config.outputKb * 1024,
+    resultBytes: config.resultKb * 1024,
+    artifactBytes: config.artifactKb * 1024,
+    artifacts: config.artifacts,
+    calls: config.calls,
+  };
+}

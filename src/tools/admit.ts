@@ -1,0 +1,137 @@
+import { CapstanError, toCapstanError } from "../core/error.ts";
+import { canonicalJson, sha256 } from "../core/json.ts";
+import type { Amounts } from "../core/limits.ts";
+import { demand, findRight, mustAsk } from "../permissions/demand.ts";
+import { toCharge } from "../permissions/ledger.ts";
+import type { ApprovableCall } from "../permissions/permissions.ts";
+import type { AuditEntry, Charge } from "../store/store.ts";
+import { smallest, toDeadlineMs, toReserved } from "./amounts.ts";
+import type { Caller, CallRequest, DoorServices } from "./call.ts";
+import type { InFlight } from "./in-flight.ts";
+import type { BoundCall, Tool } from "./tool.ts";
+
+/** How deep calls may nest where no grant says less. */
+const maxDepth = 4;
+
+/** A call that was let in: authorized, charged, on record. `amounts` is what was reserved. */
+export interface Admitted {
+  readonly call: BoundCall;
+  readonly amounts: Amounts;
+  readonly deadlineMs: number;
+  /** The call's place among the parallel ones, to be given back at its end. */
+  readonly place: Disposable;
+}
+
+/** The door's services and its counts of calls in flight. */
+export type AdmitServices = DoorServices & { readonly inFlight: InFlight };
+
+/**
+ * Decides one call and puts the decision on record: the charge and the audit row in one commit, before anything happens. Whatever
+ * refuses is audited too, and thrown.
+ */
+export async function admit(services: AdmitServices, request: CallRequest): Promise<Admitted> {
+  const { store, permissions, toolbox } = services;
+  const { caller, callId } = request;
+  const { grant } = caller;
+  let entry = toEntry(request, permissions.now());
+  try {
+    await permissions.refresh();
+    permissions.demandLive(grant);
+    demandPlace(caller);
+    const tool = toolbox.find(request.name);
+    const right = tool === undefined ? null : findRight(grant, tool.name, tool.pin);
+    if (tool === undefined || right === null) throw unknownTool(request.name);
+    const call = tool.bind(request.args);
+    entry = { ...entry, pin: tool.pin, argsHash: sha256(canonicalJson(call.args)) };
+    const now = permissions.now();
+    demand(grant, [{ type: "tool", name: tool.name, pin: tool.pin, args: call.args }, ...call.needs], now);
+
+    const deadlineMs = toDeadlineMs(call, grant, now);
+    const amounts = toReserved(call, grant, deadlineMs);
+    const charges = [toCharge(grant, callId, amounts, now)];
+    if (mustAsk(right, tool.sink, caller.taint)) {
+      charges.push(await release(services, request, toApprovable(request, tool, call), right.ask));
+      entry = { ...entry, ...(request.approvalId === undefined ? {} : { approvalId: request.approvalId }) };
+    }
+    const durability = call.effect(grant) === "once" ? "power" : "process";
+    const place = services.inFlight.enter(caller);
+    try {
+      await store.commit({ scope: caller.scope, charges, audit: [entry], durability });
+    } catch (refused) {
+      place[Symbol.dispose]();
+      throw refused;
+    }
+    return { call, amounts, deadlineMs, place };
+  } catch (thrown) {
+    const refusal = toCapstanError(thrown);
+    if (refusal.code === "core.internal") services.onFault(thrown);
+    const decision = refusal.code === "permission.approval_needed" ? "ask" : "deny";
+    await store.commit({ scope: caller.scope, audit: [{ ...entry, decision, reason: refusal.code }] });
+    throw refusal;
+  }
+}
+
+/** The charge that uses up the approval of this call. Throws `permission.approval_needed` where there is none. */
+async function release(
+  { permissions }: DoorServices,
+  { approvalId, caller }: CallRequest,
+  call: ApprovableCall,
+  marked: boolean,
+): Promise<Charge> {
+  if (approvalId !== undefined) return await permissions.approvals.redeem(approvalId, call);
+  const why = marked
+    ? "its grant says that each call asks"
+    : `it can send out or destroy, and untrusted content came in before (${caller.taint.join(", ")})`;
+  throw new CapstanError("permission.approval_needed", `A person must approve this call of ${call.name}: ${why}.`, {
+    details: { callHash: permissions.approvals.hash(call), name: call.name, args: call.args },
+  });
+}
+
+/** A grant is good in its own scope, for its own run, for its own principal and to a bounded depth, wherever it turns up. */
+function demandPlace({ grant, scope, principal, runId, depth }: Caller): void {
+  const same =
+    grant.scope.org === scope.org &&
+    grant.scope.project === scope.project &&
+    grant.principal.org === principal.org &&
+    grant.principal.user === principal.user;
+  if (!same) throw new CapstanError("token.other_scope", "There is nothing here for this grant.");
+  if (grant.run !== undefined && grant.run !== runId) {
+    throw new CapstanError("token.other_run", "This grant was made for another run. Use the grant of this run.");
+  }
+  const deepest = Math.min(maxDepth, smallest(grant, "depth") ?? maxDepth);
+  if (depth > deepest) {
+    throw new CapstanError("budget.depth", `Calls may nest ${deepest} deep here, and this one is at ${depth}.`);
+  }
+}
+
+/** The one answer for a tool that does not exist and for one that this grant does not show. */
+export function unknownTool(name: string): CapstanError {
+  const shown = name.length > 128 ? `${name.slice(0, 128)}…` : name;
+  return new CapstanError(
+    "tool.unknown",
+    `No tool is called ${JSON.stringify(shown)} here. List the tools to see which are.`,
+  );
+}
+
+function toApprovable({ caller, callId }: CallRequest, { name, pin }: Tool, { args }: BoundCall): ApprovableCall {
+  const { principal, scope, runId } = caller;
+  return { principal, scope, ...(runId === undefined ? {} : { runId }), callId, name, pin, args };
+}
+
+function toEntry({ caller, callId, parentId, name }: CallRequest, at: number): AuditEntry {
+  const { grant, scope, principal, runId, taint } = caller;
+  return {
+    at,
+    scope,
+    user: principal.user,
+    grantId: grant.id,
+    ancestors: grant.ancestors.map(({ id }) => id),
+    ...(runId === undefined ? {} : { runId }),
+    callId,
+    ...(parentId === undefined ? {} : { parentId }),
+    action: "tools/call",
+    name: name.slice(0, 128),
+    taint,
+    decision: "allow",
+  };
+}

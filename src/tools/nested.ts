@@ -1,0 +1,68 @@
+import { CapstanError } from "../core/error.ts";
+import { newId } from "../core/id.ts";
+import type { JsonObject } from "../core/json.ts";
+import type { Taint } from "../core/taint.ts";
+import { mergeTaint, trusted } from "../core/taint.ts";
+import { derive } from "../permissions/derive.ts";
+import type { Grant } from "../permissions/grant.ts";
+import type { CallRequest, Door } from "./call.ts";
+import type { Outcome } from "./tool.ts";
+
+/** The way back to the door for a running tool and for the code that it runs. */
+export interface Nested extends Disposable {
+  call(name: string, args: JsonObject): Promise<Outcome>;
+  /** Where untrusted parts of the nested results came from. */
+  taint(): Taint;
+  /** Aborts when the call around it ends, however it ends. */
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Opens the way back for one call. Its grant is derived from the caller's when it is first used, lives as long as the call may, and
+ * dies with it: disposing ends every nested call, and later ones are refused.
+ */
+export function openNested(around: {
+  readonly request: CallRequest;
+  readonly timeoutMs: number;
+  readonly call: Door["call"];
+  readonly now: () => number;
+}): Nested {
+  const { caller, callId, signal: outer } = around.request;
+  const ended = new AbortController();
+  const signal = AbortSignal.any([outer, ended.signal]);
+  let taint = trusted;
+  let grant: Grant | undefined;
+
+  return {
+    signal,
+    taint: () => taint,
+    async call(name, args) {
+      if (signal.aborted) throw new CapstanError("tool.cancelled", "The call that this one belongs to has ended.");
+      grant ??= forExecution(caller.grant, around.now(), around.timeoutMs);
+      const result = await around.call({
+        caller: { ...caller, grant, taint: mergeTaint(caller.taint, taint), depth: caller.depth + 1 },
+        name,
+        args,
+        callId: newId("call"),
+        parentId: callId,
+        signal,
+      });
+      taint = mergeTaint(taint, result.taint);
+      return result.outcome;
+    },
+    [Symbol.dispose]: () => ended.abort(),
+  };
+}
+
+function forExecution(parent: Grant, now: number, timeoutMs: number): Grant {
+  const { rights, limits, delegations, run } = parent;
+  if (delegations === 0) {
+    throw new CapstanError(
+      "permission.no_right",
+      "This grant may not be handed on, so code under it can't call tools.",
+    );
+  }
+  const expiresAt = Math.min(parent.expiresAt, now + timeoutMs);
+  const request = { rights, limits, expiresAt, delegations: delegations - 1, ...(run === undefined ? {} : { run }) };
+  return derive(parent, request, { id: newId("grant"), now });
+}
