@@ -46,6 +46,8 @@ export interface NamedGrant {
 export interface Permissions extends AsyncDisposable {
   /** The time, never earlier than it ever was in this home: a clock set back revives nothing. */
   now(): number;
+  /** The present epoch of a principal, which a new grant carries; as fresh as the last `refresh`. */
+  epoch(principal: Principal): number;
   /** Signs a grant as a flat token. */
   mint(grant: Grant): string;
   /** The grant of a token. Throws `token.*`. Verified tokens are cached by the hash of the whole token; liveness is checked each time. */
