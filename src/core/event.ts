@@ -26,8 +26,8 @@ export const AnswerPart = z.discriminatedUnion("type", [
 ]);
 export type AnswerPart = Readonly<z.infer<typeof AnswerPart>>;
 
-/** Why a model stopped. */
-export const Stop = z.enum(["end", "tool", "length", "refusal", "paused", "context_full", "filtered", "interrupted"]);
+/** Why a model stopped. `failed`: it says itself that the task is not done, which only a source without a model can know. */
+export const Stop = z.enum(["end", "failed", "tool", "length", "refusal", "paused", "context_full", "filtered"]);
 export type Stop = z.infer<typeof Stop>;
 
 /** Tokens of one model call, disjoint, so that cost is a dot product with the price table. */
@@ -52,7 +52,7 @@ export const ToolOutcome = z.strictObject({
 });
 export type ToolOutcome = Readonly<z.infer<typeof ToolOutcome>>;
 
-/** What came from outside: from a person, a clock or another process. */
+/** What came from outside: from a person, a clock or another process. An approval without `approvalId` approves nothing. */
 export const RunInput = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("message"), text: z.string(), taint: z.array(z.string()) }),
   z.strictObject({
@@ -82,12 +82,14 @@ export const EventBody = z.discriminatedUnion("type", [
     type: z.literal("run.created"),
     task: z.string(),
     model: z.string(),
+    baseUrl: z.string().optional(),
     system: z.string().optional(),
     limits: RunLimits,
     grantId: z.string(),
     parent: z.strictObject({ runId: z.string(), callId: z.string() }).optional(),
     previous: z.strictObject({ runId: z.string(), seq: z.int() }).optional(),
   }),
+  z.strictObject({ type: z.literal("run.resumed"), grantId: z.string() }),
   z.strictObject({ type: z.literal("input.received"), input: RunInput }),
   z.strictObject({ type: z.literal("model.requested"), callId: z.string(), turn: z.int(), contextHash: z.string() }),
   z.strictObject({
@@ -99,7 +101,13 @@ export const EventBody = z.discriminatedUnion("type", [
     costMicroUsd: z.int().min(0),
     raw: JsonValue.optional(),
   }),
-  z.strictObject({ type: z.literal("model.failed"), callId: z.string(), code: z.string(), message: z.string() }),
+  z.strictObject({
+    type: z.literal("model.failed"),
+    callId: z.string(),
+    code: z.string(),
+    message: z.string(),
+    retryAfterMs: z.int().min(0).optional(),
+  }),
   z.strictObject({
     type: z.literal("tool.requested"),
     callId: z.string(),
@@ -118,15 +126,21 @@ export const EventBody = z.discriminatedUnion("type", [
     callId: z.string(),
     name: z.string(),
     args: JsonArguments,
+    pin: z.string(),
     callHash: z.string(),
     question: z.string(),
   }),
-  z.strictObject({ type: z.literal("run.suspended"), callIds: z.array(z.string()) }),
+  z.strictObject({
+    type: z.literal("run.suspended"),
+    reason: z.enum(["approval", "interrupted"]),
+    callIds: z.array(z.string()),
+  }),
   z.strictObject({
     type: z.literal("run.finished"),
     status: z.enum(["done", "failed", "limit", "refused", "cancelled"]),
     answer: z.string(),
     code: z.string().optional(),
+    message: z.string().optional(),
   }),
 ]);
 export type EventBody = Readonly<z.infer<typeof EventBody>>;
