@@ -29,10 +29,15 @@ export async function loadConfig(home: string, file: string | undefined): Promis
   try {
     text = await readFile(path, "utf8");
   } catch (cause) {
-    if (file === undefined && cause instanceof Error && "code" in cause && cause.code === "ENOENT") return Config.parse({});
-    throw new CapstanError("config.missing", `The config file ${path} can't be read. Check the path and its permissions.`, {
-      cause,
-    });
+    if (file === undefined && cause instanceof Error && "code" in cause && cause.code === "ENOENT")
+      return Config.parse({});
+    throw new CapstanError(
+      "config.missing",
+      `The config file ${path} can't be read. Check the path and its permissions.`,
+      {
+        cause,
+      },
+    );
   }
   if (text.length > maxBytes) throw new CapstanError("config.malformed", `${path} is larger than ${maxBytes} bytes.`);
   return parseConfig(text, path);
@@ -62,7 +67,10 @@ function toError(issue: z.core.$ZodIssue, path: string): CapstanError {
   const known = keysAt(Config, issue.path.map(String));
   const meant = nearest(key, known);
   const hint = meant === undefined ? `Known here: ${known.join(", ")}.` : `Did you mean "${meant}"?`;
-  return new CapstanError("config.unknown_key", `${path}: "${where === "" ? key : `${where}.${key}`}" is no setting. ${hint}`);
+  return new CapstanError(
+    "config.unknown_key",
+    `${path}: "${where === "" ? key : `${where}.${key}`}" is no setting. ${hint}`,
+  );
 }
 
 /** The keys that an object in the schema may have; none for a place that is no object. */

@@ -23,6 +23,8 @@ const arrows: Readonly<Record<string, readonly string[] | "all">> = {
   "cli.ts": "all",
   "config.ts": ["core", "host", "permissions", "sandbox"],
   "index.ts": "all",
+  "run.ts": "all",
+  "version.ts": [],
 };
 
 /** The packages a room may import, where the rule is narrower than package.json. */

@@ -1,0 +1,112 @@
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import type { Config } from "./config.ts";
+import { loadConfig } from "./config.ts";
+import type { Clock } from "./core/clock.ts";
+import { systemClock } from "./core/clock.ts";
+import type { Principal, Scope } from "./core/scope.ts";
+import { localPrincipal, localScope } from "./core/scope.ts";
+import type { Host } from "./host/host.ts";
+import { openHost } from "./host/host.ts";
+import { openProvider } from "./host/providers/all.ts";
+import { openGraphs } from "./knowledge/graphs.ts";
+import { openPermissions } from "./permissions/open-permissions.ts";
+import type { ToolName } from "./permissions/narrow.ts";
+import type { Permissions } from "./permissions/permissions.ts";
+import { openEngines } from "./sandbox/all.ts";
+import { toExecLimits } from "./sandbox/config.ts";
+import type { Engine } from "./sandbox/engine.ts";
+import { openSqliteStore } from "./store/sqlite.ts";
+import type { Store } from "./store/store.ts";
+import { builtinTools } from "./tools/all.ts";
+import type { Door } from "./tools/call.ts";
+import { openDoor } from "./tools/call.ts";
+import type { Tool } from "./tools/tool.ts";
+import type { Toolbox } from "./tools/toolbox.ts";
+import { toToolbox } from "./tools/toolbox.ts";
+
+export interface AppOptions {
+  /** The folder that holds keys, config and state, 0700; made when it is missing. */
+  readonly home: string;
+  /** A config file other than `capstan.yaml` in the home, or the config itself. */
+  readonly config?: string | Config;
+  /** Own tools, beside the built-in ones. */
+  readonly tools?: readonly Tool[];
+  /** Where providers find their keys; missing: nowhere. */
+  readonly env?: Readonly<Record<string, string | undefined>>;
+  /** Gets the faults that no caller may see. Missing: they are dropped. */
+  readonly onFault?: (fault: unknown) => void;
+  readonly clock?: Clock;
+}
+
+/** An opened Capstan: one home, one toolbox, one door. Disposing ends sandboxes, flushes and closes the store. */
+export interface App extends AsyncDisposable {
+  readonly home: string;
+  readonly config: Config;
+  readonly scope: Scope;
+  readonly principal: Principal;
+  readonly store: Store;
+  readonly permissions: Permissions;
+  readonly engines: readonly Engine[];
+  readonly toolbox: Toolbox;
+  readonly door: Door;
+  readonly host: Host;
+  /** Every tool there is, as grants name them. */
+  readonly toolNames: readonly ToolName[];
+  readonly onFault: (fault: unknown) => void;
+}
+
+/** Opens the parts in their order; what is expensive opens when it is first used. Throws `config.*`, `store.*`. */
+export async function openApp(options: AppOptions): Promise<App> {
+  const { home, clock = systemClock, env = {}, onFault = () => {}, tools = [] } = options;
+  const given = options.config;
+  const config = typeof given === "object" ? given : await loadConfig(home, given);
+  const scope = localScope;
+  const principal = localPrincipal;
+  await mkdir(home, { recursive: true, mode: 0o700 });
+
+  await using opened = new AsyncDisposableStack();
+  const store = opened.use(await openSqliteStore({ path: join(home, "state.db"), clock }));
+  const permissions = opened.use(
+    await openPermissions({ home, store, clock, scope, fourEyes: config.permissions.fourEyes }),
+  );
+  const engines = openEngines({ cacheDir: join(home, "cache"), config: config.sandbox });
+  for (const engine of engines) opened.use(engine);
+  const graphs = opened.use(openGraphs({ folder: join(home, "knowledge"), clock }));
+  const limits = toExecLimits(config.sandbox);
+  const toolbox = toToolbox([...builtinTools({ store, graphs, engines, limits, clock }), ...tools]);
+  const door = openDoor({ toolbox, store, permissions, onFault });
+  const host = openHost({
+    store,
+    door,
+    permissions,
+    clock,
+    scope,
+    principal,
+    config: config.host,
+    openProvider: (model) => openProvider(model, { config: config.host, env }),
+  });
+
+  const owned = opened.move();
+  return {
+    home,
+    config,
+    scope,
+    principal,
+    store,
+    permissions,
+    engines,
+    toolbox,
+    door,
+    host,
+    toolNames: toolbox.tools.map(toToolName),
+    onFault,
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
+
+function toToolName({ name, pin, inputSchema }: Tool): ToolName {
+  const properties = inputSchema["properties"];
+  const isObject = typeof properties === "object" && properties !== null;
+  return { name, pin, argumentNames: isObject ? Object.keys(properties) : [] };
+}

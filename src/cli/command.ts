@@ -1,0 +1,95 @@
+import { homedir } from "node:os";
+import { join, resolve } from "node:path";
+import type { App } from "../app.ts";
+import type { Grant } from "../permissions/grant.ts";
+import { CapstanError, errorCodes, toCapstanError } from "../core/error.ts";
+import { readToken } from "./token-source.ts";
+
+/** The options that stand before any command. */
+export interface Globals {
+  readonly home?: string;
+  readonly config?: string;
+  readonly grant?: string;
+  readonly verbose?: boolean;
+}
+
+/** Options of the commands that act under the operator's own grant. */
+export interface GrantFlags {
+  readonly root?: readonly string[];
+  readonly write?: readonly string[];
+  readonly allow?: readonly string[];
+  readonly as?: string;
+}
+
+/** What a command gets: the opened app, the signal that Ctrl-C aborts, and the two outputs. */
+export interface Session {
+  readonly app: App;
+  readonly signal: AbortSignal;
+  /** The grant that this process acts under. Throws `token.*`. */
+  grant(flags?: GrantFlags): Promise<Grant>;
+  /** Data: the answer or the protocol, with a line end. */
+  print(text: string): void;
+  /** Everything else. */
+  tell(text: string): void;
+}
+
+/** The exit code that a command ends with. */
+export type ExitCode = number;
+
+/** `~/.capstan`, or what CAPSTAN_HOME or `--home` names. */
+export function toHome(globals: Globals): string {
+  return resolve(globals.home ?? process.env["CAPSTAN_HOME"] ?? join(homedir(), ".capstan"));
+}
+
+export const print = (text: string): void => void process.stdout.write(`${text}\n`);
+export const tell = (text: string): void => void process.stderr.write(`${text}\n`);
+
+/**
+ * Opens the app, runs a command and closes what was opened, whatever happens. The first Ctrl-C (or SIGTERM) aborts the signal, so
+ * that the command ends in order; the second ends the process at once.
+ */
+export async function withApp(globals: Globals, command: (session: Session) => Promise<ExitCode>): Promise<ExitCode> {
+  const { openApp } = await import("../app.ts");
+  const { toProcessGrant } = await import("./process-grant.ts");
+  const presented = await readToken(globals.grant, process.env);
+  const interrupt = listenForInterrupt();
+  try {
+    await using app = await openApp({
+      home: toHome(globals),
+      ...(globals.config === undefined ? {} : { config: resolve(globals.config) }),
+      env: process.env,
+      onFault: (fault) => {
+        if (globals.verbose === true) tell(toTrace(fault));
+      },
+    });
+    const grant = (flags: GrantFlags = {}): Promise<Grant> => toProcessGrant(app, presented, flags);
+    return await command({ app, signal: interrupt.signal, grant, print, tell });
+  } finally {
+    interrupt.stop();
+  }
+}
+
+/** Says on stderr what went wrong and returns the exit code for it. A stack is shown only with `--verbose`. */
+export function report(thrown: unknown, verbose: boolean): ExitCode {
+  const error = toCapstanError(thrown);
+  tell(`${error.code}: ${error.message}`);
+  if (verbose) tell(toTrace(error.code === "core.internal" ? error.cause : error));
+  return errorCodes[error.code].exit;
+}
+
+function toTrace(fault: unknown): string {
+  return fault instanceof Error ? (fault.stack ?? fault.message) : String(fault);
+}
+
+function listenForInterrupt(): { readonly signal: AbortSignal; stop(): void } {
+  const controller = new AbortController();
+  const onSignal = (): void => {
+    if (controller.signal.aborted) process.exit(130);
+    controller.abort(new CapstanError("core.interrupted", "Interrupted. What was done so far is kept."));
+  };
+  process.on("SIGINT", onSignal).on("SIGTERM", onSignal);
+  return {
+    signal: controller.signal,
+    stop: () => void process.off("SIGINT", onSignal).off("SIGTERM", onSignal),
+  };
+}

@@ -1,0 +1,156 @@
+import { CapstanError } from "../core/error.ts";
+import { newId } from "../core/id.ts";
+import { resolveRoot } from "../files/resolve-root.ts";
+import { derive } from "../permissions/derive.ts";
+import { describeGrant } from "../permissions/describe.ts";
+import type { Grant } from "../permissions/grant.ts";
+import { narrow } from "../permissions/narrow.ts";
+import { rootGrant } from "../permissions/operator.ts";
+import type { ExitCode, Globals, Session } from "./command.ts";
+import { parseCount, parseDuration } from "./duration.ts";
+import { toJsonText } from "./json.ts";
+import { readTokenArgument } from "./token-source.ts";
+
+/** The options of `grant create` and `grant derive`. */
+export interface GrantOptions {
+  readonly allow?: readonly string[];
+  readonly read?: readonly string[];
+  readonly write?: readonly string[];
+  readonly host?: readonly string[];
+  readonly language?: readonly string[];
+  readonly ask?: readonly string[];
+  readonly approve?: readonly string[];
+  readonly calls?: string;
+  readonly ttl?: string;
+  readonly name?: string;
+}
+
+const defaultTtlMs = 15 * 60_000;
+const namedTtlMs = 10 * 365 * 24 * 60 * 60_000;
+
+/** `capstan grant create`: a token from the operator's authority, or from the grant that this process runs under. */
+export async function createGrant(session: Session, globals: Globals, options: GrantOptions): Promise<ExitCode> {
+  const { app } = session;
+  const { permissions, principal, scope, toolNames } = app;
+  if (options.allow === undefined || options.allow.length === 0) {
+    throw new CapstanError(
+      "usage.bad_option",
+      "Say which tools the grant is for: --allow NAME …. `capstan tools ls` lists them.",
+    );
+  }
+  await permissions.refresh();
+  const now = permissions.now();
+  const epoch = permissions.epoch(principal);
+  const parent = isConfined(globals)
+    ? await session.grant()
+    : rootGrant({ id: "root", now, principal, scope, epoch, ttlMs: 2 * namedTtlMs }, toolNames);
+  return await issue(session, parent, options, options.name === undefined ? defaultTtlMs : namedTtlMs);
+}
+
+/** `capstan grant derive TOKEN`: a smaller token; asking for more than the parent has is refused. */
+export async function deriveGrant(session: Session, token: string, options: GrantOptions): Promise<ExitCode> {
+  const parent = await session.app.permissions.verify(await readTokenArgument(token));
+  return await issue(session, parent, options, defaultTtlMs);
+}
+
+async function issue(session: Session, parent: Grant, options: GrantOptions, ttlMs: number): Promise<ExitCode> {
+  const { app, print, tell } = session;
+  const { permissions } = app;
+  const now = permissions.now();
+  const request = narrow(parent, await toNarrowing(options, ttlMs), app.toolNames, now);
+  const grant = derive(parent, request, { id: newId("grant"), now });
+  await app.store.commit({ scope: app.scope, audit: [toAudit(grant, now)] });
+  for (const sentence of describeGrant(grant, now)) tell(sentence);
+  if (options.name === undefined) {
+    print(permissions.mint(grant));
+    return 0;
+  }
+  await permissions.named.save(options.name, grant);
+  tell(`Saved. Use it with: capstan serve --as ${options.name}`);
+  return 0;
+}
+
+async function toNarrowing(options: GrantOptions, ttlMs: number) {
+  const { allow, read, write, host, language, ask, approve, calls, ttl } = options;
+  return {
+    ...(allow === undefined ? {} : { allow }),
+    ...(read === undefined ? {} : { read: await Promise.all(read.map(resolveRoot)) }),
+    ...(write === undefined ? {} : { write: await Promise.all(write.map(resolveRoot)) }),
+    ...(host === undefined ? {} : { hosts: host }),
+    ...(language === undefined ? {} : { languages: language }),
+    ...(ask === undefined ? {} : { ask }),
+    ...(approve === undefined ? {} : { approve }),
+    ...(calls === undefined ? {} : { calls: parseCount(calls) }),
+    ttlMs: ttl === undefined ? ttlMs : parseDuration(ttl),
+  };
+}
+
+/** `capstan grant show [TOKEN|NAME]`: sentences that a person can check; without an argument, the grant of this process. */
+export async function showGrant(
+  session: Session,
+  what: string | undefined,
+  options: { json?: boolean },
+): Promise<ExitCode> {
+  const grant = what === undefined ? await session.grant() : await find(session, what);
+  const { permissions } = session.app;
+  if (options.json === true) session.print(toJsonText(grant));
+  else for (const sentence of describeGrant(grant, permissions.now())) session.print(sentence);
+  return 0;
+}
+
+/** `capstan grant verify TOKEN`: exit code 0 where it is good now, 3 and the reason where it is not. */
+export async function verifyGrant(session: Session, token: string): Promise<ExitCode> {
+  const grant = await find(session, token);
+  session.print(`good until ${new Date(grant.expiresAt).toISOString()}, id ${grant.id}`);
+  return 0;
+}
+
+/** `capstan grant revoke TOKEN|NAME|ID` or `--all`: it and all that was derived from it end, everywhere within 5 seconds. */
+export async function revokeGrant(
+  session: Session,
+  what: string | undefined,
+  options: { all?: boolean },
+): Promise<ExitCode> {
+  const { permissions, principal } = session.app;
+  if (options.all === true) {
+    await permissions.revokeAll(principal);
+    session.tell("Every grant made until now has ended.");
+    return 0;
+  }
+  if (what === undefined)
+    throw new CapstanError("usage.bad_option", "Say which grant: a token, @FILE, a name or an id, or --all.");
+  const id = /^grant_[0-9a-f]{32}$/.test(what) ? what : (await find(session, what)).id;
+  await permissions.revoke(id, "revoked on the command line");
+  session.tell(`Revoked ${id} and all that was derived from it.`);
+  return 0;
+}
+
+/** A token has two dots or stands in a file; everything else is a name. The found grant must be good now. */
+async function find({ app }: Session, what: string): Promise<Grant> {
+  const { permissions } = app;
+  await permissions.refresh();
+  const isToken = what === "-" || what.startsWith("@") || what.includes(".");
+  const grant = isToken ? await permissions.verify(await readTokenArgument(what)) : await permissions.named.get(what);
+  permissions.demandLive(grant);
+  return grant;
+}
+
+const isConfined = (globals: Globals): boolean =>
+  [globals.grant, process.env["CAPSTAN_GRANT"], process.env["CAPSTAN_GRANT_FILE"]].some(
+    (source) => source !== undefined,
+  );
+
+function toAudit(grant: Grant, at: number) {
+  return {
+    at,
+    scope: grant.scope,
+    user: grant.principal.user,
+    grantId: grant.id,
+    ancestors: grant.ancestors.map(({ id }) => id),
+    callId: newId("call"),
+    action: "grant/create",
+    name: grant.id,
+    taint: [],
+    decision: "allow" as const,
+  };
+}

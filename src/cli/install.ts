@@ -1,0 +1,169 @@
+import { mkdir, readFile, realpath, rename, stat, writeFile } from "node:fs/promises";
+import { homedir, platform } from "node:os";
+import { dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { confirm, isCancel } from "@clack/prompts";
+import { CapstanError } from "../core/error.ts";
+import { nearest } from "../core/nearest.ts";
+import type { ExitCode, Globals } from "./command.ts";
+import { print, tell, toHome } from "./command.ts";
+
+/** Where a client keeps its servers: the file, and the key that holds them. */
+interface Client {
+  readonly file: () => string;
+  readonly key: "mcpServers" | "servers";
+  readonly entry: (command: string, args: readonly string[]) => Readonly<Record<string, unknown>>;
+}
+
+const plain: Client["entry"] = (command, args) => ({ command, args });
+
+/** The formats are those that each client's own documentation states; docs/mcp.md lists them. */
+const clients: Readonly<Record<string, Client>> = {
+  "claude-desktop": { file: () => join(claudeFolder(), "claude_desktop_config.json"), key: "mcpServers", entry: plain },
+  "claude-code": { file: () => resolve(".mcp.json"), key: "mcpServers", entry: plain },
+  cursor: { file: () => join(homedir(), ".cursor", "mcp.json"), key: "mcpServers", entry: plain },
+  vscode: {
+    file: () => resolve(".vscode", "mcp.json"),
+    key: "servers",
+    entry: (command, args) => ({ type: "stdio", command, args }),
+  },
+};
+
+export interface InstallOptions {
+  readonly client: string;
+  readonly root?: readonly string[];
+  readonly write?: readonly string[];
+  readonly as?: string;
+  readonly file?: string;
+  readonly yes?: boolean;
+}
+
+/**
+ * `capstan install --client NAME`: shows the difference, then writes it once the user agrees. Whatever else stands in the file is kept.
+ * The entry holds absolute paths and never a token.
+ */
+export async function install(globals: Globals, options: InstallOptions): Promise<ExitCode> {
+  const client = Object.hasOwn(clients, options.client) ? clients[options.client] : undefined;
+  if (client === undefined) throw unknownClient(options.client);
+  const path = options.file === undefined ? client.file() : resolve(options.file);
+  const before = await readConfig(path);
+  const wanted = client.entry(process.execPath, toArguments(globals, options));
+  const after = toWanted(before.value, client.key, wanted, path);
+  const text = `${JSON.stringify(after, null, 2)}\n`;
+  if (text === before.text) {
+    tell(`${path} has this entry already.`);
+    return 0;
+  }
+  print(path);
+  for (const line of toDifference(before.text, text)) print(line);
+  if (!(await agrees(options.yes === true))) {
+    tell("Nothing was written. Add --yes to write without being asked.");
+    return 0;
+  }
+  await replaceFile(path, text);
+  tell(`Wrote ${path}. Restart ${options.client} to use it.`);
+  return 0;
+}
+
+/** All or nothing, through a link if the path is one, and with the permissions that the file had. */
+async function replaceFile(path: string, text: string): Promise<void> {
+  await mkdir(dirname(path), { recursive: true });
+  const target = await realpath(path).catch(() => path);
+  const mode = await stat(target).then(
+    (found) => found.mode & 0o777,
+    () => 0o600,
+  );
+  const temporary = `${target}.${process.pid}.new`;
+  await writeFile(temporary, text, { mode, flag: "wx" });
+  await rename(temporary, target);
+}
+
+function toArguments(globals: Globals, { root = [], write = [], as }: InstallOptions): readonly string[] {
+  const bin = fileURLToPath(new URL("../../bin/capstan.js", import.meta.url));
+  const home =
+    globals.home === undefined && process.env["CAPSTAN_HOME"] === undefined ? [] : ["--home", toHome(globals)];
+  return [
+    bin,
+    ...home,
+    ...(globals.config === undefined ? [] : ["--config", resolve(globals.config)]),
+    "serve",
+    ...(as === undefined ? [] : ["--as", as]),
+    ...root.flatMap((folder) => ["--root", resolve(folder)]),
+    ...write.flatMap((folder) => ["--write", resolve(folder)]),
+  ];
+}
+
+interface Before {
+  readonly text: string;
+  readonly value: Readonly<Record<string, unknown>>;
+}
+
+async function readConfig(path: string): Promise<Before> {
+  const text = await readFile(path, "utf8").catch((cause: unknown) => {
+    if (cause instanceof Error && "code" in cause && cause.code === "ENOENT") return "";
+    throw new CapstanError("config.missing", `${path} can't be read. Check its permissions.`, { cause });
+  });
+  if (text.trim() === "") return { text, value: {} };
+  try {
+    return { text, value: demandObject(JSON.parse(text)) };
+  } catch (cause) {
+    throw new CapstanError(
+      "config.malformed",
+      `${path} is not a plain JSON object, so it is left as it is. Mend it, or add the entry by hand (see README).`,
+      { cause },
+    );
+  }
+}
+
+function demandObject(value: unknown): Readonly<Record<string, unknown>> {
+  if (typeof value === "object" && value !== null && !Array.isArray(value)) return { ...value };
+  throw new TypeError("not an object");
+}
+
+function toWanted(before: Before["value"], key: Client["key"], entry: unknown, path: string): Before["value"] {
+  const servers = before[key] ?? {};
+  if (typeof servers !== "object" || servers === null || Array.isArray(servers)) {
+    throw new CapstanError(
+      "config.malformed",
+      `"${key}" in ${path} is not an object, so the file is left as it is. Mend it first.`,
+    );
+  }
+  return { ...before, [key]: { ...servers, capstan: entry } };
+}
+
+/** The lines that differ, with what is around them left out: both files are short, and their common start and end say little. */
+function toDifference(before: string, after: string): readonly string[] {
+  const old = before.split("\n");
+  const now = after.split("\n");
+  let start = 0;
+  while (start < old.length && start < now.length && old[start] === now[start]) start++;
+  let end = 0;
+  while (end < Math.min(old.length, now.length) - start && old.at(-1 - end) === now.at(-1 - end)) end++;
+  const removed = old.slice(start, old.length - end).filter((line) => line !== "");
+  return [...removed.map((line) => `- ${line}`), ...now.slice(start, now.length - end).map((line) => `+ ${line}`)];
+}
+
+async function agrees(yes: boolean): Promise<boolean> {
+  if (yes) return true;
+  if (!process.stdin.isTTY || !process.stderr.isTTY) return false;
+  const answer = await confirm({ message: "Write this?", output: process.stderr });
+  return !isCancel(answer) && answer;
+}
+
+function claudeFolder(): string {
+  switch (platform()) {
+    case "darwin":
+      return join(homedir(), "Library", "Application Support", "Claude");
+    case "win32":
+      return join(process.env["APPDATA"] ?? join(homedir(), "AppData", "Roaming"), "Claude");
+    default:
+      return join(homedir(), ".config", "Claude");
+  }
+}
+
+function unknownClient(name: string): CapstanError {
+  const names = Object.keys(clients);
+  const meant = nearest(name, names);
+  const hint = meant === undefined ? `There are ${names.join(", ")}.` : `Did you mean "${meant}"?`;
+  return new CapstanError("usage.bad_option", `No client is called "${name}". ${hint}`);
+}

@@ -1,0 +1,47 @@
+import type { App } from "../app.ts";
+import { newId } from "../core/id.ts";
+import { resolveRoot } from "../files/resolve-root.ts";
+import type { Grant } from "../permissions/grant.ts";
+import { meet } from "../permissions/meet.ts";
+import { operatorGrant } from "../permissions/operator.ts";
+import type { GrantFlags } from "./command.ts";
+
+/** How long the operator's own grant lives: as long as a process may, and no token carries it. */
+const operatorMs = 365 * 24 * 60 * 60 * 1000;
+
+/**
+ * The grant of this process: the token it was started with, the named grant of `--as`, and the flags, each where there is one, and
+ * all of them must allow. Only where there is neither, the operator's default. Throws `token.*`.
+ */
+export async function toProcessGrant(app: App, token: string | undefined, flags: GrantFlags): Promise<Grant> {
+  const { permissions } = app;
+  await permissions.refresh();
+  const now = permissions.now();
+  const made = (): { id: string; now: number } => ({ id: newId("grant"), now });
+  const parts: Grant[] = [];
+  if (token !== undefined) parts.push(await permissions.verify(token));
+  if (flags.as !== undefined) parts.push(await permissions.named.get(flags.as));
+  const flagged = [flags.root, flags.write, flags.allow].some((list) => list !== undefined && list.length > 0);
+  if (flagged || parts.length === 0) parts.push(await fromFlags(app, flags, now));
+  for (const part of parts) permissions.demandLive(part);
+  return parts.reduce((grant, part) => meet(grant, part, made()));
+}
+
+async function fromFlags(app: App, flags: GrantFlags, now: number): Promise<Grant> {
+  const { config, principal, scope } = app;
+  const { read, write, allow } = config.permissions;
+  return operatorGrant(
+    {
+      id: newId("grant"),
+      now,
+      ttlMs: operatorMs,
+      principal,
+      scope,
+      epoch: app.permissions.epoch(principal),
+      read: await Promise.all([...read, ...(flags.root ?? [])].map(resolveRoot)),
+      write: await Promise.all([...write, ...(flags.write ?? [])].map(resolveRoot)),
+      allow: [...allow, ...(flags.allow ?? [])],
+    },
+    app.toolNames,
+  );
+}

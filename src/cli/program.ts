@@ -1,0 +1,171 @@
+import { Argument, Command } from "commander";
+import type { ExitCode, Globals, Session } from "./command.ts";
+import { withApp } from "./command.ts";
+import { version } from "../version.ts";
+
+const list = (value: string, before: readonly string[] = []): readonly string[] => [...before, value];
+
+/** The options of every command that acts under the operator's own grant. */
+function withGrantFlags(command: Command): Command {
+  return command
+    .option("--root <dir>", "let this folder be read, with all below it (repeatable)", list)
+    .option("--write <dir>", "let this folder be written (repeatable)", list)
+    .option("--allow <tool>", "allow a tool beyond the default (repeatable)", list)
+    .option("--as <name>", "act under a named grant");
+}
+
+function withRightsOptions(command: Command): Command {
+  return command
+    .option("--allow <tool>", 'a tool, or a pattern such as "kg_*" (repeatable)', list)
+    .option("--read <dir>", "a folder that may be read (repeatable)", list)
+    .option("--write <dir>", "a folder that may be written (repeatable)", list)
+    .option("--host <url>", "an origin that may be reached, such as https://api.example.com (repeatable)", list)
+    .option("--language <name>", "a language that execute_code may run (repeatable)", list)
+    .option("--ask <tool>", "ask a person before each call of this tool (repeatable)", list)
+    .option("--approve <tool>", "let the holder approve calls of this tool (repeatable)", list)
+    .option("--calls <n>", "at most this many calls")
+    .option("--ttl <duration>", "how long it lives: 90s, 15m, 2h, 7d")
+    .option("--name <name>", "keep it in the home under this name instead of printing a token");
+}
+
+/** Every command, with nothing imported that a command does not need. `done` gets the exit code. */
+export function toProgram(done: (code: ExitCode) => void): Command {
+  const program = new Command("capstan")
+    .description("A harness that people trust to let a language model act.")
+    .version(version)
+    .option("--home <dir>", "the folder of keys, config and state (default: CAPSTAN_HOME or ~/.capstan)")
+    .option("--config <file>", "a config file other than capstan.yaml in the home")
+    .option("--grant <token>", "run the command under this token: the text, @FILE or - for stdin")
+    .option("--verbose", "show the trace of an error")
+    .enablePositionalOptions()
+    .showHelpAfterError("(add --help for the options)");
+  const globals = (): Globals => program.opts<Globals>();
+  const inApp = async (command: (session: Session) => Promise<ExitCode>): Promise<void> =>
+    done(await withApp(globals(), command));
+
+  withGrantFlags(program.command("serve").description("serve MCP on stdin and stdout")).action((options) =>
+    inApp(async (session) => (await import("./serve.ts")).serve(session, options)),
+  );
+
+  withGrantFlags(program.command("run <task>").description("do a task and print the answer"))
+    .option("--model <provider:name>", "planner, or openai-compatible:NAME (default: from the config, else planner)")
+    .option("--base-url <url>", "where an openai-compatible model is served")
+    .option("--turns <n>", "at most this many turns of the model")
+    .option("--time <duration>", "at most this long")
+    .option("--cost-usd <amount>", "at most this much")
+    .option("--json", "print the whole outcome as JSON")
+    .option("--jsonl", "print each event as a line of JSON while it happens")
+    .action((task: string, options) =>
+      inApp(async (session) => (await import("./run.ts")).runTask(session, task, options)),
+    );
+
+  const runs = program.command("runs").description("look at runs and go on with them");
+  runs
+    .command("ls")
+    .description("the newest runs")
+    .option("--limit <n>", "how many", "20")
+    .option("--json", "as JSON")
+    .action((options) => inApp(async (session) => (await import("./runs.ts")).listRuns(session, options)));
+  runs
+    .command("show <run>")
+    .description("a run as a timeline")
+    .option("--json", "its events as JSON")
+    .action((run: string, options) =>
+      inApp(async (session) => (await import("./runs.ts")).showRun(session, run, options)),
+    );
+  withGrantFlags(runs.command("resume <run>").description("go on where its log ends"))
+    .option("--json", "print the whole outcome as JSON")
+    .action((run: string, options) =>
+      inApp(async (session) => (await import("./runs.ts")).resumeRun(session, run, options)),
+    );
+  withGrantFlags(
+    runs.command("approve <run> <call>").description("let one waiting call happen, exactly as it stands"),
+  ).action((run: string, call: string, options) =>
+    inApp(async (session) => (await import("./runs.ts")).approveCall(session, run, call, options)),
+  );
+  withGrantFlags(runs.command("deny <run> <call>").description("refuse one waiting call"))
+    .option("--reason <text>", "what the model reads")
+    .action((run: string, call: string, options) =>
+      inApp(async (session) => (await import("./runs.ts")).denyCall(session, run, call, options)),
+    );
+  runs
+    .command("export <run>")
+    .description("the log of a run as JSON lines")
+    .option("-o, --output <file>", "write it to a new file")
+    .action((run: string, options) =>
+      inApp(async (session) => (await import("./runs.ts")).exportRun(session, run, options)),
+    );
+
+  const tools = program.command("tools").description("the tools behind the door");
+  withGrantFlags(tools.command("ls").description("what this grant may call"))
+    .option("--json", "with schemas, as JSON")
+    .action((options) => inApp(async (session) => (await import("./tools.ts")).listTools(session, options)));
+  withGrantFlags(tools.command("call <name> [arguments]").description("call a tool with arguments as JSON"))
+    .option("--json", "print the whole MCP result")
+    .action((name: string, args: string | undefined, options) =>
+      inApp(async (session) => (await import("./tools.ts")).callTool(session, name, args, options)),
+    );
+
+  const grant = program.command("grant").description("make, read and end grants");
+  withRightsOptions(grant.command("create").description("print a token, within what you may do yourself")).action(
+    (options) => inApp(async (session) => (await import("./grant.ts")).createGrant(session, globals(), options)),
+  );
+  withRightsOptions(
+    grant.command("derive <token>").description("print a smaller token made from TOKEN, @FILE or -"),
+  ).action((token: string, options) =>
+    inApp(async (session) => (await import("./grant.ts")).deriveGrant(session, token, options)),
+  );
+  grant
+    .command("show [grant]")
+    .description("what a token or named grant allows, in sentences; without one, what you may do")
+    .option("--json", "as JSON")
+    .action((what: string | undefined, options) =>
+      inApp(async (session) => (await import("./grant.ts")).showGrant(session, what, options)),
+    );
+  grant
+    .command("verify <grant>")
+    .description("whether it is good now")
+    .action((what: string) => inApp(async (session) => (await import("./grant.ts")).verifyGrant(session, what)));
+  grant
+    .command("revoke [grant]")
+    .description("end a grant and all that was derived from it")
+    .option("--all", "end every grant made until now")
+    .action((what: string | undefined, options) =>
+      inApp(async (session) => (await import("./grant.ts")).revokeGrant(session, what, options)),
+    );
+
+  program
+    .command("audit")
+    .description("the record of every call")
+    .command("verify")
+    .description("whether anybody changed it")
+    .option("--json", "as JSON")
+    .action((options) => inApp(async (session) => (await import("./audit.ts")).verifyAuditLog(session, options)));
+
+  program
+    .command("install")
+    .description("add Capstan to an MCP client's config")
+    .requiredOption("--client <name>", "claude-desktop, claude-code, vscode or cursor")
+    .option("--root <dir>", "a folder that it may read (repeatable)", list)
+    .option("--write <dir>", "a folder that it may write (repeatable)", list)
+    .option("--as <name>", "the named grant that it acts under")
+    .option("--file <path>", "the config file, if it is not at the usual place")
+    .option("--yes", "write without asking")
+    .action(async (options) => done(await (await import("./install.ts")).install(globals(), options)));
+
+  program
+    .command("doctor")
+    .description("what works on this machine, and what to install for the rest")
+    .option("--json", "as JSON")
+    .action((options) => inApp(async (session) => (await import("./doctor.ts")).examine(session, options)));
+
+  program
+    .command("completion")
+    .description("print a completion script")
+    .addArgument(new Argument("<shell>", "bash, zsh or fish"))
+    .action(async (shell: string) => {
+      process.stdout.write(`${(await import("./completion.ts")).toCompletion(program, shell)}\n`);
+      done(0);
+    });
+  return program;
+}

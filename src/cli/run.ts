@@ -1,0 +1,111 @@
+import { text } from "node:stream/consumers";
+import { CapstanError } from "../core/error.ts";
+import type { RunOutcome } from "../host/host.ts";
+import type { ExitCode, GrantFlags, Session } from "./command.ts";
+import { parseCount, parseDuration } from "./duration.ts";
+import { toJsonText } from "./json.ts";
+
+/** The options of `capstan run`. */
+export interface RunOptions extends GrantFlags {
+  readonly model?: string;
+  readonly baseUrl?: string;
+  readonly json?: boolean;
+  readonly jsonl?: boolean;
+  readonly turns?: string;
+  readonly time?: string;
+  readonly costUsd?: string;
+}
+
+/** Text that is piped in is context of the task, never instructions, and at most this large. */
+const maxContextBytes = 4 * 1024 * 1024;
+
+/** `capstan run "task"`: the answer on stdout, everything else on stderr. */
+export async function runTask(session: Session, task: string, options: RunOptions): Promise<ExitCode> {
+  const { app, signal } = session;
+  const context = await readContext(session);
+  const model = options.model ?? app.config.host.model;
+  const outcome = await app.host.start({
+    task,
+    ...(context === undefined ? {} : { context }),
+    model,
+    ...(options.baseUrl === undefined ? {} : { baseUrl: options.baseUrl }),
+    grant: await session.grant(options),
+    limits: toLimits(options),
+    signal,
+    onSignal: toProgress(session, options),
+  });
+  return await conclude(session, outcome, options);
+}
+
+/** Prints the end of a run and says what goes on; shared by `run` and `runs resume`. */
+export async function conclude(session: Session, outcome: RunOutcome, options: RunOptions): Promise<ExitCode> {
+  const { print, tell } = session;
+  if (options.json === true) print(toJsonText(outcome));
+  else if (options.jsonl === true) print(JSON.stringify({ type: "outcome", ...outcome }));
+  else if (outcome.status === "done") print(outcome.answer);
+  else if (outcome.answer !== "") tell(outcome.answer);
+  const { runId, turns, toolCalls, costMicroUsd, wallMs } = outcome;
+  for (const { callId, question } of outcome.pending) {
+    tell(
+      `${question}\nTo allow it: capstan runs approve ${runId} ${callId}\nTo refuse it: capstan runs deny ${runId} ${callId}`,
+    );
+  }
+  if (outcome.status === "suspended") tell(`Then go on with: capstan runs resume ${runId}`);
+  const cost = costMicroUsd === 0 ? "" : `, ${(costMicroUsd / 1e6).toFixed(4)} USD`;
+  tell(`${runId}: ${outcome.status}, ${turns} turns, ${toolCalls} tool calls${cost}, ${(wallMs / 1000).toFixed(1)} s`);
+  return toExitCode(outcome);
+}
+
+function toExitCode(outcome: RunOutcome): ExitCode {
+  switch (outcome.status) {
+    case "done":
+      return 0;
+    case "suspended":
+      return 75;
+    case "limit":
+      return 5;
+    case "refused":
+      return 6;
+    case "cancelled":
+      return 130;
+    case "failed":
+      return outcome.code?.startsWith("provider.") === true ? (outcome.code === "provider.sign_in" ? 3 : 4) : 1;
+  }
+}
+
+/** What is piped in, to its end; a terminal and an empty pipe give nothing. A pipe that stays open is waited for, and that is said. */
+async function readContext({ tell }: Session): Promise<string | undefined> {
+  if (process.stdin.isTTY) return undefined;
+  const hint = setTimeout(
+    () => tell("Reading context from stdin. Close it, or add < /dev/null, if there is none."),
+    3_000,
+  );
+  const content = await text(process.stdin).finally(() => clearTimeout(hint));
+  if (content.length > maxContextBytes) {
+    throw new CapstanError("usage.bad_option", `stdin is larger than ${maxContextBytes} bytes. Pass a part of it.`);
+  }
+  return content === "" ? undefined : content;
+}
+
+function toLimits({ turns, time, costUsd }: RunOptions) {
+  const cost = costUsd === undefined ? undefined : Number(costUsd);
+  if (cost !== undefined && !(cost >= 0 && cost <= 1e6)) {
+    throw new CapstanError(
+      "usage.bad_option",
+      `--cost-usd takes an amount in US dollars such as 0.50, not "${costUsd}".`,
+    );
+  }
+  return {
+    ...(turns === undefined ? {} : { turns: parseCount(turns) }),
+    ...(time === undefined ? {} : { timeMs: parseDuration(time) }),
+    ...(cost === undefined ? {} : { costMicroUsd: Math.round(cost * 1e6) }),
+  };
+}
+
+function toProgress({ print, tell }: Session, { jsonl }: RunOptions) {
+  const live = process.stderr.isTTY;
+  return (signal: { readonly type: string; readonly text?: string; readonly event?: unknown }): void => {
+    if (jsonl === true) print(JSON.stringify(signal));
+    else if (live && signal.type === "progress" && signal.text !== undefined) tell(signal.text);
+  };
+}

@@ -1,0 +1,43 @@
+import type { Event } from "../core/event.ts";
+
+/** The events of a run as lines that a person reads: when, what, and in short with what. */
+export function toTimeline(events: readonly Event[]): readonly string[] {
+  const start = events[0]?.at ?? 0;
+  return events.map((event) => `${String(event.seq).padStart(4)}  ${seconds(event.at - start)}  ${describe(event)}`);
+}
+
+const seconds = (ms: number): string => `+${(ms / 1000).toFixed(3)} s`.padStart(11);
+
+const short = (text: string): string => {
+  const line = text.replaceAll(/\s+/g, " ");
+  return line.length > 160 ? `${line.slice(0, 159)}…` : line;
+};
+
+function describe(event: Event): string {
+  switch (event.type) {
+    case "run.created":
+      return `run created, model ${event.model}: ${short(event.task)}`;
+    case "input.received":
+      return `input: ${short(JSON.stringify(event.input))}`;
+    case "model.requested":
+      return `model asked, turn ${event.turn}`;
+    case "model.answered":
+      return `model answered (${event.stop}): ${short(event.parts.map(toText).join(" "))}`;
+    case "model.failed":
+      return `model failed, ${event.code}: ${short(event.message)}`;
+    case "tool.requested":
+      return `${event.name} called (${event.effect}) ${event.callId}: ${short(JSON.stringify(event.args))}`;
+    case "tool.finished":
+      return `${event.outcome.isError ? "failed" : "done"} ${event.callId}: ${short(JSON.stringify(event.outcome.value ?? event.outcome.content ?? null))}`;
+    case "approval.requested":
+      return `waits for a person, ${event.callId}: ${short(event.question)}`;
+    case "run.suspended":
+      return `run suspended until ${event.callIds.join(", ")} is decided`;
+    case "run.finished":
+      return `run ${event.status}${event.code === undefined ? "" : `, ${event.code}`}: ${short(event.answer)}`;
+  }
+}
+
+function toText(part: { readonly type: string; readonly text?: string; readonly name?: string }): string {
+  return part.type === "tool_call" ? `[calls ${part.name}]` : (part.text ?? "");
+}

@@ -1,0 +1,46 @@
+import { readFile, stat } from "node:fs/promises";
+import { text } from "node:stream/consumers";
+import { CapstanError } from "../core/error.ts";
+
+type Env = Readonly<Record<string, string | undefined>>;
+
+/**
+ * The token that this process was started with: `--grant`, else the file that CAPSTAN_GRANT_FILE names, else CAPSTAN_GRANT. Each that
+ * is there must hold a token: an empty one refuses (`token.malformed`) and nothing else is tried. undefined where there is none.
+ */
+export async function readToken(option: string | undefined, env: Env): Promise<string | undefined> {
+  const file = env["CAPSTAN_GRANT_FILE"];
+  if (option !== undefined) return await readTokenArgument(option);
+  if (file !== undefined) return await readTokenFile(file);
+  const plain = env["CAPSTAN_GRANT"];
+  return plain === undefined ? undefined : demandToken(plain, "CAPSTAN_GRANT");
+}
+
+/** A token as the command line takes it: `@FILE`, `-` for stdin, or the text itself. */
+export async function readTokenArgument(argument: string): Promise<string> {
+  if (argument === "-") return demandToken(await text(process.stdin), "stdin");
+  if (argument.startsWith("@")) return await readTokenFile(argument.slice(1));
+  return demandToken(argument, "the argument");
+}
+
+async function readTokenFile(path: string): Promise<string> {
+  let content: string;
+  try {
+    // A token is at most 16 kB: something larger is another file.
+    if ((await stat(path)).size > 20_000)
+      throw new CapstanError("token.malformed", `${path} is too large to be a token.`);
+    content = await readFile(path, "utf8");
+  } catch (cause) {
+    if (cause instanceof CapstanError) throw cause;
+    throw new CapstanError("token.unreadable", `The token file ${path} can't be read. Check the path.`, { cause });
+  }
+  return demandToken(content, path);
+}
+
+function demandToken(content: string, where: string): string {
+  const token = content.trim();
+  if (token === "") {
+    throw new CapstanError("token.malformed", `The token in ${where} is empty. \`capstan grant create\` prints one.`);
+  }
+  return token;
+}

@@ -1,0 +1,70 @@
+import type { ErrorCode } from "../core/error.ts";
+import { errorCodes } from "../core/error.ts";
+import { newId } from "../core/id.ts";
+import type { Caller } from "../tools/call.ts";
+import { toResult } from "../tools/result.ts";
+import type { Outcome } from "../tools/tool.ts";
+import type { ExitCode, GrantFlags, Session } from "./command.ts";
+import { parseJsonArgument, toJsonText } from "./json.ts";
+
+/** `capstan tools ls`: what this grant may call. */
+export async function listTools(
+  { app, grant, print }: Session,
+  options: GrantFlags & { json?: boolean },
+): Promise<ExitCode> {
+  const tools = app.door.list(await grant(options));
+  if (options.json === true) {
+    const shown = tools.map(({ name, title, description, inputSchema, outputSchema, hints, source }) => {
+      return { name, title, description, inputSchema, outputSchema, hints, source };
+    });
+    print(toJsonText(shown));
+    return 0;
+  }
+  const width = Math.max(0, ...tools.map(({ name }) => name.length));
+  for (const { name, title } of tools) print(`${name.padEnd(width)}  ${title}`);
+  return 0;
+}
+
+/** `capstan tools call NAME JSON`: one call, as the operator. */
+export async function callTool(
+  session: Session,
+  name: string,
+  argumentText: string | undefined,
+  options: GrantFlags & { json?: boolean; approval?: string },
+): Promise<ExitCode> {
+  const { app, print, tell, signal } = session;
+  const args = parseJsonArgument(argumentText ?? "{}", `'{"expression":"6*7"}'`);
+  const grant = await session.grant(options);
+  const { principal, scope } = app;
+  const taint = await app.permissions.taints.of(grant);
+  const caller: Caller = { principal: grant.principal ?? principal, scope, grant, taint, depth: 0 };
+  const showProgress = process.stderr.isTTY;
+  const result = await app.door.call({
+    caller,
+    name,
+    args,
+    callId: newId("call"),
+    signal,
+    progress: ({ message }) => {
+      if (showProgress && message !== undefined) tell(message);
+    },
+  });
+  await app.permissions.taints.add(grant, result.taint);
+  return show(result.outcome, options.json === true, print, tell);
+}
+
+function show(outcome: Outcome, json: boolean, print: (text: string) => void, tell: (text: string) => void): ExitCode {
+  const result = toResult(outcome);
+  const failed = result.isError === true;
+  if (json) {
+    print(toJsonText(result));
+  } else {
+    const text = result.content.map((block) => (block.type === "text" ? block.text : `[${block.type}]`)).join("\n");
+    // A value is data and goes to stdout even when the tool calls it a failure; a bare failure is a message.
+    if (failed && result.structuredContent === undefined) tell(text);
+    else print(result.structuredContent === undefined ? text : toJsonText(result.structuredContent));
+  }
+  if (!failed) return 0;
+  const code = outcome.type === "done" ? outcome.code : undefined;
+  return code !== undefined && Object.hasOwn(errorCodes, code) ? errorCodes[code as ErrorCode].exit : 1;
+}

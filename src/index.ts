@@ -1,0 +1,28 @@
+/** The public names of Capstan, listed by hand. Everything else may change without notice. */
+export type { App, AppOptions } from "./app.ts";
+export { openApp } from "./app.ts";
+export type { Config } from "./config.ts";
+export type { ErrorCode } from "./core/error.ts";
+export { CapstanError, errorCodes } from "./core/error.ts";
+export type { Block, Event } from "./core/event.ts";
+export { newId } from "./core/id.ts";
+export type { Json, JsonObject, JsonSchema } from "./core/json.ts";
+export type { Amounts, Limits } from "./core/limits.ts";
+export type { Principal, Scope } from "./core/scope.ts";
+export type { Taint } from "./core/taint.ts";
+export type { Host, RunOutcome, StartRequest } from "./host/host.ts";
+export type { ModelEvent, ModelRequest, Provider } from "./host/provider.ts";
+export { demand } from "./permissions/demand.ts";
+export { derive } from "./permissions/derive.ts";
+export { describeGrant } from "./permissions/describe.ts";
+export type { Constraint, Grant, GrantRequest, Need, Rights, ToolRight } from "./permissions/grant.ts";
+export { meet } from "./permissions/meet.ts";
+export type { NarrowOptions, ToolName } from "./permissions/narrow.ts";
+export { narrow } from "./permissions/narrow.ts";
+export { operatorGrant } from "./permissions/operator.ts";
+export type { Permissions } from "./permissions/permissions.ts";
+export { run } from "./run.ts";
+export type { Caller, CallRequest, CallResult, Door } from "./tools/call.ts";
+export { fromJsonSchema, fromZod } from "./tools/schema.ts";
+export type { CallContext, Effect, Hints, Outcome, Schema, Tool, ToolDefinition } from "./tools/tool.ts";
+export { defineTool } from "./tools/tool.ts";

@@ -1,0 +1,47 @@
+import type { App } from "./app.ts";
+import { newId } from "./core/id.ts";
+import type { RunOutcome } from "./host/host.ts";
+import type { Grant } from "./permissions/grant.ts";
+import { operatorGrant } from "./permissions/operator.ts";
+
+/** What `run` may be told beside the task. */
+export interface RunTaskOptions {
+  /** Missing: the model of the config, else the planner. */
+  readonly model?: string;
+  /** Missing: the operator's default grant, with the tools in `allow` and the folders in `read` added. */
+  readonly grant?: Grant;
+  readonly allow?: readonly string[];
+  readonly read?: readonly string[];
+  readonly signal?: AbortSignal;
+}
+
+const defaultTtlMs = 60 * 60_000;
+
+/** Does a task with the app's tools and returns how it ended: the library's `capstan run`. Throws what `host.start` throws. */
+export async function run(app: App, task: string, options: RunTaskOptions = {}): Promise<RunOutcome> {
+  return await app.host.start({
+    task,
+    model: options.model ?? app.config.host.model,
+    grant: options.grant ?? toGrant(app, options),
+    signal: options.signal ?? new AbortController().signal,
+  });
+}
+
+/** The operator's default grant for a program that embeds Capstan: its owner acts through it. */
+export function toGrant(app: App, { allow = [], read = [] }: Pick<RunTaskOptions, "allow" | "read"> = {}): Grant {
+  const { permissions, principal, scope, toolNames } = app;
+  return operatorGrant(
+    {
+      id: newId("grant"),
+      now: permissions.now(),
+      ttlMs: defaultTtlMs,
+      principal,
+      scope,
+      epoch: permissions.epoch(principal),
+      read,
+      write: [],
+      allow,
+    },
+    toolNames,
+  );
+}

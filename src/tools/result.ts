@@ -1,0 +1,27 @@
+import type { Block } from "../core/event.ts";
+import type { Json } from "../core/json.ts";
+import type { Outcome } from "./tool.ts";
+
+/** The shape in which a tool's end leaves the process: MCP's CallToolResult, without its `_meta`. */
+export interface ToolResult {
+  readonly content: readonly Block[];
+  readonly structuredContent?: Json;
+  readonly isError?: true;
+}
+
+/**
+ * An outcome as MCP's CallToolResult: a value is structured content, and stands as JSON in a text block too for clients that know only
+ * text (2026-07-28, server/tools, Structured Content). A waiting outcome becomes an error that says what it waits for.
+ */
+export function toResult(outcome: Outcome): ToolResult {
+  if (outcome.type === "waiting") {
+    const questions = outcome.requests.map(({ message }) => message).join(" ");
+    return { content: [{ type: "text", text: `permission.approval_needed: ${questions}` }], isError: true };
+  }
+  const { value, content = [], isError } = outcome;
+  return {
+    content: value === undefined ? content : [{ type: "text", text: JSON.stringify(value) }, ...content],
+    ...(value === undefined ? {} : { structuredContent: value }),
+    ...(isError === true ? { isError } : {}),
+  };
+}
