@@ -1,7 +1,8 @@
+import { z } from "zod";
 import type { Event, EventBody, RunInput } from "../core/event.ts";
 import type { Json } from "../core/json.ts";
 import type { Amounts, Limits } from "../core/limits.ts";
-import type { Scope } from "../core/scope.ts";
+import { Scope } from "../core/scope.ts";
 
 /** An account of the ledger: a grant or one of its ancestors, with the caps that its signed form names. */
 export interface Account {
@@ -47,28 +48,31 @@ export interface RecordWrite {
 }
 
 /** One row of the audit log before it is chained: one per door call, nested ones too, refusals too. */
-export interface AuditEntry {
-  readonly at: number;
-  readonly scope: Scope;
-  readonly user: string;
-  readonly grantId: string;
-  readonly ancestors: readonly string[];
-  readonly runId?: string;
-  readonly callId: string;
-  readonly parentId?: string;
-  /** What was asked: `tools/call`, `tools/list`, `grant/derive`, … */
-  readonly action: string;
-  readonly name: string;
-  readonly pin?: string;
-  readonly argsHash?: string;
-  readonly taint: readonly string[];
-  readonly decision: "allow" | "deny" | "ask";
-  /** The code of the refusal; missing when allowed. */
-  readonly reason?: string;
-  readonly approvalId?: string;
-}
+export const AuditEntry = z
+  .strictObject({
+    at: z.number(),
+    scope: Scope,
+    user: z.string(),
+    grantId: z.string(),
+    ancestors: z.array(z.string()).readonly(),
+    runId: z.string().exactOptional(),
+    callId: z.string(),
+    parentId: z.string().exactOptional(),
+    /** What was asked: `tools/call`, `tools/list`, `grant/derive`, … */
+    action: z.string(),
+    name: z.string(),
+    pin: z.string().exactOptional(),
+    argsHash: z.string().exactOptional(),
+    taint: z.array(z.string()).readonly(),
+    decision: z.enum(["allow", "deny", "ask"]),
+    /** The code of the refusal; missing when allowed. */
+    reason: z.string().exactOptional(),
+    approvalId: z.string().exactOptional(),
+  })
+  .readonly();
+export type AuditEntry = z.infer<typeof AuditEntry>;
 
-/** A chained row: `hash` = SHA-256 over the previous hash and the canonical entry. `seq` counts from 1 within a writer. */
+/** A chained row; `hashRow` in audit-chain.ts says what `hash` covers. `seq` counts from 1 within a writer. */
 export interface AuditRow {
   readonly writer: string;
   readonly seq: number;

@@ -1,0 +1,42 @@
+import { sha256 } from "../core/json.ts";
+import type { AuditEntry, AuditHead, AuditRow } from "./store.ts";
+
+/** What the first row of every chain follows. */
+const noHash = "0".repeat(64);
+
+/** The row that follows `previous` in a writer's chain; null begins it. A chain is whole when each row equals this of the one before. */
+export function chainRow(previous: AuditHead | null, writer: string, entry: AuditEntry): AuditRow {
+  const row = { writer, seq: (previous?.seq ?? 0) + 1, entry, previousHash: previous?.hash ?? noHash };
+  return { ...row, hash: hashRow(row) };
+}
+
+/** SHA-256 of the canonical JSON of `[previousHash, writer, seq, entry]`, in hexadecimal. */
+export function hashRow({ previousHash, writer, seq, entry }: Omit<AuditRow, "hash">): string {
+  return sha256(`[${JSON.stringify(previousHash)},${JSON.stringify(writer)},${seq},${entryText(entry)}]`);
+}
+
+/**
+ * The canonical JSON of an entry. Naming the keys in sorted order lets one native call do what `canonicalJson` does in seven times
+ * the time; the type makes sure that no field is left out of the hash.
+ */
+export function entryText(entry: AuditEntry): string {
+  const sorted: { readonly [Key in keyof Required<AuditEntry>]: AuditEntry[Key] | undefined } = {
+    action: entry.action,
+    ancestors: entry.ancestors,
+    approvalId: entry.approvalId,
+    argsHash: entry.argsHash,
+    at: entry.at,
+    callId: entry.callId,
+    decision: entry.decision,
+    grantId: entry.grantId,
+    name: entry.name,
+    parentId: entry.parentId,
+    pin: entry.pin,
+    reason: entry.reason,
+    runId: entry.runId,
+    scope: { org: entry.scope.org, project: entry.scope.project },
+    taint: entry.taint,
+    user: entry.user,
+  };
+  return JSON.stringify(sorted);
+}

@@ -1,0 +1,180 @@
+import type { DatabaseSync } from "node:sqlite";
+import { z } from "zod";
+import { CapstanError } from "../core/error.ts";
+import type { ErrorCode } from "../core/error.ts";
+import { counterNames } from "../core/limits.ts";
+import type { Amounts, CounterName } from "../core/limits.ts";
+import { integer, text, toQuery } from "./sql.ts";
+import type { Row } from "./sql.ts";
+import type { Account, Batch, Settle } from "./store.ts";
+
+/** One amount per counter, in the order of `counterNames`. */
+type Counters = readonly number[];
+
+interface Call {
+  readonly at: number;
+  /** The ids of all accounts that were charged. */
+  readonly grants: readonly string[];
+  readonly reserved: Counters;
+  /** null until the call settles. */
+  readonly outcome: Settle["outcome"] | null;
+}
+
+const zero: Counters = counterNames.map(() => 0);
+
+const refusals = {
+  calls: { code: "budget.calls", unit: "calls" },
+  tokens: { code: "budget.tokens", unit: "tokens" },
+  costMicroUsd: { code: "budget.cost", unit: "micro-USD" },
+  cpuMs: { code: "budget.cpu", unit: "ms of CPU time" },
+  wallMs: { code: "budget.wall", unit: "ms of running time" },
+  bytes: { code: "budget.bytes", unit: "bytes" },
+} as const satisfies Record<CounterName, { readonly code: ErrorCode; readonly unit: string }>;
+
+/**
+ * The accounts of grants. A transaction reads each account once and writes it once, however many commits share it: between
+ * `begin` and `finish` the amounts live here.
+ */
+export function openLedger(db: DatabaseSync) {
+  const columns = "calls, tokens, cost_micro_usd, cpu_ms, wall_ms, bytes";
+  const readAccount = toQuery(db, `select ${columns} from accounts where grant_id = ?`);
+  const writeAccount = toQuery(
+    db,
+    `insert or replace into accounts (grant_id, ${columns}) values (?, ?, ?, ?, ?, ?, ?)`,
+  );
+  const readCall = toQuery(db, "select at, grants, reserved, outcome from calls where call_id = ?");
+  const writeCall = toQuery(
+    db,
+    "insert or replace into calls (call_id, at, grants, reserved, outcome) values (?, ?, ?, ?, ?)",
+  );
+
+  let changed = new Map<string, Counters>();
+  const stored = (grantId: string): Counters => readAccount.get(grantId)?.map(integer) ?? zero;
+
+  return {
+    begin(): void {
+      changed = new Map();
+    },
+
+    /** Refuses with `budget.*` before anything is written: then no account of any charge in the batch has changed. */
+    plan({ charges = [], settles = [] }: Batch): () => void {
+      const accounts = new Map<string, Counters>();
+      const calls = new Map<string, Call>();
+      const used = (grantId: string): Counters => accounts.get(grantId) ?? changed.get(grantId) ?? stored(grantId);
+      const find = (callId: string): Call | undefined => calls.get(callId) ?? toCall(readCall.get(callId));
+
+      for (const charge of charges) {
+        if (find(charge.callId) !== undefined) continue;
+        const reserved = toCounters(charge.amounts);
+        const sorted = charge.accounts.toSorted((a, b) => (a.grantId < b.grantId ? -1 : 1));
+        for (const account of sorted) demandRoom(account, used(account.grantId), reserved);
+        const grants = [...new Set(sorted.map((account) => account.grantId))];
+        for (const grantId of grants) accounts.set(grantId, shift(used(grantId), reserved, zero));
+        calls.set(charge.callId, { at: charge.at, grants, reserved, outcome: null });
+      }
+      for (const settle of settles) {
+        const call = find(settle.callId);
+        if (call === undefined) throw neverCharged(settle);
+        if (call.outcome !== null) continue;
+        const actual = actualAmounts(settle, call.reserved);
+        for (const grantId of call.grants) accounts.set(grantId, shift(used(grantId), actual, call.reserved));
+        calls.set(settle.callId, { ...call, outcome: settle.outcome });
+      }
+      return () => {
+        for (const [grantId, counters] of accounts) changed.set(grantId, counters);
+        for (const [callId, { at, grants, reserved, outcome }] of calls) {
+          writeCall.run(callId, at, JSON.stringify(grants), JSON.stringify(toAmounts(reserved)), outcome);
+        }
+      };
+    },
+
+    finish(): void {
+      for (const [grantId, counters] of changed) writeAccount.run(grantId, ...counters);
+    },
+
+    used(grantIds: readonly string[]): ReadonlyMap<string, Amounts> {
+      return new Map(grantIds.map((grantId) => [grantId, toAmounts(stored(grantId))]));
+    },
+  };
+}
+
+/** A missing cap is the largest number that can be counted exactly. */
+function demandRoom({ grantId, limits }: Account, used: Counters, asked: Counters): void {
+  for (const [index, name] of counterNames.entries()) {
+    const [has, more] = [used[index] ?? 0, asked[index] ?? 0];
+    const cap = limits[name] ?? Number.MAX_SAFE_INTEGER;
+    if (has + more <= cap) continue;
+    const { code, unit } = refusals[name];
+    throw new CapstanError(
+      code,
+      `Grant ${grantId} has used ${has}/${cap} ${unit} and this call needs ${more} more. Use a grant with a higher limit.`,
+      { details: { grantId, counter: name, used: has, cap, asked: more } },
+    );
+  }
+}
+
+/** What stays charged: the actual amounts; of an unknown outcome the larger of what was reserved and what is known to be used. */
+function actualAmounts({ amounts, outcome }: Settle, reserved: Counters): Counters {
+  const actual = toCounters(amounts);
+  return outcome === "unknown" ? actual.map((amount, index) => Math.max(amount, reserved[index] ?? 0)) : actual;
+}
+
+/** Saturates: an account that can't count on exactly stays full. */
+function shift(used: Counters, plus: Counters, minus: Counters): Counters {
+  return used.map((has, index) => {
+    const sum = has - (minus[index] ?? 0) + (plus[index] ?? 0);
+    return Math.min(Math.max(sum, 0), Number.MAX_SAFE_INTEGER);
+  });
+}
+
+function toCounters(amounts: Amounts): Counters {
+  return counterNames.map((name) => {
+    const amount = amounts[name] ?? 0;
+    if (Number.isSafeInteger(amount) && amount >= 0) return amount;
+    throw new CapstanError("budget.bad_amount", `An amount of ${name} must be a whole number from 0, not ${amount}.`);
+  });
+}
+
+function toAmounts(counters: Counters): Amounts {
+  const amounts: Partial<Record<CounterName, number>> = {};
+  for (const [index, name] of counterNames.entries()) {
+    const amount = counters[index] ?? 0;
+    if (amount !== 0) amounts[name] = amount;
+  }
+  return amounts;
+}
+
+const StoredCall = z.strictObject({
+  at: z.number(),
+  grants: z.array(z.string()),
+  reserved: z.partialRecord(z.enum(counterNames), z.int().min(0)),
+  outcome: z.enum(["done", "error", "unknown"]).nullable(),
+});
+
+function toCall(row: Row | undefined): Call | undefined {
+  if (row === undefined) return undefined;
+  const [at, grants, reserved, outcome] = row;
+  try {
+    const call = StoredCall.parse({
+      at,
+      grants: JSON.parse(text(grants)),
+      reserved: JSON.parse(text(reserved)),
+      outcome,
+    });
+    return { ...call, reserved: toCounters(call.reserved) };
+  } catch (cause) {
+    throw new CapstanError("store.corrupt", "A call in the ledger can't be read. Restore the store from a backup.", {
+      cause,
+    });
+  }
+}
+
+function neverCharged({ callId }: Settle): CapstanError {
+  return new CapstanError(
+    "store.not_found",
+    `Call ${callId} was never charged, so it can't be settled. Charge it first.`,
+    {
+      details: { callId },
+    },
+  );
+}

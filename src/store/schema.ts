@@ -1,0 +1,115 @@
+import { open } from "node:fs/promises";
+import { DatabaseSync } from "node:sqlite";
+import { CapstanError } from "../core/error.ts";
+import { integer, text, toQuery } from "./sql.ts";
+import { toStoreError } from "./sqlite-error.ts";
+import { untilFree } from "./until-free.ts";
+
+/**
+ * Each step brings a file from version n (its index) to n + 1. A released step is never edited: another one is added. Rows that
+ * belong together share a b-tree page (`without rowid`), except blobs, which are large.
+ */
+const steps: readonly string[] = [
+  `
+  create table events (
+    scope text not null, run text not null, seq integer not null, at integer not null, body text not null,
+    primary key (scope, run, seq)
+  ) strict, without rowid;
+  create index runs_by_age on events (scope, at) where seq = 1;
+
+  create table inbox (
+    id integer primary key autoincrement, scope text not null, run text not null, input text not null
+  ) strict;
+  create index inbox_by_run on inbox (scope, run, id);
+
+  create table records (
+    scope text not null, kind text not null, key text not null, value text not null,
+    version integer not null, updated_at integer not null,
+    primary key (scope, kind, key)
+  ) strict, without rowid;
+
+  create table blobs (hash text primary key, bytes blob not null) strict;
+
+  create table accounts (
+    grant_id text primary key, calls integer not null, tokens integer not null, cost_micro_usd integer not null,
+    cpu_ms integer not null, wall_ms integer not null, bytes integer not null
+  ) strict, without rowid;
+  create table calls (
+    call_id text primary key, at integer not null, grants text not null, reserved text not null, outcome text
+  ) strict, without rowid;
+
+  create table audit (
+    writer text not null, seq integer not null, entry text not null, previous_hash text not null, hash text not null,
+    primary key (writer, seq)
+  ) strict, without rowid;
+  `,
+];
+
+/** How long one attempt may block the event loop while another process writes; `untilFree` goes on from there without blocking. */
+const blockingWaitMs = 100;
+/** A burst may grow the write-ahead log; after the next checkpoint it shrinks to this. */
+const keptLogBytes = 64 * 1024 * 1024;
+
+/**
+ * Opens the file, or makes it with mode 0600, and brings its schema up to date. Throws `store.unavailable`, `store.corrupt`,
+ * `store.full`, or `store.newer` for a file that a newer Capstan has written. The caller closes it.
+ */
+export async function openDatabase(path: string): Promise<DatabaseSync> {
+  await makePrivate(path);
+  let db: DatabaseSync | undefined;
+  try {
+    const opened = new DatabaseSync(path, { timeout: blockingWaitMs });
+    db = opened;
+    await untilFree(() => prepareFile(opened, path));
+    return opened;
+  } catch (thrown) {
+    if (db?.isOpen === true) db.close();
+    throw toStoreError(thrown, path);
+  }
+}
+
+/** SQLite gives its side files the mode of the database, so this one is enough. */
+async function makePrivate(path: string): Promise<void> {
+  try {
+    await using file = await open(path, "a", 0o600);
+    if (((await file.stat()).mode & 0o077) !== 0) await file.chmod(0o600);
+  } catch (cause) {
+    throw new CapstanError(
+      "store.unavailable",
+      `${path} can't be opened for writing (${cause instanceof Error ? cause.message : String(cause)}). Its folder must exist and be yours.`,
+      { cause, details: { path } },
+    );
+  }
+}
+
+function prepareFile(db: DatabaseSync, path: string): void {
+  const mode = text(toQuery(db, "pragma journal_mode = wal").get()?.[0]);
+  if (mode !== "wal") {
+    throw new CapstanError(
+      "store.unavailable",
+      `${path} must use a write-ahead log, but its file system allows only "${mode}". Put it on a local disk.`,
+    );
+  }
+  db.exec(`pragma synchronous = normal; pragma journal_size_limit = ${keptLogBytes}; pragma trusted_schema = off`);
+  if (versionOf(db) === steps.length) return;
+  db.exec("begin immediate");
+  try {
+    // Read again inside the transaction: another process may have migrated in between.
+    const version = versionOf(db);
+    if (version > steps.length) throw newer(path, version);
+    for (const step of steps.slice(version)) db.exec(step);
+    db.exec(`pragma user_version = ${steps.length}; commit`);
+  } finally {
+    if (db.isTransaction) db.exec("rollback");
+  }
+}
+
+const versionOf = (db: DatabaseSync): number => integer(toQuery(db, "pragma user_version").get()?.[0]);
+
+function newer(path: string, version: number): CapstanError {
+  return new CapstanError(
+    "store.newer",
+    `${path} has schema version ${version}, and this Capstan knows versions up to ${steps.length}. Update Capstan, or choose another home with --home.`,
+    { details: { path, version, known: steps.length } },
+  );
+}

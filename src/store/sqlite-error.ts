@@ -1,0 +1,63 @@
+import { CapstanError } from "../core/error.ts";
+
+/** Primary result codes of SQLite (sqlite.org/rescode.html). */
+const code = {
+  busy: 5,
+  locked: 6,
+  readOnly: 8,
+  io: 10,
+  corrupt: 11,
+  full: 13,
+  cannotOpen: 14,
+  notADatabase: 26,
+} as const;
+const syncFailed: readonly number[] = [10 | (4 << 8), 10 | (5 << 8)];
+
+interface SqliteError extends Error {
+  readonly errcode: number;
+}
+
+export function isSqliteError(thrown: unknown): thrown is SqliteError {
+  return thrown instanceof Error && "errcode" in thrown && typeof thrown.errcode === "number";
+}
+
+/** Another connection holds the lock: the same call may succeed in a moment. */
+export function isBusy(thrown: unknown): boolean {
+  return isSqliteError(thrown) && [code.busy, code.locked].some((busy) => busy === (thrown.errcode & 0xff));
+}
+
+/**
+ * An fsync failed. The kernel may have dropped the pages that it could not write, so a later fsync that succeeds proves nothing about
+ * them: whoever sees this must stop acknowledging until the file has been opened anew.
+ */
+export function isSyncFailure(thrown: unknown): boolean {
+  return isSqliteError(thrown) && syncFailed.includes(thrown.errcode);
+}
+
+/** What SQLite or the file system threw, as `store.*`. Other errors come back as they are. */
+export function toStoreError(thrown: unknown, path: string): unknown {
+  if (!isSqliteError(thrown)) return thrown;
+  const as = (name: "store.full" | "store.corrupt" | "store.unavailable", sentence: string): CapstanError =>
+    new CapstanError(name, sentence, { cause: thrown, details: { path, errcode: thrown.errcode } });
+  switch (thrown.errcode & 0xff) {
+    case code.full:
+      return as(
+        "store.full",
+        `The disk that holds ${path} is full; nothing was written. Free some space and try again.`,
+      );
+    case code.corrupt:
+    case code.notADatabase:
+      return as("store.corrupt", `${path} is not a readable store (${thrown.message}). Restore it from a backup.`);
+    case code.busy:
+    case code.locked:
+      return as(
+        "store.unavailable",
+        `${path} is locked by another process that does not let go of it. End that process or try again later.`,
+      );
+    default:
+      return as(
+        "store.unavailable",
+        `${path} can't be read or written (${thrown.message}). Check the disk and the file's owner.`,
+      );
+  }
+}
