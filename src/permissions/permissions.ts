@@ -42,6 +42,14 @@ export interface NamedGrant {
   readonly grant: Grant;
 }
 
+/** What a walk over the audit log found. `problem` names the first bad row or head; missing when `ok`. */
+export interface AuditVerdict {
+  readonly ok: boolean;
+  readonly rows: number;
+  readonly heads: number;
+  readonly problem?: string;
+}
+
 /** Everything that needs the home's key or its store. The pure rules are `demand`, `derive` and `meet` in files of their own. */
 export interface Permissions extends AsyncDisposable {
   /** The time, never earlier than it ever was in this home: a clock set back revives nothing. */
@@ -70,6 +78,8 @@ export interface Permissions extends AsyncDisposable {
     get(name: string): Promise<Grant>;
     list(): Promise<readonly NamedGrant[]>;
   };
+  /** Checks every chain of the audit log, and every signed head against it. */
+  verifyAudit(): Promise<AuditVerdict>;
   readonly approvals: Approvals;
   readonly taints: Taints;
   /** Seals and opens small state that clients hold (AEAD); `open` throws `token.bad_signature`. `bind` is authenticated, not stored. */
