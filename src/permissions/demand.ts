@@ -1,0 +1,165 @@
+import { CapstanError } from "../core/error.ts";
+import { isolationLevels } from "../core/isolation.ts";
+import type { Taint } from "../core/taint.ts";
+import { checkConstraint } from "./constraint.ts";
+import type { Grant, Need, ToolRight } from "./grant.ts";
+import { isUnder, plainPath } from "./path-rule.ts";
+import type { IndexedRight } from "./right-index.ts";
+import { acceptsAbsence, rightNamed } from "./right-index.ts";
+import { checkUrl } from "./url-rule.ts";
+import { listInWords, quoteForShell, ruleInWords, urlRuleInWords, valueInWords } from "./words.ts";
+
+/**
+ * Lets an act pass or throws: `token.expired` and `token.not_yet_valid` when the grant is not valid at `now` (ms), `permission.*`
+ * for the first need that the grant does not cover, `token.other_run` for a run that is not the grant's own. It decides on the
+ * grant and the needs alone: it looks at nothing outside, so no refusal tells whether a thing exists.
+ */
+export function demand(grant: Grant, needs: readonly Need[], now: number): void {
+  demandTime(grant, now);
+  for (const need of needs) demandNeed(grant, need);
+}
+
+/** Throws `token.expired` from `expiresAt` on and `token.not_yet_valid` before `notBefore`. */
+export function demandTime({ notBefore, expiresAt }: Grant, now: number): void {
+  if (now >= expiresAt) {
+    const end = new Date(expiresAt).toISOString();
+    throw new CapstanError("token.expired", `The grant ended at ${end}. Ask whoever issued it for a new one.`);
+  }
+  if (now < notBefore) {
+    throw new CapstanError("token.not_yet_valid", `The grant begins at ${new Date(notBefore).toISOString()}.`);
+  }
+}
+
+/**
+ * The right to a tool of this name, as it is defined now (`pin`). null: the grant does not name it, names another definition of it, or
+ * names it in a way that no arguments satisfy. Listing and calling both ask here, so that they can't disagree.
+ */
+export function findRight(grant: Grant, name: string, pin: string): ToolRight | null {
+  return findIndexed(grant, name, pin)?.right ?? null;
+}
+
+/** Whether a call must be approved first: the right says so, or a sink is called after untrusted content came in. */
+export function mustAsk(right: ToolRight, sink: boolean, taint: Taint): boolean {
+  return right.ask || (sink && taint.length > 0 && !right.tainted);
+}
+
+function findIndexed(grant: Grant, name: string, pin: string): IndexedRight | null {
+  const found = rightNamed(grant.rights, name);
+  return found !== undefined && found.right.pin === pin && found.usable ? found : null;
+}
+
+function demandNeed(grant: Grant, need: Need): void {
+  const { rights } = grant;
+  switch (need.type) {
+    case "tool":
+      return demandTool(grant, need);
+    case "resource":
+      if (rights.resources.some((rule) => checkConstraint(rule, need.uri))) return;
+      throw noRight(`to the resource ${valueInWords(need.uri)}`, "its resources", rights.resources.map(ruleInWords));
+    case "prompt":
+      if (rights.prompts.includes(need.name)) return;
+      throw noRight(`to the prompt ${valueInWords(need.name)}`, "its prompts", rights.prompts);
+    case "read":
+      if (rights.read.some((folder) => isUnder(folder, need.path))) return;
+      throw outside("Reading", need.path, rights.read, "--root");
+    case "write":
+      if (rights.write.some((folder) => isUnder(folder, need.path))) return;
+      throw outside("Writing", need.path, rights.write, "--write");
+    case "net":
+      if (rights.net.some((rule) => checkUrl(rule, need.url))) return;
+      throw refusedUrl(need.url, rights.net.map(urlRuleInWords));
+    case "run":
+      if (grant.run !== undefined && need.action !== "create" && need.runId !== grant.run) throw otherRun();
+      if (rights.runs.includes(need.action)) return;
+      throw noRight(`to ${need.action} runs`, "what it may do with runs", rights.runs);
+    case "session":
+      if (rights.sessions.includes(need.name) || rights.sessions.includes("*")) return;
+      throw noRight(`to the session ${valueInWords(need.name)}`, "its sessions", rights.sessions);
+    case "isolation":
+      if (isolationLevels.indexOf(need.level) >= isolationLevels.indexOf(rights.isolation)) return;
+      throw noRight(`to run code at isolation ${need.level}`, "the weakest that it allows", [rights.isolation]);
+    case "delegate":
+      if (grant.delegations > 0) return;
+      throw new CapstanError(
+        "permission.no_right",
+        "This grant may not be handed on. Ask its issuer for one that may.",
+      );
+    case "approve":
+      if (rights.approve.includes(need.tool)) return;
+      throw noRight(`to approve calls of ${valueInWords(need.tool)}`, "what it may approve", rights.approve);
+    default:
+      throw new CapstanError("permission.no_right", "This grant holds no right of that kind.");
+  }
+}
+
+function demandTool(grant: Grant, need: Need & { readonly type: "tool" }): void {
+  const found = findIndexed(grant, need.name, need.pin);
+  if (found === null) {
+    const names = grant.rights.tools.map((right) => right.name);
+    throw noRight(`to the tool ${valueInWords(need.name)} as it is now`, "its tools", names);
+  }
+  if (found.rules === null) return;
+  for (const name of Object.keys(need.args)) {
+    if (!found.rules.has(name)) throw argumentNotGranted(need.name, name, [...found.rules.keys()]);
+  }
+  for (const argument of found.rules.values()) {
+    const value = Object.hasOwn(need.args, argument.name) ? need.args[argument.name] : undefined;
+    const allowed = value === undefined ? acceptsAbsence(argument) : checkConstraint(argument.rule, value);
+    if (allowed) continue;
+    throw new CapstanError(
+      "permission.argument_refused",
+      `${need.name} is refused: its argument ${valueInWords(argument.name)} must be ${ruleInWords(argument.rule)}, and it is ` +
+        `${valueInWords(value)}. Call it within that, or ask for a grant that allows more.`,
+      { details: { tool: need.name, argument: argument.name } },
+    );
+  }
+}
+
+function argumentNotGranted(tool: string, argument: string, granted: readonly string[]): CapstanError {
+  return new CapstanError(
+    "permission.argument_not_granted",
+    `${tool} is refused: the grant does not name its argument ${valueInWords(argument)}. It names: ${shortList(granted)}. ` +
+      "Leave it out, or ask for a grant that allows it.",
+    { details: { tool, argument } },
+  );
+}
+
+function outside(verb: "Reading" | "Writing", path: string, folders: readonly string[], option: string): CapstanError {
+  const plain = plainPath(path);
+  const remedy =
+    plain === null
+      ? "Name an absolute path, without .. parts, backslashes or NUL"
+      : `To allow it, the operator starts Capstan with ${option} ${quoteForShell(plain)}`;
+  return new CapstanError(
+    "permission.argument_refused",
+    `${verb} ${valueInWords(path)} is outside the granted folders (${shortList(folders)}). ${remedy}`,
+    { details: { path } },
+  );
+}
+
+function refusedUrl(url: string, hosts: readonly string[]): CapstanError {
+  // Only where it leads: the rest of a URL, user info too, may hold secrets.
+  const place = url.replace(/^([^/]*\/\/)?([^/?#]*@)?([^/?#]*).*$/s, "$1$3");
+  return new CapstanError(
+    "permission.argument_refused",
+    `Connecting to ${valueInWords(place)} is refused: the granted hosts are ${shortList(hosts)}, and a URL must spell its ` +
+      "host plainly, without user info. Ask the operator for a grant made with --host for it.",
+  );
+}
+
+function noRight(what: string, holds: string, held: readonly string[]): CapstanError {
+  return new CapstanError(
+    "permission.no_right",
+    `This grant holds no right ${what}; ${holds}: ${shortList(held)}. Ask the operator for a grant that holds it.`,
+  );
+}
+
+function otherRun(): CapstanError {
+  return new CapstanError("token.other_run", "This grant was made for another run. Use the grant of this run.");
+}
+
+/** The first ten: a refusal is read by people and paid for by the token. */
+function shortList(held: readonly string[]): string {
+  const shown = listInWords(held.slice(0, 10));
+  return held.length > 10 ? `${shown} and ${held.length - 10} more` : shown;
+}
