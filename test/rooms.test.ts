@@ -37,7 +37,8 @@ interface Import {
 
 function importsOf(file: string): readonly Import[] {
   const text = readFileSync(join(source, file), "utf8");
-  const pattern = /(?:^|\n)\s*(?:import|export)\b[^;"'`]*?from\s*"([^"]+)"|\bimport\(\s*"([^"]+)"\s*\)|(?:^|\n)\s*import\s+"([^"]+)"/g;
+  const pattern =
+    /(?:^|\n)\s*(?:import|export)\b[^;"'`]*?from\s*"([^"]+)"|\bimport\(\s*"([^"]+)"\s*\)|(?:^|\n)\s*import\s+"([^"]+)"/g;
   return [...text.matchAll(pattern)].map((match) => ({ file, target: match[1] ?? match[2] ?? match[3] ?? "" }));
 }
 
@@ -90,7 +91,9 @@ describe("rooms", () => {
   test("a forbidden import is seen", () => {
     expect(wrongWith({ file: "core/run.ts", target: "../store/store.ts" })).toBe("core/run.ts imports store/store.ts");
     expect(wrongWith({ file: "core/run.ts", target: "yaml" })).toBe("core/run.ts imports the package yaml");
-    expect(wrongWith({ file: "host/drive.ts", target: "../tools/admit.ts" })).toBe("host/drive.ts imports tools/admit.ts");
+    expect(wrongWith({ file: "host/drive.ts", target: "../tools/admit.ts" })).toBe(
+      "host/drive.ts imports tools/admit.ts",
+    );
     expect(wrongWith({ file: "host/drive.ts", target: "../tools/call.ts" })).toBeUndefined();
   });
 });
