@@ -70,6 +70,9 @@ export const errorCodes = {
   "files.too_large": of(413, 1),
   "files.not_found": of(404, 1),
   "files.exists": of(409, 1),
+  "files.no_access": of(403, 1),
+  "files.changed": of(409, 1, true),
+  "files.failed": of(500, 1, true),
   "knowledge.bad_fact": of(400, 1),
   "knowledge.not_found": of(404, 1),
   "knowledge.unavailable": of(503, 1),
@@ -84,15 +87,24 @@ export const errorCodes = {
   "provider.bad_request": of(502, 4),
   "provider.bad_answer": of(502, 4),
   "provider.timeout": of(504, 4, true),
+  "provider.declined": of(502, 1),
   "run.not_found": of(404, 2),
   "run.not_waiting": of(409, 2),
   "run.finished": of(409, 2),
   "run.turns": of(429, 5),
+  "run.cut_off": of(502, 5),
   "run.time": of(429, 5),
   "run.corrupt": of(500, 1),
 } as const satisfies Record<string, CodeMeaning>;
 
 export type ErrorCode = keyof typeof errorCodes;
+
+const meanings = new Map<string, CodeMeaning>(Object.entries(errorCodes));
+
+/** What a code that was recorded or came from outside means; undefined for one that this version does not know. */
+export function meaningOf(code: string): CodeMeaning | undefined {
+  return meanings.get(code);
+}
 
 /**
  * The one error class. `message` is a sentence for the user: what failed, what was expected, what came, what to do next.
