@@ -9,7 +9,7 @@ import { untilFree } from "./until-free.ts";
  * Each step brings a file from version n (its index) to n + 1. A released step is never edited: another one is added. Rows that
  * belong together share a b-tree page (`without rowid`), except blobs, which are large.
  */
-const steps: readonly string[] = [
+const storeSteps: readonly string[] = [
   `
   create table events (
     scope text not null, run text not null, seq integer not null, at integer not null, body text not null,
@@ -51,16 +51,17 @@ const blockingWaitMs = 100;
 const keptLogBytes = 64 * 1024 * 1024;
 
 /**
- * Opens the file, or makes it with mode 0600, and brings its schema up to date. Throws `store.unavailable`, `store.corrupt`,
+ * Opens the file, or makes it with mode 0600, and brings its schema up to date by the steps that it lacks (missing: those of the
+ * store; a room with a file of its own gives its own). Throws `store.unavailable`, `store.corrupt`,
  * `store.full`, or `store.newer` for a file that a newer Capstan has written. The caller closes it.
  */
-export async function openDatabase(path: string): Promise<DatabaseSync> {
+export async function openDatabase(path: string, steps: readonly string[] = storeSteps): Promise<DatabaseSync> {
   await makePrivate(path);
   let db: DatabaseSync | undefined;
   try {
     const opened = new DatabaseSync(path, { timeout: blockingWaitMs });
     db = opened;
-    await untilFree(() => prepareFile(opened, path));
+    await untilFree(() => prepareFile(opened, path, steps));
     return opened;
   } catch (thrown) {
     if (db?.isOpen === true) db.close();
@@ -82,7 +83,7 @@ async function makePrivate(path: string): Promise<void> {
   }
 }
 
-function prepareFile(db: DatabaseSync, path: string): void {
+function prepareFile(db: DatabaseSync, path: string, steps: readonly string[]): void {
   const mode = text(toQuery(db, "pragma journal_mode = wal").get()?.[0]);
   if (mode !== "wal") {
     throw new CapstanError(
@@ -96,7 +97,7 @@ function prepareFile(db: DatabaseSync, path: string): void {
   try {
     // Read again inside the transaction: another process may have migrated in between.
     const version = versionOf(db);
-    if (version > steps.length) throw newer(path, version);
+    if (version > steps.length) throw newer(path, version, steps.length);
     for (const step of steps.slice(version)) db.exec(step);
     db.exec(`pragma user_version = ${steps.length}; commit`);
   } finally {
@@ -106,10 +107,10 @@ function prepareFile(db: DatabaseSync, path: string): void {
 
 const versionOf = (db: DatabaseSync): number => integer(toQuery(db, "pragma user_version").get()?.[0]);
 
-function newer(path: string, version: number): CapstanError {
+function newer(path: string, version: number, known: number): CapstanError {
   return new CapstanError(
     "store.newer",
-    `${path} has schema version ${version}, and this Capstan knows versions up to ${steps.length}. Update Capstan, or choose another home with --home.`,
-    { details: { path, version, known: steps.length } },
+    `${path} has schema version ${version}, and this Capstan knows versions up to ${known}. Update Capstan, or choose another home with --home.`,
+    { details: { path, version, known } },
   );
 }
