@@ -17,14 +17,13 @@ export async function toProcessGrant(app: App, token: string | undefined, flags:
   const { permissions } = app;
   await permissions.refresh();
   const now = permissions.now();
-  const made = (): { id: string; now: number } => ({ id: newId("grant"), now });
   const parts: Grant[] = [];
   if (token !== undefined) parts.push(await permissions.verify(token));
   if (flags.as !== undefined) parts.push(await permissions.named.get(flags.as));
   const flagged = [flags.root, flags.write, flags.allow].some((list) => list !== undefined && list.length > 0);
   if (flagged || parts.length === 0) parts.push(await fromFlags(app, flags, now));
   for (const part of parts) permissions.demandLive(part);
-  return parts.reduce((grant, part) => meet(grant, part, made()));
+  return parts.reduce((grant, part) => meet(grant, part, { now }));
 }
 
 async function fromFlags(app: App, flags: GrantFlags, now: number): Promise<Grant> {
