@@ -27,6 +27,8 @@ export interface Session {
   readonly signal: AbortSignal;
   /** The grant that this process acts under. Throws `token.*`. */
   grant(flags?: GrantFlags): Promise<Grant>;
+  /** Whether a token, a name or flags made that grant; else it is the operator's default. */
+  isGrantNamed(flags?: GrantFlags): boolean;
   /** Data: the answer or the protocol, with a line end. */
   print(text: string): void;
   /** Everything else. */
@@ -50,7 +52,7 @@ export const tell = (text: string): void => void process.stderr.write(`${text}\n
  */
 export async function withApp(globals: Globals, command: (session: Session) => Promise<ExitCode>): Promise<ExitCode> {
   const { openApp } = await import("../app.ts");
-  const { toProcessGrant } = await import("./process-grant.ts");
+  const { isNamed, toProcessGrant } = await import("./process-grant.ts");
   const presented = await readToken(globals.grant, process.env);
   const interrupt = listenForInterrupt();
   try {
@@ -63,7 +65,8 @@ export async function withApp(globals: Globals, command: (session: Session) => P
       },
     });
     const grant = (flags: GrantFlags = {}): Promise<Grant> => toProcessGrant(app, presented, flags);
-    return await command({ app, signal: interrupt.signal, grant, print, tell });
+    const isGrantNamed = (flags: GrantFlags = {}): boolean => isNamed(presented, flags);
+    return await command({ app, signal: interrupt.signal, grant, isGrantNamed, print, tell });
   } finally {
     interrupt.stop();
   }

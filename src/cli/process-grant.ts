@@ -20,10 +20,18 @@ export async function toProcessGrant(app: App, token: string | undefined, flags:
   const parts: Grant[] = [];
   if (token !== undefined) parts.push(await permissions.verify(token));
   if (flags.as !== undefined) parts.push(await permissions.named.get(flags.as));
-  const flagged = [flags.root, flags.write, flags.allow].some((list) => list !== undefined && list.length > 0);
-  if (flagged || parts.length === 0) parts.push(await fromFlags(app, flags, now));
+  if (hasFlags(flags) || parts.length === 0) parts.push(await fromFlags(app, flags, now));
   for (const part of parts) permissions.demandLive(part);
   return parts.reduce((grant, part) => meet(grant, part, { now }));
+}
+
+/** Whether anything was named for this process, so that its grant is not the operator's default. */
+export function isNamed(token: string | undefined, flags: GrantFlags): boolean {
+  return token !== undefined || flags.as !== undefined || hasFlags(flags);
+}
+
+function hasFlags({ root, write, allow }: GrantFlags): boolean {
+  return [root, write, allow].some((list) => list !== undefined && list.length > 0);
 }
 
 async function fromFlags(app: App, flags: GrantFlags, now: number): Promise<Grant> {

@@ -1,0 +1,168 @@
+import {
+  type CallToolResult,
+  type InputRequiredResult,
+  ProtocolError,
+  ProtocolErrorCode,
+  Server,
+  type ServerContext,
+  type Tool as WireTool,
+} from "@modelcontextprotocol/server";
+import { z } from "zod";
+import { toCapstanError } from "../../core/error.ts";
+import { newId } from "../../core/id.ts";
+import { mergeTaint, trusted } from "../../core/taint.ts";
+import type { Permissions } from "../../permissions/permissions.ts";
+import type { CallResult, Door } from "../../tools/call.ts";
+import type { Tool } from "../../tools/tool.ts";
+import { canAsk, openApprovals } from "./approval.ts";
+import { type GrantFor, grantKey } from "./grants.ts";
+import { openProgress } from "./progress.ts";
+import { toCallResult, toFailedCall, toProtocolError } from "./result.ts";
+
+export interface DispatchServices {
+  readonly door: Door;
+  readonly permissions: Permissions;
+  readonly grantFor: GrantFor;
+  /** Capstan's version, as clients see it. */
+  readonly version: string;
+}
+
+/** What one connection asks of us, answered at the door. */
+export interface Dispatch {
+  /** A new SDK server with our handlers; one serves one connection of one era. */
+  toServer(): Server;
+  /** Resolves when no call runs any more. */
+  settled(): Promise<void>;
+}
+
+const instructions =
+  "Every call is checked against a grant: tools/list shows what this one allows. A refusal names its code and what would allow it.";
+
+/** Lists change only when a grant is revoked or runs out, and a stale one grants nothing. They are never shared between users. */
+const cacheHint = { ttlMs: 60_000, cacheScope: "private" } as const;
+
+const ListParams = z.looseObject({ cursor: z.string().optional() });
+
+/** Opens the dispatch of one connection. Each request is decided by its own grant; the connection itself holds no right. */
+export function openDispatch(services: DispatchServices): Dispatch {
+  const { door, permissions, grantFor, version } = services;
+  const approvals = openApprovals(permissions, door);
+  const wireTools = new WeakMap<Tool, WireTool>();
+  const running = new Set<Promise<unknown>>();
+  // One connection is one context: what came in under one token is still there when the next is presented.
+  let seen = trusted;
+
+  function toServer(): Server {
+    const server = new Server(
+      { name: "capstan", title: "Capstan", version },
+      {
+        capabilities: { tools: {} },
+        instructions,
+        cacheHints: { "tools/list": cacheHint, "server/discover": cacheHint },
+      },
+    );
+    server.setRequestHandler("tools/list", { params: ListParams }, async ({ cursor }, context) => {
+      if (cursor !== undefined) {
+        throw new ProtocolError(ProtocolErrorCode.InvalidParams, "The list has one page. Leave the cursor out.");
+      }
+      return { tools: await listTools(context) };
+    });
+    server.setRequestHandler("tools/call", ({ params }, context) => {
+      const mayAsk = canAsk(context.mcpReq.envelope, server.getClientCapabilities());
+      const call = callTool(params.name, params.arguments ?? {}, context, mayAsk);
+      running.add(call);
+      return call.finally(() => running.delete(call));
+    });
+    return server;
+  }
+
+  async function listTools({ mcpReq: { _meta: meta } }: ServerContext): Promise<WireTool[]> {
+    try {
+      return door.list(await grantFor(meta?.[grantKey])).map(toWireTool);
+    } catch (error) {
+      throw toProtocolError(error);
+    }
+  }
+
+  function toWireTool(tool: Tool): WireTool {
+    const known = wireTools.get(tool);
+    if (known !== undefined) return known;
+    const made = describe(tool);
+    wireTools.set(tool, made);
+    return made;
+  }
+
+  async function callTool(
+    name: string,
+    args: object,
+    { mcpReq }: ServerContext,
+    mayAsk: boolean,
+  ): Promise<CallToolResult | InputRequiredResult> {
+    const { _meta: meta } = mcpReq;
+    const token = meta?.progressToken;
+    const progress = openProgress(({ done, total, message }) => {
+      if (token === undefined) return;
+      const params = { progressToken: token, progress: done, ...(total === undefined ? {} : { total }) };
+      mcpReq
+        .notify({ method: "notifications/progress", params: message === undefined ? params : { ...params, message } })
+        .catch(() => {}); // The client is gone; the call is being cancelled.
+    });
+    try {
+      const grant = await grantFor(meta?.[grantKey]);
+      const approved = await approvals.answer({ grant, name, args }, mcpReq);
+      const callId = approved?.callId ?? newId("call");
+      const { principal, scope } = grant;
+      const taint = mergeTaint(seen, await permissions.taints.of(grant));
+      let result: CallResult;
+      try {
+        result = await door.call({
+          caller: { principal, scope, grant, taint, depth: 0 },
+          name,
+          args,
+          callId,
+          ...(approved === null ? {} : { approvalId: approved.approvalId }),
+          signal: mcpReq.signal,
+          progress: (reached) => progress.report(reached),
+        });
+      } catch (thrown) {
+        const { code, message } = toCapstanError(thrown);
+        const asks = mayAsk && code === "permission.approval_needed";
+        const question = asks ? approvals.ask({ grant, name, args, callId, why: message }) : null;
+        if (question === null) throw thrown;
+        return question;
+      }
+      seen = mergeTaint(seen, result.taint);
+      await permissions.taints.add(grant, result.taint);
+      return toCallResult(result.outcome);
+    } catch (thrown) {
+      return toFailedCall(thrown);
+    } finally {
+      progress.end();
+    }
+  }
+
+  return {
+    toServer,
+    async settled() {
+      await Promise.allSettled(running);
+    },
+  };
+}
+
+/** A tool as tools/list shows it, for both eras. */
+function describe({ name, title, description, inputSchema, outputSchema, hints }: Tool): WireTool {
+  return {
+    name,
+    title,
+    description,
+    inputSchema: { ...inputSchema, type: "object" },
+    ...(outputSchema === undefined ? {} : { outputSchema: { ...outputSchema, type: "object" } }),
+    annotations: {
+      title,
+      readOnlyHint: hints.readOnly,
+      destructiveHint: hints.destructive,
+      idempotentHint: hints.idempotent,
+      openWorldHint: hints.openWorld,
+    },
+  };
+}

@@ -1,0 +1,54 @@
+import { CapstanError } from "../../core/error.ts";
+import type { Grant } from "../../permissions/grant.ts";
+import { meet } from "../../permissions/meet.ts";
+import type { Permissions } from "../../permissions/permissions.ts";
+
+/** Where a request of either era may present a token (`params._meta`). */
+export const grantKey = "dev.capstan/grant";
+
+/** How many tokens a process remembers what they come to; the oldest is worked out again. */
+const maxRemembered = 256;
+
+/** What a process was started with. */
+export interface ProcessGrant {
+  readonly grant: Grant;
+  /**
+   * True where a token, a name or flags made the grant: then a request's own token can only narrow it. False for the operator's
+   * default, which counts only where a request presents nothing.
+   */
+  readonly isExplicit: boolean;
+}
+
+/** The grant under which one request acts, live at this moment. `presented` is what stood at `grantKey`; undefined: nothing did. */
+export type GrantFor = (presented: unknown) => Promise<Grant>;
+
+/**
+ * Decides which grant applies to a request: what it presents, met with what the process was started with. Whatever is presented and is
+ * no valid token throws (`token.*`): nothing falls back.
+ */
+export function openGrants(permissions: Permissions, process: ProcessGrant): GrantFor {
+  const met = new Map<string, Grant>();
+
+  async function toGrant(presented: unknown): Promise<Grant> {
+    if (presented === undefined) return process.grant;
+    if (typeof presented !== "string" || presented === "") {
+      throw new CapstanError("token.malformed", `_meta["${grantKey}"] must be a token. Leave it out or send one.`);
+    }
+    const grant = await permissions.verify(presented);
+    if (!process.isExplicit) return grant;
+    const known = met.get(presented);
+    if (known !== undefined) return known;
+    const meeting = meet(process.grant, grant, { now: permissions.now() });
+    const [oldest] = met.keys();
+    if (oldest !== undefined && met.size >= maxRemembered) met.delete(oldest);
+    met.set(presented, meeting);
+    return meeting;
+  }
+
+  return async (presented) => {
+    await permissions.refresh();
+    const grant = await toGrant(presented);
+    permissions.demandLive(grant);
+    return grant;
+  };
+}

@@ -1,0 +1,77 @@
+import { type CallToolResult, ProtocolError, ProtocolErrorCode } from "@modelcontextprotocol/server";
+import { CapstanError, errorCodes, toCapstanError, toText } from "../../core/error.ts";
+import type { Json, JsonObject } from "../../core/json.ts";
+import type { Block } from "../../core/event.ts";
+import { type ToolResult, toResult } from "../../tools/result.ts";
+import type { Outcome } from "../../tools/tool.ts";
+
+/** Where an error result says its code, for programs; the text says it for models. */
+export const codeKey = "dev.capstan/code";
+
+/**
+ * How large an answer may be, as JSON. Clients on stdio read messages of 10 MiB by default and drop the whole connection at the first
+ * that is larger.
+ */
+const maxResultBytes = 4 * 1024 * 1024;
+
+/** A finished call as the result that goes out. One that would be too large says so instead; nothing is left out silently. */
+export function toCallResult(outcome: Outcome): CallToolResult {
+  const result = toResult(outcome);
+  const bytes = measure(result);
+  if (bytes > maxResultBytes) return tooLarge(bytes);
+  return {
+    content: result.content.map(toContent),
+    ...(isObject(result.structuredContent) ? { structuredContent: result.structuredContent } : {}),
+    ...(result.isError === true ? { isError: true } : {}),
+    ...(outcome.type === "done" && outcome.code !== undefined ? { _meta: { [codeKey]: outcome.code } } : {}),
+  };
+}
+
+/**
+ * A refused or failed call: a result that the model can read. Throws a protocol error for what is no such thing: a tool that does not
+ * exist (-32602 in both eras) and a fault of ours (-32603).
+ */
+export function toFailedCall(thrown: unknown): CallToolResult {
+  const error = toCapstanError(thrown);
+  if (error.code === "tool.unknown" || isOurFault(error)) throw toProtocolError(error);
+  return { content: [{ type: "text", text: toText(error) }], isError: true, _meta: { [codeKey]: error.code } };
+}
+
+/** An error of a method other than tools/call. A fault of ours never wears a code that blames the client. */
+export function toProtocolError(thrown: unknown): ProtocolError {
+  const error = toCapstanError(thrown);
+  const isOurs = isOurFault(error) || errorCodes[error.code].http >= 500;
+  const code = isOurs ? ProtocolErrorCode.InternalError : ProtocolErrorCode.InvalidParams;
+  return new ProtocolError(code, toText(error), { code: error.code });
+}
+
+function isOurFault({ code }: CapstanError): boolean {
+  const room = code.slice(0, code.indexOf("."));
+  return room === "core" || room === "store" || room === "audit";
+}
+
+function tooLarge(bytes: number): CallToolResult {
+  const error = new CapstanError(
+    "tool.too_large",
+    `The call was carried out, but its result has ${bytes} bytes as JSON, and an answer carries ${maxResultBytes}. ` +
+      "Ask for less at a time.",
+  );
+  return toFailedCall(error);
+}
+
+/** The bytes of a result as JSON; an upper bound for the small ones, where counting would cost more than it tells. */
+function measure(result: ToolResult): number {
+  const json = JSON.stringify(result);
+  // A UTF-16 unit is at most 3 bytes.
+  return json.length * 3 <= maxResultBytes ? json.length * 3 : Buffer.byteLength(json);
+}
+
+function toContent(block: Block): CallToolResult["content"][number] {
+  if (block.type !== "resource_link") return block;
+  const { bytes, mimeType, ...link } = block;
+  return { ...link, ...(mimeType === undefined ? {} : { mimeType }), ...(bytes === undefined ? {} : { size: bytes }) };
+}
+
+function isObject(value: Json | undefined): value is JsonObject {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

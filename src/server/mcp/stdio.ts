@@ -1,0 +1,40 @@
+import type { Readable, Writable } from "node:stream";
+import { serveStdio as serveEras } from "@modelcontextprotocol/server/stdio";
+import type { Permissions } from "../../permissions/permissions.ts";
+import type { Door } from "../../tools/call.ts";
+import { openDispatch } from "./dispatch.ts";
+import { openGrants, type ProcessGrant } from "./grants.ts";
+import { openWire } from "./wire.ts";
+
+export interface StdioServices extends ProcessGrant {
+  readonly door: Door;
+  readonly permissions: Permissions;
+  /** Capstan's version, as clients see it. */
+  readonly version: string;
+  readonly input: Readable;
+  readonly output: Writable;
+  /** Gets a line for a person, on stderr or in a file; never on `output`. */
+  readonly log: (line: string) => void;
+  /** Ends serving: calls in flight are cancelled and awaited. */
+  readonly signal: AbortSignal;
+}
+
+/** A log line is cut here: its text may quote what a client sent. */
+const maxLogged = 300;
+
+/**
+ * Serves MCP to one client over two streams, in both eras: the opening exchange selects revision 2026-07-28 or an older one. Resolves
+ * when the connection has ended, for whatever reason, and nothing runs any more. Never rejects for what a client does.
+ */
+export async function serveStdio(services: StdioServices): Promise<void> {
+  const { door, permissions, version, input, output, log, signal } = services;
+  const dispatch = openDispatch({ door, permissions, version, grantFor: openGrants(permissions, services) });
+  const wire = openWire({ input, output, signal });
+  const served = serveEras(() => dispatch.toServer(), {
+    transport: wire,
+    onerror: (error) => log(`mcp: ${error.message.slice(0, maxLogged)}`),
+  });
+  await wire.closed;
+  await served.close();
+  await dispatch.settled();
+}

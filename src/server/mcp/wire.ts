@@ -1,0 +1,187 @@
+import { isUtf8 } from "node:buffer";
+import type { Readable, Writable } from "node:stream";
+import {
+  isInitializeRequest,
+  isJSONRPCNotification,
+  isJSONRPCRequest,
+  isJSONRPCResponse,
+  type JSONRPCMessage,
+  ProtocolErrorCode,
+  type RequestId,
+  type Transport,
+} from "@modelcontextprotocol/server";
+import { toCapstanError, toText } from "../../core/error.ts";
+import { openLineCutter } from "./lines.ts";
+import { parseStrictJson } from "./strict-json.ts";
+
+/** A message is one line of at most this many bytes. */
+const maxLineBytes = 8 * 1024 * 1024;
+/** As long as this many requests, or requests of this many bytes, are unanswered, no more input is read. */
+const maxOpen = 1024;
+const maxOpenBytes = 64 * 1024 * 1024;
+/** How long requests that were read before the end of input may still take. */
+const drainMs = 1_000;
+
+export interface Wire extends Transport {
+  /** Settles when nothing comes in or goes out any more; never rejects. */
+  readonly closed: Promise<void>;
+}
+
+/**
+ * The stdio transport: JSON-RPC messages as lines on two streams (MCP 2025-11-25 and 2026-07-28, transports/stdio). Whatever a peer
+ * sends, the connection lives on: a line that is no message is answered with a JSON-RPC error. Memory is bounded, by not reading on
+ * while too much is unanswered or the peer does not read. Closes at the end of input (once what was read is answered, or after a
+ * second), when the output breaks, and when `signal` aborts.
+ */
+export function openWire(streams: {
+  readonly input: Readable;
+  readonly output: Writable;
+  readonly signal: AbortSignal;
+}): Wire {
+  const { input, output, signal } = streams;
+  const open = new Map<RequestId, number>();
+  const closing = new AbortController();
+  const ended = Promise.withResolvers<void>();
+  let openBytes = 0;
+  let wake = (): void => {};
+
+  const wire: Wire = { start, send, close, closed: ended.promise };
+  return wire;
+
+  async function start(): Promise<void> {
+    output.on("error", onBroken);
+    signal.addEventListener("abort", onBroken, { once: true });
+    void read()
+      .catch(() => {}) // A broken input is the end of input.
+      .then(drain)
+      .then(close);
+    if (signal.aborted) await close();
+  }
+
+  async function read(): Promise<void> {
+    const cut = openLineCutter(maxLineBytes);
+    for await (const chunk of input) {
+      const bytes: Buffer = typeof chunk === "string" ? Buffer.from(chunk) : chunk;
+      for (const line of cut(bytes)) receive(line === "too_long" ? line : withoutReturn(line));
+      while (isFull()) await changed();
+      if (closing.signal.aborted) return;
+    }
+  }
+
+  function receive(line: Buffer | "too_long"): void {
+    if (line === "too_long") {
+      return fault(null, ProtocolErrorCode.InvalidRequest, `A message is a line of at most ${maxLineBytes} bytes.`);
+    }
+    if (line.length === 0) return;
+    let value: unknown;
+    try {
+      if (!isUtf8(line)) throw new SyntaxError("not UTF-8");
+      value = parseStrictJson(line.toString("utf8"));
+    } catch (error) {
+      if (!(error instanceof SyntaxError)) {
+        return fault(null, ProtocolErrorCode.InvalidRequest, toText(toCapstanError(error)));
+      }
+      return fault(null, ProtocolErrorCode.ParseError, "The line is no JSON. Send one message a line, in UTF-8.");
+    }
+    deliver(value, line.length);
+  }
+
+  function deliver(value: unknown, bytes: number): void {
+    if (isJSONRPCRequest(value)) {
+      if (open.has(value.id)) {
+        return fault(
+          null,
+          ProtocolErrorCode.InvalidRequest,
+          "A request with this id is still unanswered. Use a new id.",
+        );
+      }
+      if (value.method === "initialize" && !isInitializeRequest(value)) {
+        const expected = "protocolVersion, capabilities and clientInfo {name, version}";
+        return fault(value.id, ProtocolErrorCode.InvalidParams, `The params of initialize must have ${expected}.`);
+      }
+      open.set(value.id, bytes);
+      openBytes += bytes;
+      return wire.onmessage?.(value);
+    }
+    if (isJSONRPCNotification(value)) {
+      // A cancelled request gets no answer, so it is settled here.
+      if (value.method === "notifications/cancelled") settle(value.params?.["requestId"]);
+      return wire.onmessage?.(value);
+    }
+    if (isJSONRPCResponse(value)) return wire.onmessage?.(value);
+    if (isObject(value) && !("method" in value) && ("result" in value || "error" in value)) return; // Errors answer no answers.
+    const what = Array.isArray(value) ? "Batches are no part of MCP" : "The line is no JSON-RPC 2.0 message of MCP";
+    fault(
+      readId(value),
+      ProtocolErrorCode.InvalidRequest,
+      `${what}: send {"jsonrpc":"2.0","id":…,"method":…,"params":{…}}.`,
+    );
+  }
+
+  /** JSON-RPC 2.0, section 5: the id is null where it could not be read. */
+  function fault(id: RequestId | null, code: number, message: string): void {
+    void write({ jsonrpc: "2.0", id, error: { code, message } });
+  }
+
+  async function send(message: JSONRPCMessage): Promise<void> {
+    if (!("method" in message)) settle(message.id);
+    await write(message);
+  }
+
+  function settle(id: unknown): void {
+    if (typeof id !== "string" && typeof id !== "number") return;
+    openBytes -= open.get(id) ?? 0;
+    if (open.delete(id)) wake();
+  }
+
+  /** Resolves when the line is written, or can't be any more: a peer that is gone is no error of the one who answers it. */
+  function write(message: object): Promise<void> {
+    if (closing.signal.aborted) return Promise.resolve();
+    return new Promise((resolve) => {
+      output.write(`${JSON.stringify(message)}\n`, () => {
+        resolve();
+        wake();
+      });
+    });
+  }
+
+  function isFull(): boolean {
+    if (closing.signal.aborted) return false;
+    return open.size >= maxOpen || openBytes >= maxOpenBytes || output.writableNeedDrain;
+  }
+
+  function changed(): Promise<void> {
+    return new Promise((resolve) => {
+      wake = resolve;
+    });
+  }
+
+  async function drain(): Promise<void> {
+    const timer = setTimeout(onBroken, drainMs);
+    while (!closing.signal.aborted && (open.size > 0 || output.writableLength > 0)) await changed();
+    clearTimeout(timer);
+  }
+
+  async function close(): Promise<void> {
+    if (closing.signal.aborted) return;
+    closing.abort();
+    signal.removeEventListener("abort", onBroken); // That of the output's errors stays: a late one must not end the process.
+    input.destroy();
+    wake();
+    wire.onclose?.();
+    ended.resolve();
+  }
+
+  function onBroken(): void {
+    void close();
+  }
+}
+
+const isObject = (value: unknown): value is object => typeof value === "object" && value !== null;
+
+const withoutReturn = (line: Buffer): Buffer => (line.at(-1) === 0x0d ? line.subarray(0, -1) : line);
+
+function readId(value: unknown): RequestId | null {
+  const id = isObject(value) && "id" in value ? value.id : null;
+  return typeof id === "string" || (typeof id === "number" && Number.isSafeInteger(id)) ? id : null;
+}
