@@ -1,3 +1,5 @@
+import { CapstanError } from "../core/error.ts";
+
 /** Linux's PATH_MAX: no longer path can be opened, and checking stays bounded. */
 const maxPathLength = 4096;
 const maxDecodings = 4;
@@ -34,6 +36,16 @@ function plainParts(path: string): readonly string[] | null {
 export function plainPath(path: string): string | null {
   const parts = pathParts(path);
   return parts === null ? null : `/${parts.join("/")}`;
+}
+
+/** A folder or file that a person names for a grant, in its one spelling. Throws `usage.bad_option`. */
+export function parseFolder(path: string): string {
+  const plain = plainPath(path);
+  if (plain !== null) return plain;
+  throw new CapstanError(
+    "usage.bad_option",
+    `A grant names folders by absolute paths without .. parts, backslashes or NUL, not ${JSON.stringify(path.slice(0, 200))}.`,
+  );
 }
 
 /**

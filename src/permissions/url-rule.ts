@@ -1,6 +1,7 @@
 import { isIP } from "node:net";
+import { CapstanError } from "../core/error.ts";
 import { isPrivateHost } from "./address.ts";
-import type { UrlRule } from "./grant.ts";
+import { UrlRule } from "./grant.ts";
 
 const maxUrlLength = 8192;
 const defaultPorts: Readonly<Record<string, string>> = { https: "443", http: "80", wss: "443", ws: "80" };
@@ -21,6 +22,27 @@ export function checkUrl(rule: UrlRule, value: string): boolean {
   return (
     rule.schemes.some((allowed) => `${allowed}:` === url.protocol) &&
     rule.hosts.some((entry) => coversHost(entry, url.host))
+  );
+}
+
+/**
+ * The rule for a host as a person names it: `api.github.com`, `*.example.org`, `http://localhost:8080`, `*`. Without a scheme, https.
+ * Private addresses are included only where the host itself is one. Throws `usage.bad_option`.
+ */
+export function parseUrlRule(text: string): UrlRule {
+  const [, scheme = "https", host = ""] = /^(?:([a-z]+):\/\/)?([^/?#@\s\\]+)\/?$/.exec(text.toLowerCase()) ?? [];
+  const wildcard = host.startsWith("*.") ? "*." : "";
+  const url = URL.parse(`${scheme}://${host.slice(wildcard.length)}`);
+  const entry = host === "*" ? "*" : `${wildcard}${url?.host ?? ""}`;
+  const rule = UrlRule.safeParse({
+    hosts: [entry],
+    schemes: [scheme],
+    private: wildcard === "" && host !== "*" && isPrivateHost(url?.hostname ?? ""),
+  });
+  if (rule.success && url !== null && host !== "") return rule.data;
+  throw new CapstanError(
+    "usage.bad_option",
+    `${JSON.stringify(text.slice(0, 80))} names no host. Write it as api.github.com, *.example.org or http://localhost:8080.`,
   );
 }
 

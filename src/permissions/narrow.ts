@@ -1,0 +1,152 @@
+import { CapstanError } from "../core/error.ts";
+import type { Limits } from "../core/limits.ts";
+import { findRight } from "./demand.ts";
+import type { Grant, GrantRequest, Rights, ToolRight } from "./grant.ts";
+import { parseFolder } from "./path-rule.ts";
+import { rightNamed } from "./right-index.ts";
+import { parseUrlRule } from "./url-rule.ts";
+
+/** A tool as grants name it: its name, the pin of its definition, and the arguments that it takes. */
+export interface ToolName {
+  readonly name: string;
+  readonly pin: string;
+  readonly argumentNames: readonly string[];
+}
+
+/** What to leave of a grant. A missing option keeps what the parent has of its kind; `[]` keeps nothing of it. */
+export interface NarrowOptions {
+  /** Names of tools, or patterns `*` and `prefix*`, which stand for what the parent may call of the tools there are now. */
+  readonly allow?: readonly string[];
+  /** Names or patterns, among what is allowed, whose calls need an approval. */
+  readonly ask?: readonly string[];
+  /** Absolute folders or files. */
+  readonly read?: readonly string[];
+  readonly write?: readonly string[];
+  /** As `api.github.com`, `*.example.org` or `http://localhost:8080`. */
+  readonly hosts?: readonly string[];
+  /** The languages that execute_code may run. */
+  readonly languages?: readonly string[];
+  /** Names of tools whose calls the holder may approve. */
+  readonly approve?: readonly string[];
+  readonly runs?: Rights["runs"];
+  readonly sessions?: readonly string[];
+  readonly calls?: number;
+  /** How long at most; never longer than the parent. */
+  readonly ttlMs?: number;
+  /** Limits beside or instead of the parent's. */
+  readonly limits?: Limits;
+  /** How many generations may still be derived; missing: one fewer than the parent. */
+  readonly delegations?: number;
+  /** Binds the grant to a run; what a run holds approves nothing unless `approve` says so. */
+  readonly run?: string;
+}
+
+/** Options that keep nothing: a new grant starts from these and adds what its maker names, `{ ...nothing, allow: [...] }`. */
+export const nothing = {
+  allow: [],
+  read: [],
+  write: [],
+  hosts: [],
+  approve: [],
+  runs: [],
+  sessions: [],
+} as const satisfies NarrowOptions;
+
+/**
+ * The request that leaves of `parent` what `options` say, to be handed to `derive`. It never checks what the parent holds: asking for
+ * more ends there, in `permission.widen`. Throws `usage.bad_option` for a name, pattern, host or folder
+ * that stands for nothing.
+ */
+export function narrow(parent: Grant, options: NarrowOptions, tools: readonly ToolName[], now: number): GrantRequest {
+  const { rights } = parent;
+  const { allow, ask, languages, run = parent.run } = options;
+  let allowed: readonly ToolRight[] =
+    allow === undefined ? rights.tools : allow.flatMap((name) => pickTools(parent, name, tools));
+  if (languages !== undefined) allowed = withLanguages(allowed, languages, tools);
+  if (ask !== undefined) allowed = withAsk(allowed, ask);
+  return {
+    rights: {
+      ...rights,
+      tools: uniqueByName(allowed),
+      read: options.read?.map(parseFolder) ?? rights.read,
+      write: options.write?.map(parseFolder) ?? rights.write,
+      net: options.hosts?.map(parseUrlRule) ?? rights.net,
+      runs: options.runs ?? rights.runs,
+      sessions: [...(options.sessions ?? rights.sessions)],
+      approve: [...(options.approve ?? (options.run === undefined ? rights.approve : []))],
+    },
+    limits: {
+      ...parent.limits,
+      ...options.limits,
+      ...(options.calls === undefined ? {} : { calls: options.calls }),
+    },
+    expiresAt: options.ttlMs === undefined ? parent.expiresAt : Math.min(parent.expiresAt, now + options.ttlMs),
+    delegations: options.delegations ?? Math.max(0, parent.delegations - 1),
+    ...(run === undefined ? {} : { run }),
+  };
+}
+
+/** The tools of these that a name or a pattern stands for, now. Throws `usage.bad_option` when there are none. */
+export function expandName<T extends { readonly name: string }>(pattern: string, tools: readonly T[]): readonly T[] {
+  const isPattern = pattern.endsWith("*");
+  const prefix = pattern.slice(0, -1);
+  const found = tools.filter(({ name }) => (isPattern ? name.startsWith(prefix) : name === pattern));
+  if (found.length > 0) return found;
+  const names = tools.map(({ name }) => name).join(", ");
+  throw new CapstanError(
+    "usage.bad_option",
+    `${JSON.stringify(pattern.slice(0, 128))} names no tool. The tools are: ${names || "none"}.`,
+  );
+}
+
+/** A pattern picks among what the parent may call; a name that the parent lacks is asked for, so that `derive` can refuse it. */
+function pickTools(parent: Grant, pattern: string, tools: readonly ToolName[]): readonly ToolRight[] {
+  if (pattern.endsWith("*")) {
+    const callable = tools.flatMap(({ name, pin }) => findRight(parent, name, pin) ?? []);
+    return expandName(pattern, callable);
+  }
+  const held = rightNamed(parent.rights, pattern);
+  return held === undefined ? expandName(pattern, tools).map(toPlainRight) : [held.right];
+}
+
+/** The right to call a tool with any arguments. */
+export function toPlainRight({ name, pin }: ToolName): ToolRight {
+  return { name, pin, ask: false, tainted: false };
+}
+
+const codeTool = "execute_code";
+
+function withLanguages(
+  allowed: readonly ToolRight[],
+  languages: readonly string[],
+  tools: readonly ToolName[],
+): readonly ToolRight[] {
+  const tool = tools.find(({ name }) => name === codeTool);
+  if (tool === undefined || !allowed.some(({ name }) => name === codeTool)) {
+    throw new CapstanError(
+      "usage.bad_option",
+      `A language narrows ${codeTool}, which is not among the allowed tools. Allow it too, or leave the language out.`,
+    );
+  }
+  const rule = { name: "language", rule: { type: "one_of" as const, values: [...languages] }, optional: false };
+  return allowed.map((right) => {
+    if (right.name !== codeTool) return right;
+    const others = (right.args ?? anyArguments(tool)).filter(({ name }) => name !== rule.name);
+    return { ...right, args: [...others, rule] };
+  });
+}
+
+/** A rule for each argument that a tool takes now, which allows anything. */
+export function anyArguments({ argumentNames }: ToolName): NonNullable<ToolRight["args"]> {
+  return argumentNames.map((name) => ({ name, rule: { type: "any" }, optional: true }));
+}
+
+function withAsk(allowed: readonly ToolRight[], ask: readonly string[]): readonly ToolRight[] {
+  const asking = new Set(ask.flatMap((name) => expandName(name, allowed)).map(({ name }) => name));
+  return allowed.map((right) => (asking.has(right.name) ? { ...right, ask: true } : right));
+}
+
+function uniqueByName(rights: readonly ToolRight[]): ToolRight[] {
+  const seen = new Set<string>();
+  return rights.filter(({ name }) => !seen.has(name) && seen.add(name));
+}
