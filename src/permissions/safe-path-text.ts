@@ -1,5 +1,6 @@
 import { isUtf8 } from "node:buffer";
 import { CapstanError } from "../core/error.ts";
+import { pathParts } from "./path-rule.ts";
 
 /** A path as text, taken apart: what it names, before anything is opened. `parts` holds no empty part, no `.` and no `..`. */
 export interface PathText {
@@ -8,32 +9,27 @@ export interface PathText {
 }
 
 /**
- * Takes a path apart without touching the disk. Empty parts and `.` are dropped; nothing else is changed: no trimming, no case folding,
- * no Unicode normalization and no decoding of `%2e`, because the exact bytes that were checked are the bytes that are opened. Throws
- * `files.bad_path` for the empty text, NUL, `..` as a part, backslashes, and text that has no exact UTF-8 form.
+ * Takes a path apart without touching the disk, by the same rule by which grants are checked (`pathParts`): nothing is trimmed,
+ * decoded, folded or normalized, because the exact bytes that were checked are the bytes that are opened. Throws `files.bad_path`.
  */
 export function parsePath(text: string): PathText {
-  const parts = text.split("/").filter((part) => part !== "" && part !== ".");
-  if (text === "") throw badPath(text, "it is empty");
-  if (text.includes("\0")) throw badPath(text, "it holds a NUL character");
-  if (text.includes("\\")) throw badPath(text, "it holds a backslash; parts are divided by / here");
-  if (!text.isWellFormed()) throw badPath(text, "it holds half a surrogate pair, which no file name holds");
-  if (parts.includes("..")) throw badPath(text, 'it holds a part ".."; name the place itself');
-  return { absolute: text.startsWith("/"), parts };
+  const absolute = text.startsWith("/");
+  // Half a surrogate pair has no UTF-8 form: it would be opened under another name than the one that was checked.
+  const parts = text !== "" && text.isWellFormed() ? pathParts(absolute ? text : `/${text}`) : null;
+  if (parts !== null) return { absolute, parts };
+  const shown = text.length > 200 ? `${text.slice(0, 200)}…` : text;
+  throw new CapstanError(
+    "files.bad_path",
+    `${JSON.stringify(shown)} can't be used as a path. Write one with / between its parts, without parts "..", backslashes and NUL ` +
+      "(percent-encoded ones too), of at most 4,096 characters.",
+  );
 }
 
 /** An absolute path's one spelling: `/a//b/./c/` is `/a/b/c`. Throws `files.bad_path`, also for a relative path. */
 export function normalizePath(text: string): string {
   const { absolute, parts } = parsePath(text);
-  if (!absolute) throw badPath(text, "it is relative; begin it with /");
-  return `/${parts.join("/")}`;
-}
-
-/** The parts of `path` below `folder`, both absolute; `[]` for the folder itself, null outside it. Compares parts, never substrings. */
-export function partsBelow(folder: string, path: string): readonly string[] | null {
-  const outer = parsePath(folder).parts;
-  const inner = parsePath(path).parts;
-  return outer.every((part, index) => part === inner[index]) ? inner.slice(outer.length) : null;
+  if (absolute) return `/${parts.join("/")}`;
+  throw new CapstanError("files.bad_path", `${JSON.stringify(text)} is relative. Begin the path with /.`);
 }
 
 /** Names as the bytes that the disk holds. */
@@ -48,9 +44,4 @@ export function showName(name: Uint8Array): string {
 /** The absolute path of names below a folder, as text for people. */
 export function showPath(folder: string, names: readonly Uint8Array[]): string {
   return [folder === "/" ? "" : folder, ...names.map(showName)].join("/") || "/";
-}
-
-function badPath(text: string, why: string): CapstanError {
-  const shown = text.length > 200 ? `${text.slice(0, 200)}…` : text;
-  return new CapstanError("files.bad_path", `${JSON.stringify(shown)} can't be used as a path: ${why}.`);
 }

@@ -1,8 +1,5 @@
 import type { BigIntStats } from "node:fs";
 import { readlinkSync } from "node:fs";
-import { realpath } from "node:fs/promises";
-import { isUtf8 } from "node:buffer";
-import { resolve } from "node:path";
 import { CapstanError } from "../core/error.ts";
 import type { Method, Place } from "./safe-path-place.ts";
 import { isKernelState, join, pickMethod, toRefusal } from "./safe-path-place.ts";
@@ -45,29 +42,6 @@ export interface WalkOptions {
    * followed as long as they stay below the root; below a granted file there is no inside, so that it means `deny` there.
    */
   readonly symlinks: "deny" | "show" | "inside";
-}
-
-/**
- * The real path of a folder or file that the operator names, for a grant: absolute (relative to the working folder), links resolved
- * once, now, while the person who names it is there. Throws `files.not_found`, `files.no_access`, `files.special_file` for devices,
- * pipes and the kernel's own file systems, and `files.bad_path` for a path that a grant can't hold.
- */
-export async function resolveRoot(path: string): Promise<string> {
-  let real: Buffer;
-  try {
-    real = await realpath(resolve(path), { encoding: "buffer" });
-  } catch (thrown) {
-    throw toRefusal(thrown, path);
-  }
-  if (!isUtf8(real)) {
-    throw new CapstanError(
-      "files.bad_path",
-      `${JSON.stringify(path)} has a name that is not UTF-8, which a grant can't hold. Name a folder above it.`,
-    );
-  }
-  const granted = normalizePath(real.toString("utf8"));
-  openRoot(granted)[Symbol.dispose]();
-  return granted;
 }
 
 /**
