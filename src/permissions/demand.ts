@@ -7,7 +7,7 @@ import { isUnder, plainPath } from "./path-rule.ts";
 import type { IndexedRight } from "./right-index.ts";
 import { acceptsAbsence, rightNamed } from "./right-index.ts";
 import { checkUrl } from "./url-rule.ts";
-import { listInWords, quoteForShell, ruleInWords, urlRuleInWords, valueInWords } from "./words.ts";
+import { listInWords, quoteForShell, ruleInWords, timeInWords, urlRuleInWords, valueInWords } from "./words.ts";
 
 /**
  * Lets an act pass or throws: `token.expired` and `token.not_yet_valid` when the grant is not valid at `now` (ms), `permission.*`
@@ -22,11 +22,16 @@ export function demand(grant: Grant, needs: readonly Need[], now: number): void 
 /** Throws `token.expired` from `expiresAt` on and `token.not_yet_valid` before `notBefore`. */
 export function demandTime({ notBefore, expiresAt }: Grant, now: number): void {
   if (now >= expiresAt) {
-    const end = new Date(expiresAt).toISOString();
-    throw new CapstanError("token.expired", `The grant ended at ${end}. Ask whoever issued it for a new one.`);
+    throw new CapstanError(
+      "token.expired",
+      `The grant ended at ${timeInWords(expiresAt)}. Ask its issuer for a new one.`,
+    );
   }
   if (now < notBefore) {
-    throw new CapstanError("token.not_yet_valid", `The grant begins at ${new Date(notBefore).toISOString()}.`);
+    throw new CapstanError(
+      "token.not_yet_valid",
+      `The grant begins at ${timeInWords(notBefore)}. Use it from then on.`,
+    );
   }
 }
 

@@ -2,29 +2,27 @@ import type { Constraint, UrlRule } from "./grant.ts";
 
 const maxShown = 80;
 
-/** A rule in words that fit behind "must be" and "is". */
+/** A rule in words that fit behind "must be" and behind a colon; whole, nothing is cut. */
 export function ruleInWords(rule: Constraint): string {
   switch (rule.type) {
     case "any":
       return "anything";
     case "exact":
-      return valueInWords(rule.value);
+      return `exactly ${scalarInWords(rule.value)}`;
     case "one_of":
-      return rule.values.length === 0 ? "nothing at all" : `one of ${listInWords(rule.values.map(valueInWords))}`;
+      return rule.values.length === 0 ? "nothing at all" : `one of ${rule.values.map(scalarInWords).join(", ")}`;
     case "range":
       return `a number from ${rule.min} to ${rule.max}`;
     case "string":
       return `a text of at most ${rule.maxLength} characters`;
     case "path":
-      return `a path under ${valueInWords(rule.under)}`;
+      return `a path under ${quote(rule.under)}`;
     case "url":
       return `a URL to ${urlRuleInWords(rule)}`;
     case "each":
-      return `a list of at most ${rule.max}, each ${ruleInWords(rule.of)}`;
+      return `a list of at most ${rule.max}, each (${ruleInWords(rule.of)})`;
     case "subset":
-      return rule.values.length === 0
-        ? "an empty list"
-        : `a list, each once, out of ${listInWords(rule.values.map(valueInWords))}`;
+      return `a list, each at most once, out of (${listInWords(rule.values.map(scalarInWords))})`;
     default:
       return "nothing at all (the rule is of an unknown kind)";
   }
@@ -32,26 +30,31 @@ export function ruleInWords(rule: Constraint): string {
 
 /** Hosts, schemes and whether private addresses count, in words that fit behind "to". */
 export function urlRuleInWords(rule: UrlRule): string {
-  const hosts = rule.hosts.map((host) => (host === "*" ? "any host" : host)).join(", ");
-  return `${hosts} by ${rule.schemes.join(", ")}, private addresses ${rule.private ? "included" : "excluded"}`;
+  const hosts = rule.hosts.map((host) => (host === "*" ? "any host" : nameInWords(host)));
+  const privates = rule.private ? "included" : "excluded";
+  return `${listInWords(hosts)} by ${listInWords(rule.schemes)}, private addresses ${privates}`;
 }
 
-/** A value for a sentence, cut to 80 characters; control characters are escaped, so that nothing can forge a line. */
+/** A value that came, for a sentence: cut to 80 characters. */
 export function valueInWords(value: unknown): string {
-  switch (typeof value) {
-    case "string":
-      return JSON.stringify(value.length > maxShown ? `${value.slice(0, maxShown)}…` : value);
-    case "number":
-    case "boolean":
-      return String(value);
-    case "object":
-      if (value === null) return "null";
-      return Array.isArray(value) ? `a list of ${value.length}` : "an object";
-    case "undefined":
-      return "missing";
-    default:
-      return `a ${typeof value}`;
-  }
+  if (typeof value === "string") return quote(value.length > maxShown ? `${value.slice(0, maxShown)}…` : value);
+  if (Array.isArray(value)) return `a list of ${value.length}`;
+  if (typeof value === "number" || typeof value === "boolean" || value === null) return String(value);
+  return value === undefined ? "missing" : `a value of type ${typeof value}`;
+}
+
+/** A name as it is where it is plain, else quoted. */
+export function nameInWords(name: string): string {
+  return /^[\w.*:@/[\]-]+$/.test(name) ? name : quote(name);
+}
+
+/** A time in ms since the epoch, in UTC. */
+export function timeInWords(at: number): string {
+  if (Number.isNaN(new Date(at).getTime())) return `${at} ms after 1970`;
+  return new Date(at)
+    .toISOString()
+    .replace("T", " ")
+    .replace(/(\.000)?Z$/, " UTC");
 }
 
 /** Texts joined by commas; `none` for an empty list. */
@@ -62,4 +65,16 @@ export function listInWords(texts: readonly string[], none = "none"): string {
 /** A path for a command line: quoted where a shell would not take it as it is. */
 export function quoteForShell(path: string): string {
   return /^[\w@%+=:,./-]+$/.test(path) ? path : `'${path.replaceAll("'", `'\\''`)}'`;
+}
+
+function scalarInWords(value: string | number | boolean | null): string {
+  return typeof value === "string" ? quote(value) : String(value);
+}
+
+/** As a JSON string with everything invisible escaped (controls, bidirectional marks, line separators), so that no text forges another. */
+function quote(text: string): string {
+  return JSON.stringify(text).replace(
+    /[\p{C}\p{Zl}\p{Zp}]/gu,
+    (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`,
+  );
 }

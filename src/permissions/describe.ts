@@ -1,0 +1,105 @@
+import type { Limits } from "../core/limits.ts";
+import { ceilingNames, counterNames } from "../core/limits.ts";
+import type { ArgumentRule, Grant, Rights, ToolRight } from "./grant.ts";
+import { noEnd } from "./operator.ts";
+import { listInWords, nameInWords, ruleInWords, timeInWords, urlRuleInWords } from "./words.ts";
+
+/**
+ * A grant in sentences that a person can check, one per right, limit and condition. Nothing is left unsaid: two grants that differ
+ * in anything that decides, differ in their sentences. `now` (ms) only adds how long is left.
+ */
+export function describeGrant(grant: Grant, now: number): readonly string[] {
+  const { rights } = grant;
+  return [
+    `Grant ${nameInWords(grant.id)} of ${ownerInWords(grant)}, epoch ${grant.epoch}, issued ${timeInWords(grant.issuedAt)}.`,
+    ...(rights.tools.length === 0 ? ["May call no tool."] : rights.tools.map((right) => toolSentence(right, rights))),
+    sentence("May read files under", rights.read.map(nameInWords), "May read no files."),
+    sentence("May write files under", rights.write.map(nameInWords), "May write no files."),
+    ...(rights.net.length === 0
+      ? ["May connect to no host."]
+      : rights.net.map((rule) => `May connect to ${urlRuleInWords(rule)}.`)),
+    sentence("May read resources:", rights.resources.map(ruleInWords), "May read no resources."),
+    sentence("May use the prompts", rights.prompts.map(nameInWords), "May use no prompts."),
+    sentence("May, of runs,", rights.runs, "May do nothing with runs."),
+    sentence("May use the sandbox sessions", rights.sessions.map(nameInWords), "May use no sandbox sessions."),
+    sentence("May approve calls of", rights.approve.map(nameInWords), "May approve nothing."),
+    `Code runs at isolation ${rights.isolation} or stronger.`,
+    ...limitSentences(grant.limits),
+    grant.run === undefined ? "Bound to no run." : `Only for the run ${nameInWords(grant.run)}.`,
+    grant.delegations === 0 ? "May not be handed on." : `May be handed on ${grant.delegations} generations deep.`,
+    ...grant.ancestors.map(({ id, limits }) => `Charged on ${nameInWords(id)} too: ${limitsInWords(limits)}.`),
+    `Good from ${timeInWords(grant.notBefore)} ${endInWords(grant.expiresAt, now)}.`,
+  ];
+}
+
+function ownerInWords({ principal, scope }: Grant): string {
+  return `${principal.user} of ${principal.org}, in the project ${scope.project} of ${scope.org}`;
+}
+
+function sentence(start: string, items: readonly string[], empty: string): string {
+  return items.length === 0 ? empty : `${start} ${items.join(", ")}.`;
+}
+
+function toolSentence(right: ToolRight, rights: Rights): string {
+  const definition = right.pin === "builtin" ? "" : ` as defined by ${nameInWords(right.pin)}`;
+  const ask = right.ask ? ", each call after an approval" : "";
+  const tainted = right.tainted ? ", also after untrusted content without asking" : "";
+  return `${toAct(right, rights)}${definition} ${argumentsInWords(right.args)}${ask}${tainted}.`;
+}
+
+/** Running code is what people look for first, so it says more than the tool's name. */
+function toAct({ name, args }: ToolRight, { net }: Rights): string {
+  if (name !== "execute_code") return `May call ${nameInWords(name)}`;
+  const rule = args?.find((argument) => argument.name === "language")?.rule;
+  const languages = rule?.type === "one_of" ? listInWords(rule.values.map(String)) : "code";
+  return `May run ${languages} ${net.length === 0 ? "without network" : "with network to the hosts below only"}: execute_code`;
+}
+
+function argumentsInWords(args: readonly ArgumentRule[] | undefined): string {
+  if (args === undefined) return "with any arguments";
+  if (args.length === 0) return "without arguments";
+  const isFree = ({ rule, optional }: ArgumentRule): boolean => rule.type === "any" && optional;
+  const free = args.filter(isFree).map(({ name }) => nameInWords(name));
+  const bound = args
+    .filter((argument) => !isFree(argument))
+    .map(({ name, rule, optional }) => `${nameInWords(name)}${optional ? " (or left out)" : ""}: ${ruleInWords(rule)}`);
+  return `with ${[...bound, ...(free.length === 0 ? [] : [`anything as ${listInWords(free)}`])].join("; ")}; and no other argument`;
+}
+
+const limitUnits: { readonly [Key in keyof Required<Limits>]: (amount: number) => string } = {
+  calls: (n) => `${n} calls`,
+  tokens: (n) => `${n} tokens`,
+  costMicroUsd: (n) => `${n / 1_000_000} US dollars`,
+  cpuMs: (n) => `${n} ms of CPU time`,
+  wallMs: (n) => `${n} ms of running time`,
+  bytes: (n) => `${n} bytes of results`,
+  memoryBytes: (n) => `${n} bytes of memory a call`,
+  depth: (n) => `${n} levels of nested calls`,
+  parallel: (n) => `${n} calls at a time`,
+  runMs: (n) => `${n} ms a run`,
+};
+
+function limitTexts(limits: Limits): string[] {
+  return [...counterNames, ...ceilingNames].flatMap((name) => {
+    const amount = limits[name];
+    return amount === undefined ? [] : limitUnits[name](amount);
+  });
+}
+
+function limitSentences(limits: Limits): string[] {
+  const texts = limitTexts(limits);
+  return texts.length === 0 ? ["No limits of its own."] : texts.map((text) => `At most ${text}.`);
+}
+
+function limitsInWords(limits: Limits): string {
+  return listInWords(
+    limitTexts(limits).map((text) => `at most ${text}`),
+    "without limits",
+  );
+}
+
+function endInWords(expiresAt: number, now: number): string {
+  if (expiresAt >= noEnd) return `until it is revoked, at the latest ${timeInWords(expiresAt)}`;
+  const left = expiresAt <= now ? "it has ended" : `${Math.ceil((expiresAt - now) / 60_000)} minutes left`;
+  return `until ${timeInWords(expiresAt)} (${left})`;
+}
