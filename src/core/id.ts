@@ -1,8 +1,11 @@
 import { randomBytes, randomUUID } from "node:crypto";
 
-/** A new id with a readable prefix, 128 random bits in hexadecimal: `run_3f…`. Not sortable, not guessable. */
+/**
+ * A new id with a readable prefix: `run_019b…`, the time in 12 hexadecimal digits (ms since the epoch) and 80 random bits in 20 more.
+ * Not guessable. Ids made one after another stand close together in an index, so that storing them changes few of its pages.
+ */
 export function newId(prefix: string): string {
-  return `${prefix}_${randomBytes(16).toString("hex")}`;
+  return `${prefix}_${Date.now().toString(16).padStart(12, "0")}${randomBytes(10).toString("hex")}`;
 }
 
 /** An RFC 9562 version 4 UUID. */

@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { CapstanError } from "./error.ts";
 
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
@@ -34,7 +34,7 @@ export function canonicalJson(value: unknown): string {
 
 /** SHA-256 of text or bytes, in hexadecimal. */
 export function sha256(data: string | Uint8Array): string {
-  return createHash("sha256").update(data).digest("hex");
+  return hash("sha256", data);
 }
 
 /** Freezes a JSON value and everything in it, in place, and returns it: what was checked is what runs. */
