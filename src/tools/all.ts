@@ -1,0 +1,33 @@
+import type { Clock } from "../core/clock.ts";
+import type { Graphs } from "../knowledge/graphs.ts";
+import type { Engine, ExecLimits } from "../sandbox/engine.ts";
+import type { Store } from "../store/store.ts";
+import { calculatorTool } from "./calculator.ts";
+import { executeCodeTool } from "./execute-code.ts";
+import { fsListTool } from "./fs-list.ts";
+import { fsStatTool } from "./fs-stat.ts";
+import { kgAddFactsTool } from "./kg-add-facts.ts";
+import { kgSearchTool } from "./kg-search.ts";
+import { todoTools } from "./todo.ts";
+import type { Tool } from "./tool.ts";
+
+export interface ToolServices {
+  readonly store: Store;
+  readonly graphs: Graphs;
+  readonly engines: readonly Engine[];
+  readonly limits: ExecLimits;
+  readonly clock: Clock;
+}
+
+/** The built-in tools. A new one is one file and one line here. */
+export function builtinTools({ store, graphs, engines, limits, clock }: ToolServices): readonly Tool[] {
+  return [
+    calculatorTool(),
+    executeCodeTool({ engines, limits }),
+    fsListTool(),
+    fsStatTool(),
+    kgAddFactsTool({ graphs }),
+    kgSearchTool({ graphs }),
+    ...todoTools({ store, clock }),
+  ];
+}

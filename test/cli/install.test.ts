@@ -1,0 +1,86 @@
+import { lstat, readFile, readdir, symlink, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { capstan } from "../support/capstan.ts";
+import { tempFolder } from "../support/temp.ts";
+
+const install = (home: string, cwd: string, ...options: readonly string[]) =>
+  capstan(home, ["install", ...options], { cwd, env: { HOME: cwd, CAPSTAN_GRANT: "not-to-be-written" } });
+
+describe("capstan install", () => {
+  test.each([
+    ["claude-desktop", ".config/Claude/claude_desktop_config.json", "mcpServers"],
+    ["claude-code", ".mcp.json", "mcpServers"],
+    ["cursor", ".cursor/mcp.json", "mcpServers"],
+    ["vscode", ".vscode/mcp.json", "servers"],
+  ])("writes the entry of %s, with absolute paths and no token", async (client, file, key) => {
+    await using home = await tempFolder();
+    await using user = await tempFolder();
+    const ended = await install(home.path, user.path, "--client", client, "--as", "desk", "--root", "project", "--yes");
+    expect(ended.code, ended.stderr).toBe(0);
+    const text = await readFile(join(user.path, file), "utf8");
+    const entry = JSON.parse(text)[key].capstan;
+    expect(entry.command).toBe(process.execPath);
+    expect(entry.args.slice(1)).toEqual([
+      "--home",
+      home.path,
+      "serve",
+      "--as",
+      "desk",
+      "--root",
+      join(user.path, "project"),
+    ]);
+    expect(text).not.toContain("not-to-be-written");
+  });
+
+  test("shows the difference, writes nothing without consent, and keeps what is there", async () => {
+    await using home = await tempFolder();
+    await using user = await tempFolder();
+    const file = join(user.path, ".mcp.json");
+    const before = '{"mcpServers":{"other":{"command":"x"}},"more":[1]}';
+    await writeFile(file, before, { mode: 0o644 });
+    const asked = await install(home.path, user.path, "--client", "claude-code");
+    expect(asked.code).toBe(0);
+    expect(asked.stdout).toContain('+     "capstan": {');
+    expect(await readFile(file, "utf8")).toBe(before);
+
+    const written = await install(home.path, user.path, "--client", "claude-code", "--yes");
+    expect(written.code).toBe(0);
+    const after = JSON.parse(await readFile(file, "utf8"));
+    expect(after).toMatchObject({ mcpServers: { other: { command: "x" } }, more: [1] });
+    expect((await lstat(file)).mode & 0o777).toBe(0o644);
+
+    const again = await install(home.path, user.path, "--client", "claude-code", "--yes");
+    expect(again.stderr).toContain("already");
+    expect(await readdir(user.path)).toEqual([".mcp.json"]);
+  });
+
+  test("leaves a file alone that it can't read as plain JSON", async () => {
+    await using home = await tempFolder();
+    await using user = await tempFolder();
+    for (const before of ['// note\n{"mcpServers":{}}', "[]", '{"mcpServers":[]}', "{"]) {
+      await writeFile(join(user.path, ".mcp.json"), before);
+      const ended = await install(home.path, user.path, "--client", "claude-code", "--yes");
+      expect(ended).toMatchObject({ code: 3, stdout: "" });
+      expect(await readFile(join(user.path, ".mcp.json"), "utf8")).toBe(before);
+    }
+  });
+
+  test("writes through a link, and keeps the link", async () => {
+    await using home = await tempFolder();
+    await using user = await tempFolder();
+    await writeFile(join(user.path, "dotfile.json"), "{}");
+    await symlink(join(user.path, "dotfile.json"), join(user.path, ".mcp.json"));
+    await install(home.path, user.path, "--client", "claude-code", "--yes");
+    expect((await lstat(join(user.path, ".mcp.json"))).isSymbolicLink()).toBe(true);
+    expect(await readFile(join(user.path, "dotfile.json"), "utf8")).toContain("capstan");
+  });
+
+  test("names the client that was meant", async () => {
+    await using home = await tempFolder();
+    await using user = await tempFolder();
+    const ended = await install(home.path, user.path, "--client", "vs-code");
+    expect(ended).toMatchObject({ code: 2, stdout: "" });
+    expect(ended.stderr).toContain('Did you mean "vscode"?');
+  });
+});
