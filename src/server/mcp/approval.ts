@@ -1,7 +1,5 @@
 import {
   acceptedContent,
-  CLIENT_CAPABILITIES_META_KEY,
-  type ClientCapabilities,
   inputRequired,
   type InputRequiredResult,
   type ServerContext,
@@ -21,11 +19,6 @@ const maxShown = 8_000;
 const State = z.strictObject({ callId: z.string(), hash: z.string(), expiresAt: z.int() });
 const Answer = z.object({ approve: z.boolean() });
 const answerKey = "approval";
-const Envelope = z.object({
-  [CLIENT_CAPABILITIES_META_KEY]: z.object({
-    elicitation: z.object({ form: z.unknown(), url: z.unknown() }).partial().optional(),
-  }),
-});
 
 /** One call as it stands in a tools/call request. */
 export interface AskedCall {
@@ -130,16 +123,4 @@ function refused(why: string, cause?: unknown): CapstanError {
       cause,
     },
   );
-}
-
-/**
- * Whether a client can show a form: it says so in the envelope of each request (2026-07-28) or said so when it connected (older). An
- * empty declaration means forms (2025-11-25, client/elicitation, Capabilities).
- */
-export function canAsk(envelope: unknown, connected: ClientCapabilities | undefined): boolean {
-  const perRequest = Envelope.safeParse(envelope);
-  const elicitation = perRequest.success
-    ? perRequest.data[CLIENT_CAPABILITIES_META_KEY].elicitation
-    : connected?.elicitation;
-  return elicitation !== undefined && (elicitation.form !== undefined || elicitation.url === undefined);
 }

@@ -14,7 +14,8 @@ import { mergeTaint, trusted } from "../../core/taint.ts";
 import type { Permissions } from "../../permissions/permissions.ts";
 import type { CallResult, Door } from "../../tools/call.ts";
 import type { Tool } from "../../tools/tool.ts";
-import { canAsk, openApprovals } from "./approval.ts";
+import { openApprovals } from "./approval.ts";
+import { canShowForms, demandRevision } from "./envelope.ts";
 import { type GrantFor, grantKey } from "./grants.ts";
 import { openProgress } from "./progress.ts";
 import { toCallResult, toFailedCall, toProtocolError } from "./result.ts";
@@ -62,16 +63,19 @@ export function openDispatch(services: DispatchServices): Dispatch {
       },
     );
     server.setRequestHandler("tools/list", { params: ListParams }, async ({ cursor }, context) => {
+      demandRevision(context.mcpReq.envelope);
       if (cursor !== undefined) {
         throw new ProtocolError(ProtocolErrorCode.InvalidParams, "The list has one page. Leave the cursor out.");
       }
       return { tools: await listTools(context) };
     });
-    server.setRequestHandler("tools/call", ({ params }, context) => {
-      const mayAsk = canAsk(context.mcpReq.envelope, server.getClientCapabilities());
+    server.setRequestHandler("tools/call", async ({ params }, context) => {
+      const { envelope } = context.mcpReq;
+      demandRevision(envelope);
+      const mayAsk = canShowForms(envelope, server.getClientCapabilities());
       const call = callTool(params.name, params.arguments ?? {}, context, mayAsk);
       running.add(call);
-      return call.finally(() => running.delete(call));
+      return await call.finally(() => running.delete(call));
     });
     return server;
   }

@@ -6,6 +6,7 @@ import {
   isJSONRPCRequest,
   isJSONRPCResponse,
   type JSONRPCMessage,
+  type JSONRPCRequest,
   ProtocolErrorCode,
   type RequestId,
   type Transport,
@@ -95,9 +96,10 @@ export function openWire(streams: {
           "A request with this id is still unanswered. Use a new id.",
         );
       }
-      if (value.method === "initialize" && !isInitializeRequest(value)) {
-        const expected = "protocolVersion, capabilities and clientInfo {name, version}";
-        return fault(value.id, ProtocolErrorCode.InvalidParams, `The params of initialize must have ${expected}.`);
+      const expected = expectedParams(value);
+      if (expected !== null) {
+        const message = `The params of ${value.method} must be ${expected}.`;
+        return fault(value.id, ProtocolErrorCode.InvalidParams, message);
       }
       open.set(value.id, bytes);
       openBytes += bytes;
@@ -137,6 +139,11 @@ export function openWire(streams: {
   /** Resolves when the line is written, or can't be any more: a peer that is gone is no error of the one who answers it. */
   function write(message: object): Promise<void> {
     if (closing.signal.aborted) return Promise.resolve();
+    // What is answered in one turn leaves in one system call.
+    if (output.writableCorked === 0) {
+      output.cork();
+      process.nextTick(() => output.uncork());
+    }
     return new Promise((resolve) => {
       output.write(`${JSON.stringify(message)}\n`, () => {
         resolve();
@@ -180,6 +187,17 @@ export function openWire(streams: {
 const isObject = (value: unknown): value is object => typeof value === "object" && value !== null;
 
 const withoutReturn = (line: Buffer): Buffer => (line.at(-1) === 0x0d ? line.subarray(0, -1) : line);
+
+/** What the params should have been, where they are not; null otherwise. The SDK would answer in terms of its own schemas. */
+function expectedParams(request: JSONRPCRequest): string | null {
+  if (request.method === "initialize" && !isInitializeRequest(request)) {
+    return "{protocolVersion, capabilities, clientInfo: {name, version}}";
+  }
+  if (request.method !== "tools/call") return null;
+  const { name, arguments: args = {} } = request.params ?? {};
+  const isCall = typeof name === "string" && isObject(args) && !Array.isArray(args);
+  return isCall ? null : "{name, arguments} with a text and an object";
+}
 
 function readId(value: unknown): RequestId | null {
   const id = isObject(value) && "id" in value ? value.id : null;
