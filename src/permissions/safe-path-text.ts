@@ -41,6 +41,9 @@ export function showName(name: Uint8Array): string {
   return Array.from(name, (byte) => (byte < 128 ? String.fromCharCode(byte) : `\\x${byte.toString(16)}`)).join("");
 }
 
+/** Whether `showName` shows the very name, so that it can be asked for. */
+export const isShownExactly = (name: Uint8Array): boolean => isUtf8(name) && !name.includes(0x5c);
+
 /** The absolute path of names below a folder, as text for people. */
 export function showPath(folder: string, names: readonly Uint8Array[]): string {
   return [folder === "/" ? "" : folder, ...names.map(showName)].join("/") || "/";

@@ -39,7 +39,7 @@ export interface WalkOptions {
   readonly want: "file" | "folder" | "any";
   /**
    * `deny`: no part may be a link. `show`: the last part may be one and is opened as itself, for its metadata. `inside`: links are
-   * followed as long as they stay below the root; below a granted file there is no inside, so that it means `deny` there.
+   * followed as long as they stay below the root; below a granted file nothing is inside.
    */
   readonly symlinks: "deny" | "show" | "inside";
 }
@@ -104,7 +104,6 @@ interface Step {
 
 function walk(root: Root, path: readonly Uint8Array[], { want, symlinks }: WalkOptions): Opened {
   const asked = showPath(root.path, path);
-  const policy = symlinks === "inside" && root.prefix.length > 0 ? "deny" : symlinks;
   const pending = [...root.prefix, ...path];
   const trail: Step[] = [];
   let hops = 0;
@@ -125,9 +124,10 @@ function walk(root: Root, path: readonly Uint8Array[], { want, symlinks }: WalkO
       const isLast = pending.length === 0;
       if (kind === "symlink") {
         const target = readlinkSync(join(here, name), { encoding: "buffer" });
-        if (isLast && policy === "show") return end(kind, target);
+        if (isLast && symlinks === "show") return end(kind, target);
         hops += 1;
-        if (policy !== "inside" || hops > maxHops) throw denied(showHere(), target);
+        if (symlinks !== "inside" || hops > maxHops) throw denied(showHere(), target);
+        if (root.prefix.length > 0) throw outside(asked);
         leave();
         if (target[0] === slash) while (trail.length > 0) leave();
         pending.unshift(...toSteps(root, target, asked));
