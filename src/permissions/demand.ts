@@ -7,7 +7,15 @@ import { isUnder, plainPath } from "./path-rule.ts";
 import type { IndexedRight } from "./right-index.ts";
 import { acceptsAbsence, rightNamed } from "./right-index.ts";
 import { checkUrl } from "./url-rule.ts";
-import { listInWords, quoteForShell, ruleInWords, timeInWords, urlRuleInWords, valueInWords } from "./words.ts";
+import {
+  listInWords,
+  nameInWords,
+  quoteForShell,
+  ruleInWords,
+  timeInWords,
+  urlRuleInWords,
+  valueInWords,
+} from "./words.ts";
 
 /**
  * Lets an act pass or throws: `token.expired` and `token.not_yet_valid` when the grant is not valid at `now` (ms), `permission.*`
@@ -19,19 +27,20 @@ export function demand(grant: Grant, needs: readonly Need[], now: number): void 
   for (const need of needs) demandNeed(grant, need);
 }
 
-/** Throws `token.expired` from `expiresAt` on and `token.not_yet_valid` before `notBefore`. */
-export function demandTime({ notBefore, expiresAt }: Grant, now: number): void {
+/** Allowed at most this long before a grant begins: the processes of a home agree on the time about once a second. */
+const skewMs = 5_000;
+
+/** Throws `token.expired` from `expiresAt` on; `token.not_yet_valid` before `notBefore`, or when it was issued in the future. */
+export function demandTime({ issuedAt, notBefore, expiresAt }: Grant, now: number): void {
   if (now >= expiresAt) {
     throw new CapstanError(
       "token.expired",
       `The grant ended at ${timeInWords(expiresAt)}. Ask its issuer for a new one.`,
     );
   }
-  if (now < notBefore) {
-    throw new CapstanError(
-      "token.not_yet_valid",
-      `The grant begins at ${timeInWords(notBefore)}. Use it from then on.`,
-    );
+  const begins = Math.max(issuedAt, notBefore);
+  if (now < begins - skewMs) {
+    throw new CapstanError("token.not_yet_valid", `The grant begins at ${timeInWords(begins)}. Use it from then on.`);
   }
 }
 
@@ -137,7 +146,7 @@ function outside(verb: "Reading" | "Writing", path: string, folders: readonly st
       : `To allow it, the operator starts Capstan with ${option} ${quoteForShell(plain)}`;
   return new CapstanError(
     "permission.argument_refused",
-    `${verb} ${valueInWords(path)} is outside the granted folders (${shortList(folders)}). ${remedy}`,
+    `${verb} ${valueInWords(path)} is outside the granted folders (${shortList(folders.map(nameInWords))}). ${remedy}`,
     { details: { path } },
   );
 }

@@ -100,6 +100,11 @@ function limitsInWords(limits: Limits): string {
 
 function endInWords(expiresAt: number, now: number): string {
   if (expiresAt >= noEnd) return `until it is revoked, at the latest ${timeInWords(expiresAt)}`;
-  const left = expiresAt <= now ? "it has ended" : `${Math.ceil((expiresAt - now) / 60_000)} minutes left`;
-  return `until ${timeInWords(expiresAt)} (${left})`;
+  return `until ${timeInWords(expiresAt)} (${expiresAt <= now ? "it has ended" : `${durationInWords(expiresAt - now)} left`})`;
+}
+
+function durationInWords(ms: number): string {
+  const minutes = Math.ceil(ms / 60_000);
+  if (minutes <= 120) return `${minutes} min`;
+  return minutes <= 48 * 60 ? `${Math.ceil(minutes / 60)} hours` : `${Math.ceil(minutes / (24 * 60))} days`;
 }

@@ -13,6 +13,8 @@ export interface ApprovableCall {
   readonly name: string;
   readonly pin: string;
   readonly args: JsonObject;
+  /** SHA-256 (hexadecimal) of the bytes that the arguments refer to, by the name they refer with. Missing: they refer to none. */
+  readonly contents?: Readonly<Record<string, string>>;
 }
 
 /** Approvals: sealed by this home, bound to one call, ten minutes at most, one use. */
@@ -20,13 +22,15 @@ export interface Approvals {
   /** The SHA-256 that binds an approval to a call. */
   hash(call: ApprovableCall): string;
   /**
-   * Approves a call. The approver needs the `approve` right for the tool (`permission.no_right`); where `fourEyes` is set, the
-   * asker can't approve. Returns the approval's id.
+   * Approves a call. The approver needs the `approve` right for the tool (`permission.no_right`), in the call's scope
+   * (`token.other_scope`) and, where its grant is bound to a run, for that run (`token.other_run`); where `fourEyes` is set, the
+   * asker can't approve (`permission.approval_refused`). The approval dies with the approver's grant. Returns its id.
    */
   approve(approver: Grant, call: ApprovableCall): Promise<string>;
   /**
    * The charge that uses the approval up, to be committed together with the call's own; a second use fails in the ledger. Throws
-   * `permission.approval_refused` when it is unknown, forged, expired, or for another call.
+   * `permission.approval_refused` when it is unknown, forged, expired, used, or for another call, `token.revoked` when the approver's
+   * grant was revoked.
    */
   redeem(approvalId: string, call: ApprovableCall): Promise<Charge>;
 }

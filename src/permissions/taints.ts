@@ -1,0 +1,48 @@
+import { z } from "zod";
+import { CapstanError } from "../core/error.ts";
+import { mergeTaint, trusted } from "../core/taint.ts";
+import type { Taint } from "../core/taint.ts";
+import type { Store, StoredRecord } from "../store/store.ts";
+import type { Taints } from "./permissions.ts";
+
+const kind = "taint";
+const maxTries = 10;
+
+/**
+ * Taint by grant id, in the grant's own scope. A grant has seen what its ancestors have seen, so that deriving a new one washes
+ * nothing. Each reading goes to the store: another process may serve the same grant.
+ */
+export function openTaints(store: Store): Taints {
+  return {
+    async of(grant) {
+      const ids = [grant.id, ...grant.ancestors.map(({ id }) => id)];
+      const records = await Promise.all(ids.map((id) => store.record(grant.scope, kind, id)));
+      return mergeTaint(...records.map(toTaint));
+    },
+    async add(grant, taint) {
+      for (let tries = 1; ; tries++) {
+        const record = await store.record(grant.scope, kind, grant.id);
+        const before = toTaint(record);
+        if (taint.every((label) => before.includes(label))) return;
+        const value = [...mergeTaint(before, taint)];
+        try {
+          await store.commit({
+            scope: grant.scope,
+            records: [{ kind, key: grant.id, value, ifVersion: record?.version ?? 0 }],
+          });
+          return;
+        } catch (thrown) {
+          const isRace = thrown instanceof CapstanError && thrown.code === "store.conflict";
+          if (!isRace || tries === maxTries) throw thrown;
+        }
+      }
+    },
+  };
+}
+
+function toTaint(record: StoredRecord | null): Taint {
+  if (record === null) return trusted;
+  const parsed = z.array(z.string()).safeParse(record.value);
+  if (parsed.success) return parsed.data;
+  throw new CapstanError("store.corrupt", "A stored taint can't be read. Restore the store from a backup.");
+}
