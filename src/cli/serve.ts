@@ -8,6 +8,7 @@ export async function serve(session: Session, flags: GrantFlags): Promise<ExitCo
   await serveStdio({
     door: app.door,
     permissions: app.permissions,
+    store: app.store,
     grant: await session.grant(flags),
     isExplicit: session.isGrantNamed(flags),
     version,

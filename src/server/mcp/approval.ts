@@ -5,20 +5,27 @@ import {
   type ServerContext,
 } from "@modelcontextprotocol/server";
 import { z } from "zod";
-import { CapstanError } from "../../core/error.ts";
+import { CapstanError, toCapstanError } from "../../core/error.ts";
 import { newId } from "../../core/id.ts";
 import type { Grant } from "../../permissions/grant.ts";
 import type { ApprovableCall, Permissions } from "../../permissions/permissions.ts";
 import type { Door } from "../../tools/call.ts";
+import type { RecordRefusal } from "./refusal.ts";
 
 /** How long a question may stay unanswered; an approval lives no longer either. */
 const questionMs = 10 * 60 * 1000;
+/** So many answered questions are remembered until they would be too old anyway; no person gets there. */
+const maxAnswered = 1_000;
 /** What is longer than this can't be shown to a person whole, so it can't be approved here. */
 const maxShown = 8_000;
 
 const State = z.strictObject({ callId: z.string(), hash: z.string(), expiresAt: z.int() });
-const Answer = z.object({ approve: z.boolean() });
+const Answer = z.object({
+  approve: z.boolean().meta({ title: "Approve", description: "Lets exactly this call run, once." }),
+});
 const answerKey = "approval";
+
+type Responses = ServerContext["mcpReq"]["inputResponses"];
 
 /** One call as it stands in a tools/call request. */
 export interface AskedCall {
@@ -47,7 +54,12 @@ export interface Approvals {
  * what the grant marks `ask` or taint holds back, and adds no right. The state that the client keeps meanwhile is sealed, bound to
  * the grant, the connection and the exact call, and good for one answer.
  */
-export function openApprovals(permissions: Permissions, door: Door): Approvals {
+export function openApprovals(services: {
+  readonly permissions: Permissions;
+  readonly door: Door;
+  readonly recordRefusal: RecordRefusal;
+}): Approvals {
+  const { permissions, door, recordRefusal } = services;
   const connection = newId("conn");
   const answered = new Map<string, number>();
   const toBinding = (grant: Grant): string => `mcp tools/call ${connection} ${grant.id}`;
@@ -70,10 +82,7 @@ export function openApprovals(permissions: Permissions, door: Door): Approvals {
       return inputRequired({
         requestState: permissions.seal(state, toBinding(grant)),
         inputRequests: {
-          [answerKey]: inputRequired.elicit({
-            message: `${why}\n\n${shown}`,
-            requestedSchema: Answer,
-          }),
+          [answerKey]: inputRequired.elicit({ message: `${why}\n\n${shown}`, requestedSchema: Answer }),
         },
       });
     },
@@ -81,22 +90,33 @@ export function openApprovals(permissions: Permissions, door: Door): Approvals {
     async answer(asked, request) {
       const sealed = request.requestState();
       if (sealed === undefined) return null;
-      const now = permissions.now();
-      const { callId, hash, expiresAt } = openState(sealed, toBinding(asked.grant));
-      for (const [id, until] of answered) if (until < now) answered.delete(id);
-      if (expiresAt < now) throw refused("The question is older than ten minutes.");
-      if (answered.has(callId)) throw refused("This question was answered before.");
-      answered.set(callId, expiresAt);
-      if (acceptedContent(request.inputResponses, answerKey, Answer)?.approve !== true) {
-        throw refused("The person did not approve it.");
+      try {
+        return await accept(asked, sealed, request.inputResponses);
+      } catch (thrown) {
+        const { grant, name } = asked;
+        await recordRefusal({ action: "tools/call", name, grant, code: toCapstanError(thrown).code });
+        throw thrown;
       }
-      const call = toApprovable(asked, callId);
-      if (call === null || permissions.approvals.hash(call) !== hash) {
-        throw refused("It is not the call that the person was shown.");
-      }
-      return { callId, approvalId: await permissions.approvals.approve(asked.grant, call) };
     },
   };
+
+  async function accept(asked: AskedCall, sealed: unknown, responses: Responses): Promise<ApprovedCall> {
+    const now = permissions.now();
+    const { callId, hash, expiresAt } = openState(sealed, toBinding(asked.grant));
+    if (answered.size >= maxAnswered) for (const [id, until] of answered) if (until < now) answered.delete(id);
+    if (answered.size >= maxAnswered) throw refused("No person answers so many questions in ten minutes.");
+    if (expiresAt < now) throw refused("The question is older than ten minutes.");
+    if (answered.has(callId)) throw refused("This question was answered before.");
+    answered.set(callId, expiresAt);
+    if (acceptedContent(responses, answerKey, Answer)?.approve !== true) {
+      throw refused("The person did not approve it.");
+    }
+    const call = toApprovable(asked, callId);
+    if (call === null || permissions.approvals.hash(call) !== hash) {
+      throw refused("It is not the call that the person was shown.");
+    }
+    return { callId, approvalId: await permissions.approvals.approve(asked.grant, call) };
+  }
 
   function openState(sealed: unknown, binding: string): z.infer<typeof State> {
     if (typeof sealed !== "string") throw refused("Its requestState is not the one that came with the question.");
@@ -110,17 +130,12 @@ export function openApprovals(permissions: Permissions, door: Door): Approvals {
 
 /** The exact call. Characters that show nothing or turn text around are written as escapes, so that what is read is what runs. */
 function toShown({ name, args }: ApprovableCall): string {
-  const text = JSON.stringify(args, null, 2);
-  const escape = (char: string): string => `\\u{${(char.codePointAt(0) ?? 0).toString(16)}}`;
-  return `${name} ${text.replace(/[^\P{C}\n]/gu, escape)}`;
+  const escape = (char: string): string =>
+    char === " " || char === "\n" ? char : `\\u{${(char.codePointAt(0) ?? 0).toString(16)}}`;
+  return `${name} ${JSON.stringify(args, null, 2).replace(/[\p{C}\p{Z}]/gu, escape)}`;
 }
 
 function refused(why: string, cause?: unknown): CapstanError {
-  return new CapstanError(
-    "permission.approval_refused",
-    `The call was not approved. ${why} Make the call again to ask again.`,
-    {
-      cause,
-    },
-  );
+  const message = `The call was not approved. ${why} Make the call again to ask again.`;
+  return new CapstanError("permission.approval_refused", message, { cause });
 }

@@ -14,16 +14,18 @@ import { mergeTaint, trusted } from "../../core/taint.ts";
 import type { Permissions } from "../../permissions/permissions.ts";
 import type { CallResult, Door } from "../../tools/call.ts";
 import type { Tool } from "../../tools/tool.ts";
-import { openApprovals } from "./approval.ts";
+import { type AskedCall, openApprovals } from "./approval.ts";
 import { canShowForms, demandRevision } from "./envelope.ts";
 import { type GrantFor, grantKey } from "./grants.ts";
-import { openProgress } from "./progress.ts";
+import { openProgress, type ProgressReport } from "./progress.ts";
+import type { RecordRefusal } from "./refusal.ts";
 import { toCallResult, toFailedCall, toProtocolError } from "./result.ts";
 
 export interface DispatchServices {
   readonly door: Door;
   readonly permissions: Permissions;
   readonly grantFor: GrantFor;
+  readonly recordRefusal: RecordRefusal;
   /** Capstan's version, as clients see it. */
   readonly version: string;
 }
@@ -47,7 +49,7 @@ const ListParams = z.looseObject({ cursor: z.string().optional() });
 /** Opens the dispatch of one connection. Each request is decided by its own grant; the connection itself holds no right. */
 export function openDispatch(services: DispatchServices): Dispatch {
   const { door, permissions, grantFor, version } = services;
-  const approvals = openApprovals(permissions, door);
+  const approvals = openApprovals(services);
   const wireTools = new WeakMap<Tool, WireTool>();
   const running = new Set<Promise<unknown>>();
   // One connection is one context: what came in under one token is still there when the next is presented.
@@ -82,7 +84,8 @@ export function openDispatch(services: DispatchServices): Dispatch {
 
   async function listTools({ mcpReq: { _meta: meta } }: ServerContext): Promise<WireTool[]> {
     try {
-      return door.list(await grantFor(meta?.[grantKey])).map(toWireTool);
+      const grant = await grantFor(meta?.[grantKey], { action: "tools/list", name: "" });
+      return door.list(grant).map(toWireTool);
     } catch (error) {
       throw toProtocolError(error);
     }
@@ -102,47 +105,53 @@ export function openDispatch(services: DispatchServices): Dispatch {
     { mcpReq }: ServerContext,
     mayAsk: boolean,
   ): Promise<CallToolResult | InputRequiredResult> {
+    const progress = toProgress(mcpReq);
     const { _meta: meta } = mcpReq;
-    const token = meta?.progressToken;
-    const progress = openProgress(({ done, total, message }) => {
-      if (token === undefined) return;
-      const params = { progressToken: token, progress: done, ...(total === undefined ? {} : { total }) };
-      mcpReq
-        .notify({ method: "notifications/progress", params: message === undefined ? params : { ...params, message } })
-        .catch(() => {}); // The client is gone; the call is being cancelled.
-    });
     try {
-      const grant = await grantFor(meta?.[grantKey]);
-      const approved = await approvals.answer({ grant, name, args }, mcpReq);
-      const callId = approved?.callId ?? newId("call");
-      const { principal, scope } = grant;
-      const taint = mergeTaint(seen, await permissions.taints.of(grant));
-      let result: CallResult;
-      try {
-        result = await door.call({
-          caller: { principal, scope, grant, taint, depth: 0 },
-          name,
-          args,
-          callId,
-          ...(approved === null ? {} : { approvalId: approved.approvalId }),
-          signal: mcpReq.signal,
-          progress: (reached) => progress.report(reached),
-        });
-      } catch (thrown) {
-        const { code, message } = toCapstanError(thrown);
-        const asks = mayAsk && code === "permission.approval_needed";
-        const question = asks ? approvals.ask({ grant, name, args, callId, why: message }) : null;
-        if (question === null) throw thrown;
-        return question;
-      }
-      seen = mergeTaint(seen, result.taint);
-      await permissions.taints.add(grant, result.taint);
-      return toCallResult(result.outcome);
+      const grant = await grantFor(meta?.[grantKey], { action: "tools/call", name });
+      return await callUnder({ grant, name, args }, mcpReq, progress, mayAsk);
     } catch (thrown) {
       return toFailedCall(thrown);
     } finally {
       progress.end();
     }
+  }
+
+  async function callUnder(
+    asked: AskedCall,
+    mcpReq: ServerContext["mcpReq"],
+    progress: ProgressReport,
+    mayAsk: boolean,
+  ): Promise<CallToolResult | InputRequiredResult> {
+    const { grant, name, args } = asked;
+    const { principal, scope } = grant;
+    const approved = await approvals.answer(asked, mcpReq);
+    const callId = approved?.callId ?? newId("call");
+    const taint = mergeTaint(seen, await permissions.taints.of(grant));
+    let result: CallResult;
+    try {
+      result = await door.call({
+        caller: { principal, scope, grant, taint, depth: 0 },
+        name,
+        args,
+        callId,
+        ...(approved === null ? {} : { approvalId: approved.approvalId }),
+        signal: mcpReq.signal,
+        progress: (reached) => progress.report(reached),
+      });
+    } catch (thrown) {
+      const { code, message } = toCapstanError(thrown);
+      const asks = mayAsk && code === "permission.approval_needed";
+      const question = asks ? approvals.ask({ ...asked, callId, why: message }) : null;
+      if (question === null) throw thrown;
+      return question;
+    }
+    // Before the answer goes out: the client's next call may come of it.
+    if (result.taint.length > 0) {
+      seen = mergeTaint(seen, result.taint);
+      await permissions.taints.add(grant, result.taint);
+    }
+    return toCallResult(result.outcome);
   }
 
   return {
@@ -169,4 +178,19 @@ function describe({ name, title, description, inputSchema, outputSchema, hints }
       openWorldHint: hints.openWorld,
     },
   };
+}
+
+/** Where a call reports its progress: to the client that asked for it, else nowhere. */
+function toProgress({ _meta: meta, notify }: ServerContext["mcpReq"]): ProgressReport {
+  const progressToken = meta?.progressToken;
+  return openProgress(({ done, total, message }) => {
+    if (progressToken === undefined) return;
+    const params = {
+      progressToken,
+      progress: done,
+      ...(total === undefined ? {} : { total }),
+      ...(message === undefined ? {} : { message }),
+    };
+    notify({ method: "notifications/progress", params }).catch(() => {}); // The client is gone; the call is being cancelled.
+  });
 }

@@ -1,7 +1,8 @@
-import { CapstanError } from "../../core/error.ts";
+import { CapstanError, toCapstanError } from "../../core/error.ts";
 import type { Grant } from "../../permissions/grant.ts";
 import { meet } from "../../permissions/meet.ts";
 import type { Permissions } from "../../permissions/permissions.ts";
+import type { RecordRefusal, Refusal } from "./refusal.ts";
 
 /** Where a request of either era may present a token (`params._meta`). */
 export const grantKey = "dev.capstan/grant";
@@ -20,35 +21,44 @@ export interface ProcessGrant {
 }
 
 /** The grant under which one request acts, live at this moment. `presented` is what stood at `grantKey`; undefined: nothing did. */
-export type GrantFor = (presented: unknown) => Promise<Grant>;
+export type GrantFor = (presented: unknown, asked: Pick<Refusal, "action" | "name">) => Promise<Grant>;
 
 /**
  * Decides which grant applies to a request: what it presents, met with what the process was started with. Whatever is presented and is
- * no valid token throws (`token.*`): nothing falls back.
+ * no valid token throws (`token.*`) and is recorded: nothing falls back.
  */
-export function openGrants(permissions: Permissions, process: ProcessGrant): GrantFor {
+export function openGrants(permissions: Permissions, own: ProcessGrant, recordRefusal: RecordRefusal): GrantFor {
   const met = new Map<string, Grant>();
 
   async function toGrant(presented: unknown): Promise<Grant> {
-    if (presented === undefined) return process.grant;
+    if (presented === undefined) return own.grant;
     if (typeof presented !== "string" || presented === "") {
       throw new CapstanError("token.malformed", `_meta["${grantKey}"] must be a token. Leave it out or send one.`);
     }
     const grant = await permissions.verify(presented);
-    if (!process.isExplicit) return grant;
-    const known = met.get(presented);
+    return own.isExplicit ? meetOwn(presented, grant) : grant;
+  }
+
+  function meetOwn(token: string, grant: Grant): Grant {
+    const known = met.get(token);
     if (known !== undefined) return known;
-    const meeting = meet(process.grant, grant, { now: permissions.now() });
+    const meeting = meet(own.grant, grant, { now: permissions.now() });
     const [oldest] = met.keys();
     if (oldest !== undefined && met.size >= maxRemembered) met.delete(oldest);
-    met.set(presented, meeting);
+    met.set(token, meeting);
     return meeting;
   }
 
-  return async (presented) => {
-    await permissions.refresh();
-    const grant = await toGrant(presented);
-    permissions.demandLive(grant);
-    return grant;
+  return async (presented, asked) => {
+    try {
+      await permissions.refresh();
+      const grant = await toGrant(presented);
+      permissions.demandLive(grant);
+      return grant;
+    } catch (thrown) {
+      const refusal = toCapstanError(thrown);
+      await recordRefusal({ ...asked, code: refusal.code, ...(presented === undefined ? { grant: own.grant } : {}) });
+      throw refusal;
+    }
   };
 }

@@ -1,14 +1,17 @@
 import type { Readable, Writable } from "node:stream";
 import { serveStdio as serveEras } from "@modelcontextprotocol/server/stdio";
 import type { Permissions } from "../../permissions/permissions.ts";
+import type { Store } from "../../store/store.ts";
 import type { Door } from "../../tools/call.ts";
 import { openDispatch } from "./dispatch.ts";
 import { openGrants, type ProcessGrant } from "./grants.ts";
+import { openRefusals } from "./refusal.ts";
 import { openWire } from "./wire.ts";
 
 export interface StdioServices extends ProcessGrant {
   readonly door: Door;
   readonly permissions: Permissions;
+  readonly store: Store;
   /** Capstan's version, as clients see it. */
   readonly version: string;
   readonly input: Readable;
@@ -27,8 +30,10 @@ const maxLogged = 300;
  * when the connection has ended, for whatever reason, and nothing runs any more. Never rejects for what a client does.
  */
 export async function serveStdio(services: StdioServices): Promise<void> {
-  const { door, permissions, version, input, output, log, signal } = services;
-  const dispatch = openDispatch({ door, permissions, version, grantFor: openGrants(permissions, services) });
+  const { door, permissions, store, grant, version, input, output, log, signal } = services;
+  const recordRefusal = openRefusals({ store, now: () => permissions.now(), owner: grant });
+  const grantFor = openGrants(permissions, services, recordRefusal);
+  const dispatch = openDispatch({ door, permissions, version, grantFor, recordRefusal });
   const wire = openWire({ input, output, signal });
   const served = serveEras(() => dispatch.toServer(), {
     transport: wire,
