@@ -2,17 +2,25 @@ import { sha256 } from "../core/json.ts";
 import type { AuditEntry, AuditHead, AuditRow } from "./store.ts";
 
 /** What the first row of every chain follows. */
-const noHash = "0".repeat(64);
+export const noHash = "0".repeat(64);
 
-/** The row that follows `previous` in a writer's chain; null begins it. A chain is whole when each row equals this of the one before. */
-export function chainRow(previous: AuditHead | null, writer: string, entry: AuditEntry): AuditRow {
+/**
+ * The row that follows `previous` in a writer's chain; null begins it. A chain is whole when each row equals this of the one before.
+ * `text` spares making `entryText(entry)` again.
+ */
+export function chainRow(
+  previous: AuditHead | null,
+  writer: string,
+  entry: AuditEntry,
+  text = entryText(entry),
+): AuditRow {
   const row = { writer, seq: (previous?.seq ?? 0) + 1, entry, previousHash: previous?.hash ?? noHash };
-  return { ...row, hash: hashRow(row) };
+  return { ...row, hash: hashRow(row, text) };
 }
 
 /** SHA-256 of the canonical JSON of `[previousHash, writer, seq, entry]`, in hexadecimal. */
-export function hashRow({ previousHash, writer, seq, entry }: Omit<AuditRow, "hash">): string {
-  return sha256(`[${JSON.stringify(previousHash)},${JSON.stringify(writer)},${seq},${entryText(entry)}]`);
+export function hashRow(row: Omit<AuditRow, "hash">, text = entryText(row.entry)): string {
+  return sha256(`[${JSON.stringify(row.previousHash)},${JSON.stringify(row.writer)},${row.seq},${text}]`);
 }
 
 /**

@@ -1,6 +1,8 @@
 import type { DatabaseSync } from "node:sqlite";
 import { CapstanError } from "../core/error.ts";
-import { chainRow, entryText } from "./audit-chain.ts";
+import { chainRow, entryText, noHash } from "./audit-chain.ts";
+import { noWrites } from "./group-commit.ts";
+import type { Writes } from "./group-commit.ts";
 import { integer, text, toQuery } from "./sql.ts";
 import type { Row } from "./sql.ts";
 import { AuditEntry } from "./store.ts";
@@ -8,16 +10,23 @@ import type { AuditHead, AuditRow, Batch } from "./store.ts";
 
 const pageRows = 500;
 
+/** The last row of this process's chain, and the number under which the file knows its writer. */
+interface Link extends AuditHead {
+  readonly number: number;
+}
+
 /** This process's own chain, and everybody's rows to read. */
 export function openAudit(db: DatabaseSync, writer: string) {
-  const insert = toQuery(db, "insert into audit (writer, seq, entry, previous_hash, hash) values (?, ?, ?, ?, ?)");
+  const addWriter = toQuery(db, "insert into audit_writers (writer) values (?) returning number");
+  const insert = toQuery(db, "insert into audit (id, entry, hash) values ((? << 32) | ?, ?, ?)");
   const page = toQuery(
     db,
-    `select writer, seq, entry, previous_hash, hash from audit where (writer, seq) > (?, ?) order by writer, seq limit ${pageRows}`,
+    `select audit.id >> 32, audit.id & 0xffffffff, writer, entry, hash from audit left join audit_writers on number = audit.id >> 32
+     where audit.id > ((? << 32) | ?) order by audit.id limit ${pageRows}`,
   );
-  /** The head that is durable, and the one that the open transaction has reached: a rolled back row is no link. */
-  let head: AuditHead | null = null;
-  let reached: AuditHead | null = null;
+  /** The last row that is durable, and the last one of the open transaction: what is rolled back is no link. */
+  let head: Link | null = null;
+  let reached: Link | null = null;
 
   return {
     begin(): void {
@@ -25,12 +34,15 @@ export function openAudit(db: DatabaseSync, writer: string) {
     },
 
     /** Rows are chained when they are written, so that the order of the chain is the order of the commits. */
-    plan({ audit = [] }: Batch): () => void {
+    plan({ audit = [] }: Batch): Writes {
+      if (audit.length === 0) return noWrites;
       return () => {
         for (const entry of audit) {
-          const row = chainRow(reached, writer, entry);
-          insert.run(row.writer, row.seq, entryText(entry), row.previousHash, row.hash);
-          reached = row;
+          const number = reached?.number ?? integer(addWriter.get(writer)?.[0]);
+          const json = entryText(entry);
+          const { seq, hash } = chainRow(reached, writer, entry, json);
+          insert.run(number, seq, json, hash);
+          reached = { writer, number, seq, hash };
         }
       };
     },
@@ -39,32 +51,37 @@ export function openAudit(db: DatabaseSync, writer: string) {
       head = reached;
     },
 
-    head: (): AuditHead | null => (head === null ? null : { writer: head.writer, seq: head.seq, hash: head.hash }),
+    head: (): AuditHead | null => (head === null ? null : { writer, seq: head.seq, hash: head.hash }),
 
     /** Page by page, so that no read transaction stays open while the reader takes its time. Throws `audit.broken`. */
     async *rows(): AsyncGenerator<AuditRow> {
-      let after = { writer: "", seq: 0 };
+      let last: Link | null = null;
       for (;;) {
-        const found = page.all(after.writer, after.seq).map(toAuditRow);
-        yield* found;
-        const last = found.at(-1);
-        if (last === undefined || found.length < pageRows) return;
-        after = last;
+        const rows: readonly Row[] = page.all(last?.number ?? 0, last?.seq ?? 0);
+        for (const row of rows) {
+          const { number, ...found } = toAuditRow(row, last);
+          last = { number, ...found };
+          yield found;
+        }
+        if (rows.length < pageRows) return;
       }
     },
   };
 }
 
-function toAuditRow([writer, seq, entry, previousHash, hash]: Row): AuditRow {
-  const place = { writer: text(writer), seq: integer(seq) };
+/** The hash before is not stored twice: it is that of the row before, and the chain shows whether the two belong together. */
+function toAuditRow(row: Row, before: Link | null): AuditRow & Link {
+  const [number, seq] = [integer(row[0]), integer(row[1])];
   try {
-    const parsed = AuditEntry.parse(JSON.parse(text(entry)));
-    return { ...place, entry: parsed, previousHash: text(previousHash), hash: text(hash) };
+    const writer = text(row[2]);
+    const entry = AuditEntry.parse(JSON.parse(text(row[3])));
+    const previousHash = before?.number === number ? before.hash : noHash;
+    return { number, writer, seq, entry, previousHash, hash: text(row[4]) };
   } catch (cause) {
     throw new CapstanError(
       "audit.broken",
-      `Row ${place.seq} of the audit log's writer ${place.writer} is not what Capstan writes: it was changed or damaged.`,
-      { cause, details: place },
+      `Row ${seq} of writer ${String(row[2])} in the audit log is not what Capstan writes: it was changed or damaged.`,
+      { cause, details: { writer: row[2], seq } },
     );
   }
 }

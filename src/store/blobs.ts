@@ -1,4 +1,6 @@
 import type { DatabaseSync } from "node:sqlite";
+import { noWrites } from "./group-commit.ts";
+import type { Writes } from "./group-commit.ts";
 import { bytes, toQuery } from "./sql.ts";
 
 /** Bytes by their SHA-256. */
@@ -9,8 +11,8 @@ export function openBlobs(db: DatabaseSync) {
 
   return {
     /** Writes nothing where the bytes are there already. */
-    plan(hash: string, content: Uint8Array): () => void {
-      if (exists.get(hash) !== undefined) return () => {};
+    plan(hash: string, content: Uint8Array): Writes {
+      if (exists.get(hash) !== undefined) return noWrites;
       return () => insert.run(hash, content);
     },
 

@@ -3,6 +3,8 @@ import { CapstanError } from "../core/error.ts";
 import { EventBody } from "../core/event.ts";
 import type { Event } from "../core/event.ts";
 import type { Scope } from "../core/scope.ts";
+import { noWrites } from "./group-commit.ts";
+import type { Writes } from "./group-commit.ts";
 import { integer, scopeKey, text, toQuery } from "./sql.ts";
 import type { Row } from "./sql.ts";
 import type { Batch, RunSummary } from "./store.ts";
@@ -25,9 +27,9 @@ export function openEvents(db: DatabaseSync) {
 
   return {
     /** Refuses with `store.conflict` when the run's log does not end where its writer thinks. */
-    plan({ scope, runId, afterSeq, events = [] }: Batch, at: number): () => void {
+    plan({ scope, runId, afterSeq, events = [] }: Batch, at: number): Writes {
       if (runId === undefined || afterSeq === undefined) {
-        if (events.length === 0) return () => {};
+        if (events.length === 0) return noWrites;
         throw new CapstanError(
           "core.internal",
           "A batch with events must name its run and the last event it has seen.",

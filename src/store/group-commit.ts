@@ -6,6 +6,9 @@ import { untilFree } from "./until-free.ts";
 /** Writes that were found lawful; they can fail only with the whole transaction. */
 export type Writes = () => void;
 
+/** What a batch plans that has nothing of a kind. */
+export const noWrites: Writes = () => {};
+
 /** One commit. `plan` throws to refuse it and must not write. `power` asks for an fsync. */
 export interface Work {
   readonly power: boolean;

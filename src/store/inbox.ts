@@ -2,6 +2,8 @@ import type { DatabaseSync } from "node:sqlite";
 import { CapstanError } from "../core/error.ts";
 import { RunInput } from "../core/event.ts";
 import type { Scope } from "../core/scope.ts";
+import { noWrites } from "./group-commit.ts";
+import type { Writes } from "./group-commit.ts";
 import { integer, scopeKey, text, toQuery } from "./sql.ts";
 import type { Batch, InboxItem } from "./store.ts";
 
@@ -14,7 +16,8 @@ export function openInbox(db: DatabaseSync) {
 
   return {
     /** Refuses with `store.conflict` to take an item that has been taken: nobody answers a question twice. */
-    plan({ scope, inbox = [], taken = [] }: Batch): () => void {
+    plan({ scope, inbox = [], taken = [] }: Batch): Writes {
+      if (inbox.length === 0 && taken.length === 0) return noWrites;
       const key = scopeKey(scope);
       for (const id of taken) {
         if (find.get(id, key) === undefined) {

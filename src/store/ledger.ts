@@ -4,6 +4,8 @@ import { CapstanError } from "../core/error.ts";
 import type { ErrorCode } from "../core/error.ts";
 import { counterNames } from "../core/limits.ts";
 import type { Amounts, CounterName } from "../core/limits.ts";
+import { noWrites } from "./group-commit.ts";
+import type { Writes } from "./group-commit.ts";
 import { integer, text, toQuery } from "./sql.ts";
 import type { Row } from "./sql.ts";
 import type { Account, Batch, Settle } from "./store.ts";
@@ -47,28 +49,38 @@ export function openLedger(db: DatabaseSync) {
     db,
     "insert or replace into calls (call_id, at, grants, reserved, outcome) values (?, ?, ?, ?, ?)",
   );
-
-  let changed = new Map<string, Counters>();
   const stored = (grantId: string): Counters => readAccount.get(grantId)?.map(integer) ?? zero;
+
+  /** As the open transaction knows them; those in `changed` are not written yet. */
+  const known = new Map<string, Counters>();
+  const changed = new Set<string>();
+  const inTransaction = (grantId: string): Counters => {
+    const counters = known.get(grantId) ?? stored(grantId);
+    known.set(grantId, counters);
+    return counters;
+  };
 
   return {
     begin(): void {
-      changed = new Map();
+      known.clear();
+      changed.clear();
     },
 
     /** Refuses with `budget.*` before anything is written: then no account of any charge in the batch has changed. */
-    plan({ charges = [], settles = [] }: Batch): () => void {
+    plan({ charges = [], settles = [] }: Batch): Writes {
+      if (charges.length === 0 && settles.length === 0) return noWrites;
+      /** As this batch would leave them. */
       const accounts = new Map<string, Counters>();
       const calls = new Map<string, Call>();
-      const used = (grantId: string): Counters => accounts.get(grantId) ?? changed.get(grantId) ?? stored(grantId);
+      const used = (grantId: string): Counters => accounts.get(grantId) ?? inTransaction(grantId);
       const find = (callId: string): Call | undefined => calls.get(callId) ?? toCall(readCall.get(callId));
 
       for (const charge of charges) {
         if (find(charge.callId) !== undefined) continue;
         const reserved = toCounters(charge.amounts);
-        const sorted = charge.accounts.toSorted((a, b) => (a.grantId < b.grantId ? -1 : 1));
-        for (const account of sorted) demandRoom(account, used(account.grantId), reserved);
-        const grants = [...new Set(sorted.map((account) => account.grantId))];
+        const inOrder = charge.accounts.toSorted((a, b) => (a.grantId < b.grantId ? -1 : 1));
+        for (const account of inOrder) demandRoom(account, used(account.grantId), reserved);
+        const grants = [...new Set(inOrder.map((account) => account.grantId))];
         for (const grantId of grants) accounts.set(grantId, shift(used(grantId), reserved, zero));
         calls.set(charge.callId, { at: charge.at, grants, reserved, outcome: null });
       }
@@ -81,7 +93,10 @@ export function openLedger(db: DatabaseSync) {
         calls.set(settle.callId, { ...call, outcome: settle.outcome });
       }
       return () => {
-        for (const [grantId, counters] of accounts) changed.set(grantId, counters);
+        for (const [grantId, counters] of accounts) {
+          known.set(grantId, counters);
+          changed.add(grantId);
+        }
         for (const [callId, { at, grants, reserved, outcome }] of calls) {
           writeCall.run(callId, at, JSON.stringify(grants), JSON.stringify(toAmounts(reserved)), outcome);
         }
@@ -89,7 +104,7 @@ export function openLedger(db: DatabaseSync) {
     },
 
     finish(): void {
-      for (const [grantId, counters] of changed) writeAccount.run(grantId, ...counters);
+      for (const grantId of changed) writeAccount.run(grantId, ...inTransaction(grantId));
     },
 
     used(grantIds: readonly string[]): ReadonlyMap<string, Amounts> {
@@ -100,17 +115,18 @@ export function openLedger(db: DatabaseSync) {
 
 /** A missing cap is the largest number that can be counted exactly. */
 function demandRoom({ grantId, limits }: Account, used: Counters, asked: Counters): void {
-  for (const [index, name] of counterNames.entries()) {
-    const [has, more] = [used[index] ?? 0, asked[index] ?? 0];
+  counterNames.forEach((name, index) => {
+    const has = used[index] ?? 0;
+    const more = asked[index] ?? 0;
     const cap = limits[name] ?? Number.MAX_SAFE_INTEGER;
-    if (has + more <= cap) continue;
+    if (has + more <= cap) return;
     const { code, unit } = refusals[name];
     throw new CapstanError(
       code,
       `Grant ${grantId} has used ${has}/${cap} ${unit} and this call needs ${more} more. Use a grant with a higher limit.`,
       { details: { grantId, counter: name, used: has, cap, asked: more } },
     );
-  }
+  });
 }
 
 /** What stays charged: the actual amounts; of an unknown outcome the larger of what was reserved and what is known to be used. */
@@ -137,10 +153,10 @@ function toCounters(amounts: Amounts): Counters {
 
 function toAmounts(counters: Counters): Amounts {
   const amounts: Partial<Record<CounterName, number>> = {};
-  for (const [index, name] of counterNames.entries()) {
+  counterNames.forEach((name, index) => {
     const amount = counters[index] ?? 0;
     if (amount !== 0) amounts[name] = amount;
-  }
+  });
   return amounts;
 }
 

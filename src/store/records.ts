@@ -2,6 +2,8 @@ import type { DatabaseSync } from "node:sqlite";
 import { CapstanError } from "../core/error.ts";
 import type { Json } from "../core/json.ts";
 import type { Scope } from "../core/scope.ts";
+import { noWrites } from "./group-commit.ts";
+import type { Writes } from "./group-commit.ts";
 import { integer, scopeKey, text, toQuery } from "./sql.ts";
 import type { Row } from "./sql.ts";
 import type { Batch, RecordWrite, Store, StoredRecord } from "./store.ts";
@@ -30,7 +32,8 @@ export function openRecords(db: DatabaseSync) {
 
   return {
     /** Refuses with `store.conflict` where `ifVersion` is not the version there is. */
-    plan({ scope, records = [] }: Batch, at: number): () => void {
+    plan({ scope, records = [] }: Batch, at: number): Writes {
+      if (records.length === 0) return noWrites;
       const place = scopeKey(scope);
       /** What earlier writes of this batch will have made of a record. */
       const planned = new Map<string, number>();

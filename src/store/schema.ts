@@ -7,7 +7,7 @@ import { untilFree } from "./until-free.ts";
 
 /**
  * Each step brings a file from version n (its index) to n + 1. A released step is never edited: another one is added. Rows that
- * belong together share a b-tree page (`without rowid`), except blobs, which are large.
+ * belong together share a page (`without rowid`), except where they are large or only ever appended.
  */
 const storeSteps: readonly string[] = [
   `
@@ -38,10 +38,11 @@ const storeSteps: readonly string[] = [
     call_id text primary key, at integer not null, grants text not null, reserved text not null, outcome text
   ) strict, without rowid;
 
+  create table audit_writers (number integer primary key, writer text not null unique) strict;
   create table audit (
-    writer text not null, seq integer not null, entry text not null, previous_hash text not null, hash text not null,
-    primary key (writer, seq)
-  ) strict, without rowid;
+    -- The writer's number * 2^32 + seq: a chain stands together, in order, and a new row goes to the end of its table.
+    id integer primary key, entry text not null, hash text not null
+  ) strict;
   `,
 ];
 

@@ -6,6 +6,7 @@ import { openAudit } from "./audit.ts";
 import { openBlobs } from "./blobs.ts";
 import { openEvents } from "./events.ts";
 import { openGroupCommit } from "./group-commit.ts";
+import type { Writes } from "./group-commit.ts";
 import { openInbox } from "./inbox.ts";
 import { openLedger } from "./ledger.ts";
 import { openRecords } from "./records.ts";
@@ -63,7 +64,7 @@ export async function openSqliteStore({ path, clock }: { path: string; clock: Cl
     },
   });
 
-  const plan = (batch: Batch): (() => void) => {
+  const plan = (batch: Batch): Writes => {
     const at = batch.at ?? clock();
     const writes = [
       events.plan(batch, at),
