@@ -29,6 +29,10 @@ export interface Session {
   grant(flags?: GrantFlags): Promise<Grant>;
   /** Whether a token, a name or flags made that grant; else it is the operator's default. */
   isGrantNamed(flags?: GrantFlags): boolean;
+  /** Whether the process was started with a token, and so speaks for its holder and not for the operator. */
+  readonly confined: boolean;
+  /** For what only the operator may do, whoever holds a token: throws `permission.no_right`. */
+  demandOperator(): void;
   /** Data: the answer or the protocol, with a line end. */
   print(text: string): void;
   /** Everything else. */

@@ -4,9 +4,11 @@ import { resolveRoot } from "../files/resolve-root.ts";
 import { derive } from "../permissions/derive.ts";
 import { describeGrant } from "../permissions/describe.ts";
 import type { Grant } from "../permissions/grant.ts";
-import { narrow } from "../permissions/narrow.ts";
+import { meet } from "../permissions/meet.ts";
+import type { NarrowOptions } from "../permissions/narrow.ts";
+import { narrow, nothing } from "../permissions/narrow.ts";
 import { rootGrant } from "../permissions/operator.ts";
-import type { ExitCode, Globals, Session } from "./command.ts";
+import type { ExitCode, Session } from "./command.ts";
 import { parseCount, parseDuration } from "./duration.ts";
 import { toJsonText } from "./json.ts";
 import { readTokenArgument } from "./token-source.ts";
@@ -26,12 +28,12 @@ export interface GrantOptions {
 }
 
 const defaultTtlMs = 15 * 60_000;
+/** A named grant stays in the home and ends by revocation; this only bounds what is forgotten. */
 const namedTtlMs = 10 * 365 * 24 * 60 * 60_000;
 
 /** `capstan grant create`: a token from the operator's authority, or from the grant that this process runs under. */
-export async function createGrant(session: Session, globals: Globals, options: GrantOptions): Promise<ExitCode> {
-  const { app } = session;
-  const { permissions, principal, scope, toolNames } = app;
+export async function createGrant(session: Session, options: GrantOptions): Promise<ExitCode> {
+  const { permissions, principal, scope, toolNames } = session.app;
   if (options.allow === undefined || options.allow.length === 0) {
     throw new CapstanError(
       "usage.bad_option",
@@ -40,37 +42,47 @@ export async function createGrant(session: Session, globals: Globals, options: G
   }
   await permissions.refresh();
   const now = permissions.now();
-  const epoch = permissions.epoch(principal);
-  const parent = isConfined(globals)
-    ? await session.grant()
-    : rootGrant({ id: "root", now, principal, scope, epoch, ttlMs: 2 * namedTtlMs }, toolNames);
-  return await issue(session, parent, options, options.name === undefined ? defaultTtlMs : namedTtlMs);
+  const root = { id: "root", now, principal, scope, epoch: permissions.epoch(principal) };
+  const parent = session.confined ? await session.grant() : rootGrant(root, toolNames);
+  const ttlMs = options.name === undefined ? defaultTtlMs : namedTtlMs;
+  // A new grant holds what its options name, and may start runs, which hold no more than it does.
+  return await issue(
+    session,
+    parent,
+    { ttlMs, ...nothing, runs: ["create"], ...(await toNarrowing(options)) },
+    options.name,
+  );
 }
 
 /** `capstan grant derive TOKEN`: a smaller token; asking for more than the parent has is refused. */
 export async function deriveGrant(session: Session, token: string, options: GrantOptions): Promise<ExitCode> {
-  const parent = await session.app.permissions.verify(await readTokenArgument(token));
-  return await issue(session, parent, options, defaultTtlMs);
+  const { permissions } = session.app;
+  const given = await permissions.verify(await readTokenArgument(token));
+  const parent = session.confined ? meet(given, await session.grant(), { now: permissions.now() }) : given;
+  return await issue(session, parent, await toNarrowing(options), options.name);
 }
 
-async function issue(session: Session, parent: Grant, options: GrantOptions, ttlMs: number): Promise<ExitCode> {
-  const { app, print, tell } = session;
-  const { permissions } = app;
+async function issue(
+  { app, print, tell }: Session,
+  parent: Grant,
+  options: NarrowOptions,
+  name: string | undefined,
+): Promise<ExitCode> {
+  const { permissions, toolNames } = app;
   const now = permissions.now();
-  const request = narrow(parent, await toNarrowing(options, ttlMs), app.toolNames, now);
-  const grant = derive(parent, request, { id: newId("grant"), now });
+  const grant = derive(parent, narrow(parent, options, toolNames, now), { id: newId("grant"), now });
   await app.store.commit({ scope: app.scope, audit: [toAudit(grant, now)] });
   for (const sentence of describeGrant(grant, now)) tell(sentence);
-  if (options.name === undefined) {
+  if (name === undefined) {
     print(permissions.mint(grant));
     return 0;
   }
-  await permissions.named.save(options.name, grant);
-  tell(`Saved. Use it with: capstan serve --as ${options.name}`);
+  await permissions.named.save(name, grant);
+  tell(`Saved. Use it with: capstan serve --as ${name}`);
   return 0;
 }
 
-async function toNarrowing(options: GrantOptions, ttlMs: number) {
+async function toNarrowing(options: GrantOptions): Promise<NarrowOptions> {
   const { allow, read, write, host, language, ask, approve, calls, ttl } = options;
   return {
     ...(allow === undefined ? {} : { allow }),
@@ -81,7 +93,7 @@ async function toNarrowing(options: GrantOptions, ttlMs: number) {
     ...(ask === undefined ? {} : { ask }),
     ...(approve === undefined ? {} : { approve }),
     ...(calls === undefined ? {} : { calls: parseCount(calls) }),
-    ttlMs: ttl === undefined ? ttlMs : parseDuration(ttl),
+    ...(ttl === undefined ? {} : { ttlMs: parseDuration(ttl) }),
   };
 }
 
@@ -111,6 +123,7 @@ export async function revokeGrant(
   what: string | undefined,
   options: { all?: boolean },
 ): Promise<ExitCode> {
+  session.demandOperator();
   const { permissions, principal } = session.app;
   if (options.all === true) {
     await permissions.revokeAll(principal);
@@ -126,19 +139,15 @@ export async function revokeGrant(
 }
 
 /** A token has two dots or stands in a file; everything else is a name. The found grant must be good now. */
-async function find({ app }: Session, what: string): Promise<Grant> {
-  const { permissions } = app;
+async function find(session: Session, what: string): Promise<Grant> {
+  const { permissions } = session.app;
   await permissions.refresh();
   const isToken = what === "-" || what.startsWith("@") || what.includes(".");
+  if (!isToken) session.demandOperator();
   const grant = isToken ? await permissions.verify(await readTokenArgument(what)) : await permissions.named.get(what);
   permissions.demandLive(grant);
   return grant;
 }
-
-const isConfined = (globals: Globals): boolean =>
-  [globals.grant, process.env["CAPSTAN_GRANT"], process.env["CAPSTAN_GRANT_FILE"]].some(
-    (source) => source !== undefined,
-  );
 
 function toAudit(grant: Grant, at: number) {
   return {

@@ -1,6 +1,7 @@
 import { open } from "node:fs/promises";
 import { CapstanError } from "../core/error.ts";
 import type { Event } from "../core/event.ts";
+import { demand } from "../permissions/demand.ts";
 import type { ExitCode, GrantFlags, Session } from "./command.ts";
 import { parseCount } from "./duration.ts";
 import { toJsonText } from "./json.ts";
@@ -9,7 +10,9 @@ import { conclude } from "./run.ts";
 import { toTimeline } from "./timeline.ts";
 
 /** `capstan runs ls`: the newest first. */
-export async function listRuns({ app, print }: Session, options: { json?: boolean; limit: string }): Promise<ExitCode> {
+export async function listRuns(session: Session, options: { json?: boolean; limit: string }): Promise<ExitCode> {
+  const { app, print } = session;
+  await demandRead(session);
   const runs = await app.host.list(parseCount(options.limit));
   if (options.json === true) {
     print(toJsonText(runs));
@@ -24,7 +27,9 @@ export async function listRuns({ app, print }: Session, options: { json?: boolea
 }
 
 /** `capstan runs show ID`: the run as a timeline that a person reads, or its events. */
-export async function showRun({ app, print }: Session, runId: string, options: { json?: boolean }): Promise<ExitCode> {
+export async function showRun(session: Session, runId: string, options: { json?: boolean }): Promise<ExitCode> {
+  const { app, print } = session;
+  await demandRead(session, runId);
   const events: Event[] = [];
   for await (const event of app.host.events(runId)) events.push(event);
   if (options.json === true) print(toJsonText(events));
@@ -85,4 +90,10 @@ export async function exportRun(
   await file.writeFile(`${lines.join("\n")}\n`);
   tell(`Wrote ${lines.length} lines to ${options.output}.`);
   return 0;
+}
+
+/** A log holds what its run saw: only who may read runs may read it. */
+async function demandRead(session: Session, runId?: string): Promise<void> {
+  const need = { type: "run", action: "read", ...(runId === undefined ? {} : { runId }) } as const;
+  demand(await session.grant(), [need], session.app.permissions.now());
 }

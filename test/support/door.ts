@@ -75,7 +75,7 @@ export function toGrant(tools: readonly Tool[], now: number, epoch: number, over
     notBefore: now,
     expiresAt: now + 3_600_000,
     epoch,
-    delegations: 4,
+    delegations: 8,
     rights: {
       tools: tools.map(({ name, pin }) => ({ name, pin, ask: false, tainted: false })),
       resources: [],
