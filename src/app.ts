@@ -84,7 +84,7 @@ export async function openApp(options: AppOptions): Promise<App> {
     scope,
     principal,
     config: config.host,
-    openProvider: (model) => openProvider(model, { config: config.host, env }),
+    openProvider: (model, baseUrl) => openProvider(model, { config: config.host, env, baseUrl }),
   });
 
   const owned = opened.move();

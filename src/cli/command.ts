@@ -70,7 +70,13 @@ export async function withApp(globals: Globals, command: (session: Session) => P
     });
     const grant = (flags: GrantFlags = {}): Promise<Grant> => toProcessGrant(app, presented, flags);
     const isGrantNamed = (flags: GrantFlags = {}): boolean => isNamed(presented, flags);
-    return await command({ app, signal: interrupt.signal, grant, isGrantNamed, print, tell });
+    const confined = presented !== undefined;
+    const demandOperator = (): void => {
+      if (confined)
+        throw new CapstanError("permission.no_right", "Only the operator may do this. Leave the token out.");
+    };
+    const outputs = { print, tell };
+    return await command({ app, signal: interrupt.signal, grant, isGrantNamed, confined, demandOperator, ...outputs });
   } finally {
     interrupt.stop();
   }

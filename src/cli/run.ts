@@ -1,6 +1,7 @@
 import { text } from "node:stream/consumers";
-import { CapstanError } from "../core/error.ts";
+import { CapstanError, meaningOf } from "../core/error.ts";
 import type { RunOutcome } from "../host/host.ts";
+import type { RunSignal } from "../host/world.ts";
 import type { ExitCode, GrantFlags, Session } from "./command.ts";
 import { parseCount, parseDuration } from "./duration.ts";
 import { toJsonText } from "./json.ts";
@@ -42,8 +43,8 @@ export async function conclude(session: Session, outcome: RunOutcome, options: R
   const { print, tell } = session;
   if (options.json === true) print(toJsonText(outcome));
   else if (options.jsonl === true) print(JSON.stringify({ type: "outcome", ...outcome }));
-  else if (outcome.status === "done") print(outcome.answer);
-  else if (outcome.answer !== "") tell(outcome.answer);
+  else if (outcome.answer !== "") (outcome.status === "done" ? print : tell)(outcome.answer);
+  if (outcome.message !== undefined) tell(`${outcome.code ?? outcome.status}: ${outcome.message}`);
   const { runId, turns, toolCalls, costMicroUsd, wallMs } = outcome;
   for (const { callId, question } of outcome.pending) {
     tell(
@@ -56,8 +57,9 @@ export async function conclude(session: Session, outcome: RunOutcome, options: R
   return toExitCode(outcome);
 }
 
-function toExitCode(outcome: RunOutcome): ExitCode {
-  switch (outcome.status) {
+/** A run that failed for a known reason ends with the exit code of that reason, such as a provider that is down. */
+function toExitCode({ status, code }: RunOutcome): ExitCode {
+  switch (status) {
     case "done":
       return 0;
     case "suspended":
@@ -69,7 +71,9 @@ function toExitCode(outcome: RunOutcome): ExitCode {
     case "cancelled":
       return 130;
     case "failed":
-      return outcome.code?.startsWith("provider.") === true ? (outcome.code === "provider.sign_in" ? 3 : 4) : 1;
+      return code === undefined ? 1 : (meaningOf(code)?.exit ?? 1);
+    default:
+      return status satisfies never;
   }
 }
 
@@ -102,10 +106,11 @@ function toLimits({ turns, time, costUsd }: RunOptions) {
   };
 }
 
+/** With `--jsonl` every signal is a line; a person at a terminal sees sentences. */
 function toProgress({ print, tell }: Session, { jsonl }: RunOptions) {
   const live = process.stderr.isTTY;
-  return (signal: { readonly type: string; readonly text?: string; readonly event?: unknown }): void => {
+  return (signal: RunSignal): void => {
     if (jsonl === true) print(JSON.stringify(signal));
-    else if (live && signal.type === "progress" && signal.text !== undefined) tell(signal.text);
+    else if (live && signal.type === "progress") tell(signal.text);
   };
 }

@@ -31,10 +31,14 @@ function describe(event: Event): string {
       return `${event.outcome.isError ? "failed" : "done"} ${event.callId}: ${short(JSON.stringify(event.outcome.value ?? event.outcome.content ?? null))}`;
     case "approval.requested":
       return `waits for a person, ${event.callId}: ${short(event.question)}`;
+    case "run.resumed":
+      return `run resumed under grant ${event.grantId}`;
     case "run.suspended":
       return `run suspended until ${event.callIds.join(", ")} is decided`;
     case "run.finished":
       return `run ${event.status}${event.code === undefined ? "" : `, ${event.code}`}: ${short(event.answer)}`;
+    default:
+      return event satisfies never;
   }
 }
 

@@ -1,5 +1,4 @@
-import type { ErrorCode } from "../core/error.ts";
-import { errorCodes } from "../core/error.ts";
+import { meaningOf } from "../core/error.ts";
 import { newId } from "../core/id.ts";
 import type { Caller } from "../tools/call.ts";
 import { toResult } from "../tools/result.ts";
@@ -66,5 +65,5 @@ function show(outcome: Outcome, json: boolean, print: (text: string) => void, te
   }
   if (!failed) return 0;
   const code = outcome.type === "done" ? outcome.code : undefined;
-  return code !== undefined && Object.hasOwn(errorCodes, code) ? errorCodes[code as ErrorCode].exit : 1;
+  return code === undefined ? 1 : (meaningOf(code)?.exit ?? 1);
 }
