@@ -107,9 +107,11 @@ export function toRefusal(thrown: unknown, path: string): CapstanError {
   }
 }
 
-/** Throws `files.changed` unless both are the same thing on the same device. */
+/** Throws `files.changed` unless both are the same thing. A removed file's number is soon another file's, so kind and birth count too. */
 export function demandSame(was: BigIntStats, is: BigIntStats): void {
-  if (was.dev !== is.dev || was.ino !== is.ino) throw changed();
+  const kind = BigInt(constants.S_IFMT);
+  const same = was.dev === is.dev && was.ino === is.ino && (was.mode & kind) === (is.mode & kind);
+  if (!same || was.birthtimeNs !== is.birthtimeNs) throw changed();
 }
 
 function changed(): CapstanError {
