@@ -85,6 +85,8 @@ async function makePrivate(path: string): Promise<void> {
 }
 
 function prepareFile(db: DatabaseSync, path: string, steps: readonly string[]): void {
+  const version = versionOf(db);
+  if (version > steps.length) throw newer(path, version, steps.length);
   const mode = text(toQuery(db, "pragma journal_mode = wal").get()?.[0]);
   if (mode !== "wal") {
     throw new CapstanError(
@@ -93,13 +95,11 @@ function prepareFile(db: DatabaseSync, path: string, steps: readonly string[]): 
     );
   }
   db.exec(`pragma synchronous = normal; pragma journal_size_limit = ${keptLogBytes}; pragma trusted_schema = off`);
-  if (versionOf(db) === steps.length) return;
+  if (version === steps.length) return;
   db.exec("begin immediate");
   try {
     // Read again inside the transaction: another process may have migrated in between.
-    const version = versionOf(db);
-    if (version > steps.length) throw newer(path, version, steps.length);
-    for (const step of steps.slice(version)) db.exec(step);
+    for (const step of steps.slice(versionOf(db))) db.exec(step);
     db.exec(`pragma user_version = ${steps.length}; commit`);
   } finally {
     if (db.isTransaction) db.exec("rollback");

@@ -1,3 +1,4 @@
+import type { DatabaseSync } from "node:sqlite";
 import type { Clock } from "../core/clock.ts";
 import { CapstanError } from "../core/error.ts";
 import { newId } from "../core/id.ts";
@@ -26,6 +27,15 @@ import type { Batch, Store } from "./store.ts";
  */
 export async function openSqliteStore({ path, clock }: { path: string; clock: Clock }): Promise<Store> {
   const db = await openDatabase(path);
+  try {
+    return toStore(db, path, clock);
+  } catch (thrown) {
+    db.close();
+    throw toStoreError(thrown, path);
+  }
+}
+
+function toStore(db: DatabaseSync, path: string, clock: Clock): Store {
   const events = openEvents(db);
   const inbox = openInbox(db);
   const records = openRecords(db);
@@ -85,10 +95,17 @@ export async function openSqliteStore({ path, clock }: { path: string; clock: Cl
       throw toStoreError(thrown, path);
     }
   };
+  async function* readAll<T>(rows: AsyncIterable<T>): AsyncGenerator<T> {
+    try {
+      yield* rows;
+    } catch (thrown) {
+      throw toStoreError(thrown, path);
+    }
+  }
 
   return {
     commit: (batch) => commits.add({ power: batch.durability === "power", plan: () => plan(batch) }),
-    events: (scope, runId, fromSeq = 1) => events.read(scope, runId, fromSeq),
+    events: (scope, runId, fromSeq = 1) => readAll(events.read(scope, runId, fromSeq)),
     runs: (scope, limit) => read(() => events.runs(scope, limit)),
     inbox: (scope, runId) => read(() => inbox.read(scope, runId)),
     record: (scope, kind, key) => read(() => records.get(scope, kind, key)),
@@ -100,7 +117,7 @@ export async function openSqliteStore({ path, clock }: { path: string; clock: Cl
       return hash;
     },
     blob: (hash) => read(() => blobs.get(hash)),
-    audit: () => audit.rows(),
+    audit: () => readAll(audit.rows()),
     auditHead: () => audit.head(),
     async [Symbol.asyncDispose]() {
       await commits.close();
