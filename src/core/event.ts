@@ -1,7 +1,8 @@
 import { z } from "zod";
+import type { Json } from "./json.ts";
 import { Scope } from "./scope.ts";
 
-const JsonValue = z.json();
+const JsonValue: z.ZodType<Json> = z.json();
 const JsonArguments = z.record(z.string(), JsonValue);
 
 /** A piece of content that a person, a model or a tool produced. Bytes are base64. */

@@ -64,6 +64,8 @@ export interface Run {
   /** The grant under which the run is driven now. */
   readonly grantId: string;
   readonly status: "running" | "suspended" | RunEnd["status"];
+  /** Why the run is suspended, while it is. */
+  readonly suspendedFor: "approval" | "interrupted" | null;
   readonly end: RunEnd | null;
   /** What the model has seen, with every tool call answered. */
   readonly messages: Sequence<ContextMessage>;
@@ -118,7 +120,7 @@ export function applyEvent(run: Run | null, event: Event): Run {
     case "run.created":
       throw corrupt(event, "run.created only once");
     case "run.resumed":
-      return { ...next, status: "running", grantId: event.grantId };
+      return { ...next, status: "running", suspendedFor: null, grantId: event.grantId };
     case "input.received":
       return receive(next, event.input);
     case "model.requested":
@@ -142,7 +144,7 @@ export function applyEvent(run: Run | null, event: Event): Run {
       return withCall(next, event, { type: "waiting", args, pin, callHash, question });
     }
     case "run.suspended":
-      return { ...next, status: "suspended" };
+      return { ...next, status: "suspended", suspendedFor: event.reason };
     case "run.finished": {
       const { status, answer: text, code, message } = event;
       return { ...next, status, end: { status, answer: text, code, message } };
@@ -179,6 +181,7 @@ function create(event: Event): Run {
     limits,
     grantId,
     status: "running",
+    suspendedFor: null,
     end: null,
     messages: emptySequence(),
     messagesHash: "",

@@ -1,16 +1,6 @@
-import type { AnswerPart, Block, Stop, ToolOutcome, Usage } from "../core/event.ts";
+import type { AnswerPart, Stop, Usage } from "../core/event.ts";
 import type { Json, JsonSchema } from "../core/json.ts";
-
-/** One message of a model's context. `parts` of an assistant message are what it said; `raw` goes back to the same provider verbatim. */
-export type ContextMessage =
-  | { readonly role: "user"; readonly content: readonly Block[] }
-  | {
-      readonly role: "assistant";
-      readonly parts: readonly AnswerPart[];
-      readonly provider: string;
-      readonly raw?: Json;
-    }
-  | { readonly role: "tool"; readonly callId: string; readonly name: string; readonly outcome: ToolOutcome };
+import type { ContextMessage } from "../core/run.ts";
 
 export interface ModelTool {
   readonly name: string;
@@ -22,6 +12,7 @@ export interface ModelRequest {
   /** The model's name, without the provider's. */
   readonly model: string;
   readonly system?: string;
+  /** The first is the user's task; what came from outside, such as stdin, stands in later ones. */
   readonly messages: readonly ContextMessage[];
   readonly tools: readonly ModelTool[];
   readonly maxOutputTokens?: number;
@@ -36,6 +27,7 @@ export type ModelEvent =
   | { readonly type: "tool.ready"; readonly callId: string; readonly name: string; readonly argumentsText: string }
   | {
       readonly type: "message.ended";
+      /** Complete, with the provider's own call ids; the driver gives each call an id of the run. */
       readonly parts: readonly AnswerPart[];
       readonly stop: Stop;
       readonly usage: Usage;
@@ -45,6 +37,8 @@ export type ModelEvent =
 /** A source of model turns. A new one is one file in `providers/` and one line in `all.ts`. */
 export interface Provider {
   readonly name: string;
-  /** Throws `provider.*`; aborting `signal` rejects with its reason. Never retries: policies do. */
+  /** false: there is no model behind it, so nothing is reserved before a call. */
+  readonly metered: boolean;
+  /** Throws `provider.*`; aborting `signal` rejects with its reason. Never retries: `decide` does. */
   stream(request: ModelRequest, signal: AbortSignal): AsyncIterable<ModelEvent>;
 }

@@ -1,0 +1,96 @@
+import { CapstanError } from "../core/error.ts";
+import type { Run } from "../core/run.ts";
+import { callModel } from "./call-model.ts";
+import { askAgain, callTool, endCall } from "./call-tool.ts";
+import type { Command } from "./decide.ts";
+import { decide } from "./decide.ts";
+import { openInFlight } from "./in-flight.ts";
+import { openRunLog } from "./log.ts";
+import type { Work, World } from "./world.ts";
+
+/** How often the inbox is read while calls are in flight. */
+const inboxMs = 500;
+/** The longest time that a Node timer can hold. */
+const maxTimerMs = 2 ** 31 - 1;
+
+/**
+ * Drives a run until it is finished or waits for a person, as its one driver: takes its inbox into the log, performs every command
+ * that is not in flight, and starts over. Aborting `signal` stops in order: what has ended is recorded, what has not is left as it
+ * stands in the log, and the run can be resumed. Throws `store.conflict` when another driver has taken the run over, and what the
+ * store throws; whatever was in flight has stopped by then.
+ */
+export async function drive(start: Run, world: World, signal: AbortSignal): Promise<Run> {
+  const log = openRunLog(start, { ...world, onEvent: (event) => world.onSignal({ type: "event", event }) });
+  const halted = new AbortController();
+  const inFlight = openInFlight();
+  const work: Work = { world, log, signal, halt: AbortSignal.any([signal, halted.signal]) };
+  const leftMs = Math.min(Math.max(0, start.limits.timeMs - start.activeMs), maxTimerMs);
+  const timer = setTimeout(() => halted.abort(timeOver(start)), leftMs);
+  signal.addEventListener("abort", inFlight.wake);
+  try {
+    while (!signal.aborted && inFlight.failure() === null) {
+      await takeInbox(work);
+      const commands = decide(log.run());
+      const [first] = commands;
+      if (first === undefined) return log.run();
+      if (first.type === "finish" || first.type === "suspend") {
+        if (first.type === "finish") halted.abort(new CapstanError("tool.cancelled", "The run has ended."));
+        await inFlight.settled();
+        // What has ended meanwhile may have changed the decision.
+        if (decide(log.run())[0]?.type === first.type) await conclude(first, work);
+        continue;
+      }
+      for (const command of commands) inFlight.start(command.id, () => perform(command, work));
+      await inFlight.next(inboxMs);
+    }
+    const failure = inFlight.failure();
+    if (failure !== null) {
+      halted.abort(failure.reason);
+      throw failure.reason;
+    }
+    await inFlight.settled();
+    if (log.run().status === "running") {
+      await log.append([{ type: "run.suspended", reason: "interrupted", callIds: [] }]);
+    }
+    return log.run();
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener("abort", inFlight.wake);
+    halted.abort();
+    await inFlight.settled();
+  }
+}
+
+async function takeInbox({ world, log }: Work): Promise<void> {
+  const { scope, runId } = log.run();
+  const items = await world.store.inbox(scope, runId);
+  if (items.length === 0) return;
+  await log.append(
+    items.map(({ input }) => ({ type: "input.received", input })),
+    { taken: items.map(({ id }) => id) },
+  );
+}
+
+async function perform(command: Command, work: Work): Promise<void> {
+  switch (command.type) {
+    case "call_model":
+      return await callModel(command, work);
+    case "call_tool":
+      return await callTool(command, work);
+    case "ask":
+      return await askAgain(command, work);
+    case "end_call":
+      return await endCall(command.id, command.outcome, work);
+    default:
+      return await conclude(command, work);
+  }
+}
+
+async function conclude(command: Command & { type: "finish" | "suspend" }, { log }: Work): Promise<void> {
+  if (command.type === "finish") await log.append([{ type: "run.finished", ...command.end }]);
+  else await log.append([{ type: "run.suspended", reason: "approval", callIds: [...command.callIds] }]);
+}
+
+function timeOver({ limits }: Run): CapstanError {
+  return new CapstanError("run.time", `The run has used its ${limits.timeMs} ms.`);
+}

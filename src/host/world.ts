@@ -1,0 +1,46 @@
+import type { Clock } from "../core/clock.ts";
+import type { Event } from "../core/event.ts";
+import type { Grant } from "../permissions/grant.ts";
+import type { Permissions } from "../permissions/permissions.ts";
+import type { Store } from "../store/store.ts";
+import type { Door } from "../tools/call.ts";
+import type { Price } from "./config.ts";
+import type { RunLog } from "./log.ts";
+import type { Provider } from "./provider.ts";
+
+/** What a run shows while it goes on. Only `event` is on record; the rest is gone once it is said. */
+export type RunSignal =
+  | { readonly type: "event"; readonly event: Event }
+  | { readonly type: "text.delta"; readonly text: string }
+  | { readonly type: "reasoning.delta"; readonly text: string }
+  /** A sentence for a person. */
+  | { readonly type: "progress"; readonly text: string };
+
+/** All that driving one run needs from around it. */
+export interface World {
+  readonly store: Store;
+  readonly door: Door;
+  readonly permissions: Permissions;
+  readonly clock: Clock;
+  /** Waits; rejects with the signal's reason. */
+  readonly sleep: (ms: number, signal: AbortSignal) => Promise<void>;
+  readonly provider: Provider;
+  /** The model's name, without the provider's. */
+  readonly model: string;
+  readonly price?: Price | undefined;
+  readonly maxOutputTokens?: number | undefined;
+  /** What the run may do, as of now. */
+  readonly grant: Grant;
+  /** Must not throw. */
+  readonly onSignal: (signal: RunSignal) => void;
+}
+
+/** What one command of a run is performed with. */
+export interface Work {
+  readonly world: World;
+  readonly log: RunLog;
+  /** The person's own: once it is aborted, nothing is concluded and the run can go on later. */
+  readonly signal: AbortSignal;
+  /** Aborts with `signal`, and when the run ends by a limit or by a person's word; its reason is a CapstanError then. */
+  readonly halt: AbortSignal;
+}
