@@ -62,6 +62,8 @@ describe("openWire()", () => {
     ["no version", '{"id":"a","method":"ping"}\n', fault(-32600, "a")],
     ["a method that is a number", '{"jsonrpc":"2.0","id":7,"method":5}\n', fault(-32600, 7)],
     ["params that are an array", request(7, { params: [1] }), fault(-32600, 7)],
+    ["a _meta that is no object", request(7, { params: { _meta: 5 } }), fault(-32600, 7)],
+    ["a progress token that is an object", request(7, { params: { _meta: { progressToken: {} } } }), fault(-32600, 7)],
     ["a key that JSON-RPC does not know", request(7, { token: "x" }), fault(-32600, 7)],
     ["an id that is null", request(null), fault(-32600)],
     ["an id that is a fraction", request(1.5), fault(-32600)],

@@ -1,0 +1,58 @@
+import { PassThrough } from "node:stream";
+import type { Grant, Rights } from "../../../src/permissions/grant.ts";
+import { serveStdio } from "../../../src/server/mcp/stdio.ts";
+import { openTestDoor } from "../../support/door.ts";
+import { type Peer, openPeer } from "./peer.ts";
+import { mcpTools } from "./tools.ts";
+
+/**
+ * A server in this process over a real door, real permissions and a store of its own. Each `connect` is one connection with a raw peer
+ * at its other end; disposing ends them all and waits for them.
+ */
+export async function openTestServer() {
+  const log: string[] = [];
+  const logged: string[] = [];
+  const tools = mcpTools(log);
+  const opened = await openTestDoor(tools);
+  const { door, permissions, store, grant } = opened;
+  const ending = new AbortController();
+  const connections: Promise<void>[] = [];
+
+  function connect(own: Grant = grant, isExplicit = false): Peer & { readonly ended: Promise<void>; hangUp(): void } {
+    const input = new PassThrough();
+    const output = new PassThrough();
+    const ended = serveStdio({
+      door,
+      permissions,
+      store,
+      grant: own,
+      isExplicit,
+      version: "0.0.0-test",
+      input,
+      output,
+      log: (line) => logged.push(line),
+      signal: ending.signal,
+    });
+    connections.push(ended);
+    return { ...openPeer(input, output), ended, hangUp: () => input.end() };
+  }
+
+  return {
+    ...opened,
+    log,
+    logged,
+    connect,
+    /** The grant with other rights, under an id of its own. */
+    withRights(id: string, rights: Partial<Rights>): Grant {
+      return { ...grant, id, rights: { ...grant.rights, ...rights } };
+    },
+    /** The right to each of these tools, with any arguments. */
+    rightsTo: (names: readonly string[], over: { ask?: boolean; tainted?: boolean } = {}): Rights["tools"] =>
+      grant.rights.tools.filter(({ name }) => names.includes(name)).map((right) => ({ ...right, ...over })),
+    async [Symbol.asyncDispose]() {
+      ending.abort();
+      await Promise.all(connections);
+      await opened[Symbol.asyncDispose]();
+    },
+  };
+}
