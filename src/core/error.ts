@@ -74,6 +74,7 @@ export const errorCodes = {
   "files.changed": of(409, 1, true),
   "files.failed": of(500, 1, true),
   "knowledge.bad_fact": of(400, 1),
+  "knowledge.bad_query": of(400, 1),
   "knowledge.not_found": of(404, 1),
   "knowledge.unavailable": of(503, 1),
   "todo.not_found": of(404, 1),
