@@ -73,7 +73,7 @@ function report(steps: readonly Step[], results: readonly Result[]): string {
 function introduce(unclear: string, offered: ReadonlySet<string>): string {
   const code = offered.has("execute_code") ? ["run python: print(6 * 7)"] : [];
   return [
-    `I did not understand ${JSON.stringify(unclear)}, so I did nothing. I am Capstan's planner: I follow patterns and have no model behind me.`,
+    `I did not understand ${JSON.stringify(unclear.slice(0, 200))}, so I did nothing. I am Capstan's planner: I follow patterns and have no model behind me.`,
     'What I can do, one after another with "then" between:',
     ...[...examplesFor(offered), ...code].map((example) => `  ${example}`),
     '  NAME {"argument": "value"} for any tool by its name',

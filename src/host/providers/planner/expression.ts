@@ -20,8 +20,7 @@ const words: readonly (readonly [RegExp, string])[] = [
 export function toExpression(text: string, isAsked: boolean): string | null {
   let expression = text.trim();
   for (const [word, sign] of words) expression = expression.replace(word, sign);
-  // Thousands are grouped in prose; within a function's parentheses a comma parts its arguments.
-  if (!/[a-z]/i.test(expression)) expression = expression.replace(/(?<=\d),(?=\d{3}(?!\d))/g, "");
+  expression = expression.replace(thousands, (comma, place: number) => (isNested(expression, place) ? comma : ""));
   if (!/\d/.test(expression)) return null;
   if (isAsked) return expression;
   const isPlain = /^[\d\s+\-*/%^().,!a-z]+$/i.test(expression);
@@ -29,4 +28,12 @@ export function toExpression(text: string, isAsked: boolean): string | null {
   const names = [...expression.matchAll(/[a-z]+\d*(?<call>\s*\()?/gi)];
   const areKnown = names.every(([name, call]) => call !== undefined || /^(?:pi|e|tau)$/i.test(name));
   return isPlain && isSum && areKnown ? expression : null;
+}
+
+/** Prose groups thousands by commas; within a function's parentheses a comma parts its arguments. */
+const thousands = /(?<=\d),(?=\d{3}(?!\d))/g;
+
+function isNested(text: string, place: number): boolean {
+  const before = text.slice(0, place);
+  return before.split("(").length > before.split(")").length;
 }

@@ -14,7 +14,7 @@ interface Head {
 /** No task has more steps than this by intention. */
 const maxSteps = 50;
 /** Longer than what anybody says in one sentence; code and arguments have forms of their own. */
-const maxSentenceChars = 2_000;
+const maxSentenceChars = 1_000;
 
 /** Splits a task into steps, in their order. It sees the text alone: what a step brings changes no later one. */
 export function toPlan(task: string): Plan {
