@@ -1,0 +1,186 @@
+import * as fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { demand, findRight, mustAsk } from "../../src/permissions/demand.ts";
+import { derive } from "../../src/permissions/derive.ts";
+import type { Grant, Need } from "../../src/permissions/grant.ts";
+import { meet } from "../../src/permissions/meet.ts";
+import { narrow } from "../../src/permissions/narrow.ts";
+import { pureCases } from "../support/cases.ts";
+import { callWithin, grant, mixedRequest, smallerThan } from "./arbitraries.ts";
+import { codeOf, start as now } from "./grants.ts";
+
+const runs = { numRuns: pureCases };
+
+interface Call {
+  readonly name: string;
+  readonly pin: string;
+  readonly args: Record<string, unknown>;
+}
+
+const isAllowed = (of: Grant, need: Need): boolean => codeOf(() => demand(of, [need], now)) === "allow";
+
+/** Everything but tool calls that a grant names, as needs that it allows itself. */
+function otherNeeds({ rights, delegations }: Grant): Need[] {
+  return [
+    ...rights.read.map((folder): Need => ({ type: "read", path: `${folder}/x` })),
+    ...rights.write.map((folder): Need => ({ type: "write", path: `${folder}/x` })),
+    ...rights.net.flatMap(({ hosts, schemes }) =>
+      hosts.flatMap((host) =>
+        schemes.map((scheme): Need => ({ type: "net", url: `${scheme}://${host.replace("*.", "q.")}/` })),
+      ),
+    ),
+    ...rights.prompts.map((name): Need => ({ type: "prompt", name })),
+    ...rights.runs.map((action): Need => ({ type: "run", action, runId: "run1" })),
+    ...rights.sessions.map((name): Need => ({ type: "session", name })),
+    ...rights.approve.map((tool): Need => ({ type: "approve", tool })),
+    { type: "isolation", level: rights.isolation },
+    ...(delegations > 0 ? [{ type: "delegate" } as const] : []),
+  ];
+}
+
+/** Whether a call passes and whether it passes without asking, in the four situations that there are. */
+function silences(of: Grant, name: string, pin: string): boolean[] {
+  const right = findRight(of, name, pin);
+  if (right === null) return [false, false, false, false];
+  return [true, false].flatMap((sink) => [["files"], []].map((taint) => !mustAsk(right, sink, taint)));
+}
+
+/** What `small` allows and `large` does not, of a call and of all that `small` names; `[]` when it lies within. */
+function excess(small: Grant, large: Grant, call: Call | null): unknown[] {
+  const needs: Need[] = call === null ? otherNeeds(small) : [...otherNeeds(small), { type: "tool", ...call }];
+  const more = needs.filter((need) => isAllowed(small, need) && !isAllowed(large, need));
+  if (call === null || !isAllowed(small, { type: "tool", ...call })) return more;
+  const above = silences(large, call.name, call.pin);
+  return silences(small, call.name, call.pin).some((silent, at) => silent && above[at] !== true)
+    ? [...more, "silence"]
+    : more;
+}
+
+const passes = (of: Grant, call: Call | null): boolean => call !== null && isAllowed(of, { type: "tool", ...call });
+
+describe("derive()", () => {
+  test("never allows what the parent denies", () => {
+    let derived = 0;
+    let refused = 0;
+    let allowed = 0;
+    const cases = grant
+      .filter(({ delegations }) => delegations > 0)
+      .chain((parent) => mixedRequest(parent).map((request) => ({ parent, request })))
+      .chain(({ parent, request }) => {
+        const made = (): Grant => derive(parent, request, { id: "child", now });
+        const child = codeOf(made) === "allow" ? made() : null;
+        return (child === null ? fc.constant(null) : callWithin(child)).map((call) => ({ parent, child, call }));
+      });
+    fc.assert(
+      fc.property(cases, ({ parent, child, call }) => {
+        if (child === null) {
+          refused++;
+          return;
+        }
+        derived++;
+        if (passes(child, call)) allowed++;
+        expect(excess(child, parent, call)).toEqual([]);
+        const limits = new Map(Object.entries(child.limits));
+        expect(
+          Object.entries(parent.limits).filter(([name, cap]) => !((limits.get(name) ?? Infinity) <= (cap ?? 0))),
+        ).toEqual([]);
+        expect(Object.isFrozen(child.rights.tools)).toBe(true);
+      }),
+      runs,
+    );
+    expect(derived).toBeGreaterThan(pureCases / 2);
+    expect(refused).toBeGreaterThan(pureCases / 50);
+    expect(allowed).toBeGreaterThan(pureCases / 6);
+  });
+
+  test("grants every request that only makes smaller", () => {
+    const cases = grant
+      .filter(({ delegations }) => delegations > 0)
+      .chain((parent) => smallerThan(parent).map((request) => ({ parent, request })));
+    fc.assert(
+      fc.property(cases, ({ parent, request }) => {
+        expect(derive(parent, request, { id: "child", now }).rights).toEqual(request.rights);
+      }),
+      runs,
+    );
+  });
+});
+
+describe("meet()", () => {
+  test("allows no more than either", () => {
+    let met = 0;
+    let allowed = 0;
+    const related = grant.chain((a) => smallerThan(a).map((b) => ({ a, b: { ...a, ...b, id: "t9" } })));
+    const pair = fc.oneof(
+      fc.tuple(grant, grant).map(([a, b]) => ({ a, b: { ...b, id: "t9" } })),
+      related,
+    );
+    const cases = pair.chain(({ a, b }) => {
+      const made = (): Grant => meet(a, b, { now });
+      const both = codeOf(made) === "allow" ? made() : null;
+      return (both === null ? fc.constant(null) : callWithin(both)).map((call) => ({ a, b, both, call }));
+    });
+    fc.assert(
+      fc.property(cases, ({ a, b, both, call }) => {
+        if (both === null) return;
+        met++;
+        if (passes(both, call)) allowed++;
+        expect(excess(both, a, call)).toEqual([]);
+        expect(excess(both, b, call)).toEqual([]);
+        expect(both.ancestors.map(({ id }) => id)).toEqual(["t0", "t9"]);
+        expect(both.delegations).toBe(Math.min(a.delegations, b.delegations));
+      }),
+      runs,
+    );
+    expect(met).toBeGreaterThan(pureCases / 2);
+    expect(allowed).toBeGreaterThan(pureCases / 10);
+  });
+
+  test("with itself allows what the grant allows", () => {
+    let allowed = 0;
+    const cases = grant.chain((one) => callWithin(one).map((call) => ({ one, call })));
+    fc.assert(
+      fc.property(cases, ({ one, call }) => {
+        if (!passes(one, call)) return;
+        allowed++;
+        expect(passes(meet(one, { ...one, id: "t9" }, { now }), call)).toBe(true);
+      }),
+      runs,
+    );
+    expect(allowed).toBeGreaterThan(pureCases / 4);
+  });
+});
+
+describe("narrow()", () => {
+  test("asks for what derive() grants, whatever is left out of what the parent has", () => {
+    const cases = grant
+      .filter(({ delegations }) => delegations > 0)
+      .chain((parent) => {
+        const { rights } = parent;
+        const options = fc.record(
+          {
+            allow: fc.subarray(rights.tools.map(({ name }) => name)),
+            read: fc.subarray([...rights.read]).map((folders) => folders.map((folder) => `${folder}/below`)),
+            write: fc.subarray([...rights.write]),
+            approve: fc.subarray([...rights.approve]),
+            runs: fc.subarray([...rights.runs]),
+            ttlMs: fc.nat(100_000_000),
+            calls: fc.nat(parent.limits.calls ?? 10),
+            delegations: fc.nat(parent.delegations - 1),
+          },
+          { requiredKeys: [] },
+        );
+        return options.map((chosen) => ({ parent, chosen }));
+      });
+    fc.assert(
+      fc.property(cases, ({ parent, chosen }) => {
+        const child = derive(parent, narrow(parent, chosen, [], now), { id: "child", now });
+        expect(child.rights.tools.map(({ name }) => name)).toEqual(
+          chosen.allow ?? parent.rights.tools.map(({ name }) => name),
+        );
+        expect(child.limits.calls).toBe(chosen.calls ?? parent.limits.calls);
+      }),
+      runs,
+    );
+  });
+});
