@@ -22,8 +22,7 @@ export interface StdioServices extends ProcessGrant {
   readonly signal: AbortSignal;
 }
 
-/** A log line is cut here: its text may quote what a client sent. */
-const maxLogged = 300;
+const maxLogged = 200;
 
 /**
  * Serves MCP to one client over two streams, in both eras: the opening exchange selects revision 2026-07-28 or an older one. Resolves
@@ -37,9 +36,14 @@ export async function serveStdio(services: StdioServices): Promise<void> {
   const wire = openWire({ input, output, signal });
   const served = serveEras(() => dispatch.toServer(), {
     transport: wire,
-    onerror: (error) => log(`mcp: ${error.message.slice(0, maxLogged)}`),
+    onerror: (error) => log(`mcp: ${toLogText(error.message)}`),
   });
   await wire.closed;
   await served.close();
   await dispatch.settled();
+}
+
+/** The SDK's text up to where it quotes the message of a client, which may hold a token or what a terminal obeys. */
+function toLogText(message: string): string {
+  return message.slice(0, maxLogged).replace(/[{\p{C}].*/su, "…");
 }

@@ -101,8 +101,11 @@ export function openWire(streams: {
         const message = `The params of ${value.method} must be ${expected}.`;
         return fault(value.id, ProtocolErrorCode.InvalidParams, message);
       }
-      open.set(value.id, bytes);
-      openBytes += bytes;
+      // A subscription is answered when the connection ends; nothing waits for that.
+      if (value.method !== "subscriptions/listen") {
+        open.set(value.id, bytes);
+        openBytes += bytes;
+      }
       return wire.onmessage?.(value);
     }
     if (isJSONRPCNotification(value)) {

@@ -150,6 +150,15 @@ describe("openWire()", () => {
     expect(peer.replies()).toEqual([{ jsonrpc: "2.0", id: 1, result: { late: true } }]);
   });
 
+  test("does not wait for subscriptions at the end of input: they last as long as the connection", async () => {
+    const peer = connect(() => null);
+    await peer.open();
+    const start = performance.now();
+    peer.input.end(request(1, { method: "subscriptions/listen" }));
+    await peer.wire.closed;
+    expect(performance.now() - start).toBeLessThan(500);
+  });
+
   test("closes within about a second of the end of input although a request stays unanswered", async () => {
     const peer = connect(() => null);
     await peer.open();
