@@ -35,13 +35,13 @@ export interface AskedCall {
 }
 
 /** A call that a person has approved, under the id that it was asked with. */
-export interface ApprovedCall {
+interface ApprovedCall {
   readonly callId: string;
   readonly approvalId: string;
 }
 
 /** Asking the person behind a client whether one call may run. Lives as long as its connection: its questions die with it. */
-export interface Approvals {
+interface Approvals {
   /** The question that goes to the client as the call's result; null where this holder may not approve, or the call can't be shown. */
   ask(asked: AskedCall & { readonly callId: string; readonly why: string }): InputRequiredResult | null;
   /** What the client came back with; null where the request answers nothing. Throws `permission.approval_refused` for all but a yes. */

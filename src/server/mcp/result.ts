@@ -6,7 +6,7 @@ import { type ToolResult, toResult } from "../../tools/result.ts";
 import type { Outcome } from "../../tools/tool.ts";
 
 /** Where an error result says its code, for programs; the text says it for models. */
-export const codeKey = "dev.capstan/code";
+const codeKey = "dev.capstan/code";
 
 /**
  * How large an answer may be, as JSON. Clients on stdio read messages of 10 MiB by default and drop the whole connection at the first
