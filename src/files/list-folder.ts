@@ -5,8 +5,8 @@ import { openEntry } from "../permissions/safe-path.ts";
 import { entriesOf, statEntry } from "../permissions/safe-path-read.ts";
 import type { Position } from "./cursor.ts";
 
-export type Sort = "name" | "size" | "modified";
-export type Order = "asc" | "desc";
+type Sort = "name" | "size" | "modified";
+type Order = "asc" | "desc";
 
 export interface ListRequest {
   /** How many levels below the folder; 1 is its own entries. */

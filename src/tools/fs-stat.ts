@@ -8,7 +8,7 @@ import type { Opened } from "../permissions/safe-path.ts";
 import { leadsOutside, openInside, openRoot } from "../permissions/safe-path.ts";
 import { showName } from "../permissions/safe-path-text.ts";
 import { fromZod } from "./schema.ts";
-import type { Tool } from "./tool.ts";
+import type { Outcome, Tool } from "./tool.ts";
 import { defineTool } from "./tool.ts";
 
 const maxPaths = 100;
@@ -109,7 +109,8 @@ function toItemFailure(thrown: unknown): z.infer<typeof Failure> {
 }
 
 /** A call that could describe nothing has failed, for the first reason. */
-function toFailure(items: readonly Item[]): { isError?: true; code?: string } {
-  const code = items[0]?.error?.code;
-  return code !== undefined && items.every(({ error }) => error !== undefined) ? { isError: true, code } : {};
+function toFailure(items: readonly Item[]): Pick<Outcome & { type: "done" }, "isError" | "code" | "content"> {
+  const first = items[0]?.error;
+  if (first === undefined || items.some(({ error }) => error === undefined)) return {};
+  return { isError: true, code: first.code, content: [{ type: "text", text: `${first.code}: ${first.message}` }] };
 }

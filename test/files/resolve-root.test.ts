@@ -1,9 +1,8 @@
-import { execFileSync } from "node:child_process";
 import { relative } from "node:path";
 import { describe, expect, test } from "vitest";
 import { locate, readNeeds } from "../../src/files/locate.ts";
 import { resolveRoot } from "../../src/files/resolve-root.ts";
-import { openTree } from "./tree.ts";
+import { makePipe, openTree } from "./tree.ts";
 
 describe("resolveRoot()", () => {
   test("gives the real path of a folder or file, links resolved", async () => {
@@ -17,7 +16,7 @@ describe("resolveRoot()", () => {
 
   test("refuses what can't be granted, and says why", async () => {
     await using tree = await openTree({ "back\\slash/f": "x", "%2e%2e/f": "x" });
-    execFileSync("mkfifo", [tree.at("pipe")]);
+    makePipe(tree.at("pipe"));
     await expect(resolveRoot(tree.at("none"))).rejects.toThrow(`There is no "${tree.at("none")}"`);
     await expect(resolveRoot(tree.at("pipe"))).rejects.toMatchObject({ code: "files.special_file" });
     await expect(resolveRoot(tree.at("back\\slash"))).rejects.toMatchObject({ code: "files.bad_path" });

@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { mkdir, realpath, symlink, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { tempFolder } from "../support/temp.ts";
@@ -33,4 +34,9 @@ export async function openTree(layout: Layout): Promise<Tree> {
   }
   const owned = stack.move();
   return { root, outside, at: (path) => join(root, path), [Symbol.asyncDispose]: () => owned.disposeAsync() };
+}
+
+/** Makes a named pipe, which node:fs can't. */
+export function makePipe(path: string): void {
+  execFileSync("sh", ["-c", 'mkfifo "$1"', "sh", path]);
 }

@@ -8,7 +8,7 @@ import { promisify } from "node:util";
 import { describe, expect, test } from "vitest";
 import { openInside, openRoot } from "../../src/permissions/safe-path.ts";
 import { openContent } from "../../src/permissions/safe-path-read.ts";
-import { openTree } from "../files/tree.ts";
+import { makePipe, openTree } from "../files/tree.ts";
 import { file, methods, notLinux, read, refusalOf } from "./safe-path-support.ts";
 
 const inside = { want: "file", symlinks: "inside" } as const;
@@ -94,7 +94,7 @@ describe.each(methods)("a granted folder by $name", (method) => {
 
   test("B4: pipes and sockets are refused at once, and no writer is woken", async () => {
     await using tree = await openTree({ "lawful.txt": "x" });
-    execFileSync("mkfifo", [tree.at("pipe")]);
+    makePipe(tree.at("pipe"));
     // A writer waits at the pipe; whoever opens it to read lets it pass.
     const writer = spawn("sh", ["-c", 'exec 3>"$1"', "sh", tree.at("pipe")]);
     const server = createServer().listen(tree.at("socket"));
