@@ -19,8 +19,10 @@ export interface Method {
   find(folder: Place, name: Uint8Array): Place;
   /** The same place once more, to be closed on its own. */
   again(place: Place): Place;
-  /** Throws `files.changed` where `at` leads elsewhere by now. Called after something was opened by it. */
-  demandSteady(place: Place): void;
+  /** What opening a file's content by `at` takes besides O_RDONLY. */
+  readonly contentFlags: number;
+  /** Throws `files.changed` where `at` leads elsewhere by now, or what was opened by it (`opened`) is another thing. */
+  demandSteady(place: Place, opened?: BigIntStats): void;
 }
 
 /**
@@ -35,6 +37,8 @@ export const byDescriptor: Method = {
   top: () => held(openSync("/", O_PATH | constants.O_DIRECTORY)),
   find: (folder, name) => held(openSync(join(folder, name), O_PATH | constants.O_NOFOLLOW)),
   again: (place) => held(openSync(place.at, O_PATH)),
+  // A descriptor's name in /proc is itself a link to follow, to this very thing.
+  contentFlags: 0,
   demandSteady() {},
 };
 
@@ -48,7 +52,12 @@ export const byPath: Method = {
   top: () => named(Buffer.from("/")),
   find: (folder, name) => named(join(folder, name)),
   again: (place) => named(Buffer.from(place.at)),
-  demandSteady: (place) => demandSame(place.stat, named(Buffer.from(place.at)).stat),
+  // A link is not to be followed here, and no pipe to be waited at.
+  contentFlags: constants.O_NOFOLLOW | constants.O_NONBLOCK,
+  demandSteady(place, opened = place.stat) {
+    demandSame(place.stat, opened);
+    demandSame(place.stat, named(Buffer.from(place.at)).stat);
+  },
 };
 
 /** The better method of the two that works here. */
@@ -108,7 +117,7 @@ export function toRefusal(thrown: unknown, path: string): CapstanError {
 }
 
 /** Throws `files.changed` unless both are the same thing. A removed file's number is soon another file's, so kind and birth count too. */
-export function demandSame(was: BigIntStats, is: BigIntStats): void {
+function demandSame(was: BigIntStats, is: BigIntStats): void {
   const kind = BigInt(constants.S_IFMT);
   const same = was.dev === is.dev && was.ino === is.ino && (was.mode & kind) === (is.mode & kind);
   if (!same || was.birthtimeNs !== is.birthtimeNs) throw changed();

@@ -5,7 +5,7 @@ import { open } from "node:fs/promises";
 import { setImmediate } from "node:timers/promises";
 import { CapstanError } from "../core/error.ts";
 import type { Opened } from "./safe-path.ts";
-import { demandSame, join, toRefusal } from "./safe-path-place.ts";
+import { join, toRefusal } from "./safe-path-place.ts";
 
 /** A folder that is being read, with names as bytes: no byte of a name is lost that is not UTF-8. */
 interface ByteDir {
@@ -40,11 +40,8 @@ export async function openContent(file: Opened): Promise<FileHandle> {
   }
   let handle: FileHandle | undefined;
   try {
-    // A descriptor's name in /proc is itself a link to follow. A path must not be one, and no pipe may be waited at.
-    const flags = file.method.name === "paths" ? constants.O_NOFOLLOW | constants.O_NONBLOCK : 0;
-    handle = await open(file.place.at, constants.O_RDONLY | flags);
-    demandSame(file.stat, await handle.stat({ bigint: true }));
-    file.method.demandSteady(file.place);
+    handle = await open(file.place.at, constants.O_RDONLY | file.method.contentFlags);
+    file.method.demandSteady(file.place, await handle.stat({ bigint: true }));
     return handle;
   } catch (thrown) {
     await handle?.close();
