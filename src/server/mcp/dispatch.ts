@@ -74,7 +74,7 @@ export function openDispatch(services: DispatchServices): Dispatch {
     server.setRequestHandler("tools/call", async ({ params }, context) => {
       const { envelope } = context.mcpReq;
       demandRevision(envelope);
-      const mayAsk = canShowForms(envelope, server.getClientCapabilities());
+      const mayAsk = (): boolean => canShowForms(envelope, server.getClientCapabilities());
       const call = callTool(params.name, params.arguments ?? {}, context, mayAsk);
       running.add(call);
       return await call.finally(() => running.delete(call));
@@ -103,7 +103,7 @@ export function openDispatch(services: DispatchServices): Dispatch {
     name: string,
     args: object,
     { mcpReq }: ServerContext,
-    mayAsk: boolean,
+    mayAsk: () => boolean,
   ): Promise<CallToolResult | InputRequiredResult> {
     const progress = toProgress(mcpReq);
     const { _meta: meta } = mcpReq;
@@ -121,7 +121,7 @@ export function openDispatch(services: DispatchServices): Dispatch {
     asked: AskedCall,
     mcpReq: ServerContext["mcpReq"],
     progress: ProgressReport,
-    mayAsk: boolean,
+    mayAsk: () => boolean,
   ): Promise<CallToolResult | InputRequiredResult> {
     const { grant, name, args } = asked;
     const { principal, scope } = grant;
@@ -141,7 +141,7 @@ export function openDispatch(services: DispatchServices): Dispatch {
       });
     } catch (thrown) {
       const { code, message } = toCapstanError(thrown);
-      const asks = mayAsk && code === "permission.approval_needed";
+      const asks = code === "permission.approval_needed" && mayAsk();
       const question = asks ? approvals.ask({ ...asked, callId, why: message }) : null;
       if (question === null) throw thrown;
       return question;

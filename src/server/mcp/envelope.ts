@@ -21,6 +21,7 @@ const Envelope = z
 
 /** Throws -32022 for a request of a revision that we don't speak: the SDK looks only at the first request of a connection. */
 export function demandRevision(envelope: unknown): void {
+  if (envelope === undefined) return;
   const requested = Envelope.safeParse(envelope).data?.[PROTOCOL_VERSION_META_KEY] ?? modernRevision;
   if (requested !== modernRevision)
     throw new UnsupportedProtocolVersionError({ supported: [modernRevision], requested });
