@@ -1,7 +1,9 @@
 import { PassThrough } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { JSONRPCMessage } from "@modelcontextprotocol/server";
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { slowCases } from "../../support/cases.ts";
 import { openWire } from "../../../src/server/mcp/wire.ts";
 
 /** A wire with a peer that writes lines and collects what comes back; every request is answered by `answer`. */
@@ -76,6 +78,32 @@ describe("openWire()", () => {
     peer.input.write(request("next"));
     await expect.poll(peer.replies).toEqual([expected, { jsonrpc: "2.0", id: "next", result: {} }]);
     expect(peer.received).toHaveLength(1);
+  });
+
+  test("lives on whatever is sent: each request that can be read is answered once, and nothing else is a request", async () => {
+    const member = fc.oneof(
+      fc.jsonValue({ maxDepth: 2 }),
+      fc.constantFrom("2.0", "ping", "initialize", "tools/call", 1, "a"),
+    );
+    const message = fc.dictionary(fc.constantFrom("jsonrpc", "id", "method", "params", "result", "error", "x"), member);
+    const line = fc.oneof(
+      fc.string({ unit: "binary" }),
+      fc.json(),
+      message.map((value) => JSON.stringify(value)),
+    );
+    await fc.assert(
+      fc.asyncProperty(fc.array(line, { maxLength: 30 }), async (lines) => {
+        const peer = connect();
+        await peer.open();
+        peer.input.write(`${lines.join("\n")}\n${request("last one")}`);
+        await expect.poll(peer.replies, { interval: 1 }).toContainEqual({ jsonrpc: "2.0", id: "last one", result: {} });
+        const requests = peer.received.filter((each) => "method" in each && "id" in each);
+        const results = peer.replies().filter((each) => typeof each === "object" && each !== null && "result" in each);
+        expect(results).toHaveLength(requests.length);
+        peer.abort();
+      }),
+      { numRuns: slowCases * 5 },
+    );
   });
 
   test("answers no answer, whatever is wrong with it, and skips empty lines", async () => {
