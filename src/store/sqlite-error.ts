@@ -3,6 +3,8 @@ import { CapstanError } from "../core/error.ts";
 /** Primary result codes of SQLite (sqlite.org/rescode.html). */
 const code = { sql: 1, busy: 5, locked: 6, io: 10, corrupt: 11, full: 13, protocol: 15, notADatabase: 26 } as const;
 const busy: readonly number[] = [code.busy, code.locked, code.protocol];
+/** SQLITE_IOERR_SHMSIZE: no room for the index of the write-ahead log. */
+const noRoomForIndex = code.io | (19 << 8);
 /** SQLITE_IOERR_FSYNC and SQLITE_IOERR_DIR_FSYNC. */
 const syncFailures: readonly number[] = [code.io | (4 << 8), code.io | (5 << 8)];
 
@@ -35,7 +37,7 @@ export function toStoreError(thrown: unknown, path: string): unknown {
   if (!isSqliteError(thrown)) return thrown;
   const as = (name: "store.full" | "store.corrupt" | "store.unavailable", sentence: string): CapstanError =>
     new CapstanError(name, sentence, { cause: thrown, details: { path, errcode: thrown.errcode } });
-  switch (thrown.errcode & 0xff) {
+  switch (thrown.errcode === noRoomForIndex ? code.full : thrown.errcode & 0xff) {
     case code.full:
       return as(
         "store.full",

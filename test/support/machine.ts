@@ -14,6 +14,7 @@ const works = (command: string, args: readonly string[]): boolean => {
 const probes = {
   bubblewrap: () => works("bwrap", ["--unshare-all", "--ro-bind", "/", "/", "true"]),
   linux: () => process.platform === "linux",
+  cc: () => works("cc", ["--version"]),
 } as const;
 
 const required = new Set((process.env["CAPSTAN_TEST_REQUIRE"] ?? "").split(",").filter(Boolean));
