@@ -1,0 +1,188 @@
+import { setTimeout as wait } from "node:timers/promises";
+import { describe, expect, test } from "vitest";
+import type { RunSignal } from "../../src/host/world.ts";
+import type { Effect, Tool } from "../../src/tools/tool.ts";
+import { testTool } from "../support/door.ts";
+import { openTestHost, scripted, toEvents } from "./scripted.ts";
+
+/** A tool that hangs the first time, until it is aborted, and tells when it began. */
+function hangingTool(effect: Effect) {
+  const begun = Promise.withResolvers<void>();
+  let calls = 0;
+  let aborted = 0;
+  const tool: Tool = testTool("hang", {
+    effect,
+    run: async (_, { signal }) => {
+      calls += 1;
+      if (calls > 1) return { type: "done", value: "done" };
+      begun.resolve();
+      await wait(60_000, undefined, { signal }).catch(() => {
+        aborted += 1;
+      });
+      signal.throwIfAborted();
+      return { type: "done" };
+    },
+  });
+  return { tool, begun: begun.promise, calls: () => calls, aborted: () => aborted };
+}
+
+const turns = [{ calls: [["hang", {}]] }, { text: "The end." }] as const;
+
+describe("an interrupted run", () => {
+  test("keeps what is done, stops the rest, and goes on when it is resumed", async () => {
+    const { tool, begun, calls, aborted } = hangingTool("idempotent");
+    await using at = await openTestHost({ tools: [tool], provider: scripted(turns) });
+    const controller = new AbortController();
+    const running = at.start("hang", { signal: controller.signal });
+    await begun;
+    controller.abort();
+    const outcome = await running;
+    expect(outcome).toMatchObject({ status: "cancelled", code: "core.interrupted", turns: 1, toolCalls: 0 });
+    expect(outcome.message).toContain(`runs resume ${outcome.runId}`);
+    expect(aborted()).toBe(1);
+    expect((await at.events(outcome.runId)).at(-1)).toMatchObject({ type: "run.suspended", reason: "interrupted" });
+    expect(await at.host.list(5)).toMatchObject([{ runId: outcome.runId, status: "suspended", task: "hang" }]);
+
+    expect(await at.resume(outcome.runId)).toMatchObject({ status: "done", answer: "The end.", toolCalls: 1 });
+    expect(calls()).toBe(2);
+  });
+
+  test("asks a person before a harmful call is made again", async () => {
+    const { tool, begun, calls } = hangingTool("once");
+    await using at = await openTestHost({ tools: [tool], provider: scripted(turns) });
+    const controller = new AbortController();
+    const running = at.start("hang", { signal: controller.signal });
+    await begun;
+    controller.abort();
+    const { runId } = await running;
+    const asked = await at.resume(runId);
+    expect(asked).toMatchObject({ status: "suspended", pending: [{ name: "hang" }] });
+    expect(asked.pending[0]?.question).toContain("may have taken effect");
+    expect(calls()).toBe(1);
+    await at.host.approve(runId, asked.pending[0]?.callId ?? "", at.grant);
+    expect(await at.resume(runId)).toMatchObject({ status: "done" });
+    expect(calls()).toBe(2);
+  });
+
+  test("makes a model call again under its id when that was cut", async () => {
+    const begun = Promise.withResolvers<void>();
+    let calls = 0;
+    const provider = scripted([], {
+      async *stream(_, signal) {
+        calls += 1;
+        begun.resolve();
+        if (calls === 1) await wait(60_000, undefined, { signal }).catch(() => signal.throwIfAborted());
+        yield* toEvents({ text: "The end." });
+      },
+    });
+    await using at = await openTestHost({ tools: [], provider });
+    const controller = new AbortController();
+    const running = at.start("think", { signal: controller.signal });
+    await begun.promise;
+    controller.abort();
+    const { runId } = await running;
+    expect(await at.resume(runId)).toMatchObject({ status: "done", turns: 1 });
+    const requests = (await at.events(runId)).filter(({ type }) => type === "model.requested");
+    expect(requests).toHaveLength(1);
+  });
+
+  test("starts nothing when it was interrupted before it began", async () => {
+    const { tool, calls } = hangingTool("read");
+    const provider = scripted(turns);
+    await using at = await openTestHost({ tools: [tool], provider });
+    expect(await at.start("hang", { signal: AbortSignal.abort() })).toMatchObject({ status: "cancelled", turns: 0 });
+    expect([calls(), provider.requests.length]).toEqual([0, 0]);
+  });
+});
+
+describe("a cancelled run", () => {
+  test("ends while it is driven elsewhere, stops its calls, and can't be resumed", async () => {
+    const { tool, begun, aborted } = hangingTool("once");
+    await using at = await openTestHost({ tools: [tool], provider: scripted(turns) });
+    const signals: RunSignal[] = [];
+    const running = at.start("hang", { onSignal: (signal) => signals.push(signal) });
+    await begun;
+    const [line] = await at.host.list(1);
+    const runId = line?.runId ?? "";
+    const powerless = { ...at.grant, rights: { ...at.grant.rights, runs: [] } };
+    await expect(at.host.cancel(runId, "no right", powerless)).rejects.toMatchObject({ code: "permission.no_right" });
+    await at.open().cancel(runId, "Changed my mind.", at.grant);
+    expect(await running).toMatchObject({ status: "cancelled", message: "Changed my mind." });
+    expect(aborted()).toBe(1);
+    // The call that was running is not left open.
+    const finished = (await at.events(runId)).find(({ type }) => type === "tool.finished");
+    expect(finished).toMatchObject({ outcome: { isError: true, code: "tool.cancelled" } });
+    await expect(at.resume(runId)).rejects.toMatchObject({ code: "run.finished" });
+  });
+});
+
+describe("a run with two drivers", () => {
+  test("stays with the second; the first stops what it has in flight and leaves", async () => {
+    const { tool, begun, aborted } = hangingTool("idempotent");
+    const quick = testTool("quick", { run: async () => (await begun, await wait(300), { type: "done" }) });
+    const script = [
+      {
+        calls: [
+          ["hang", {}],
+          ["quick", {}],
+        ],
+      },
+      { text: "The end." },
+    ] as const;
+    await using at = await openTestHost({ tools: [tool, quick], provider: scripted(script) });
+    const first = at.start("hang");
+    const lost = first.catch((thrown: unknown) => thrown);
+    await begun;
+    const runId = (await at.host.list(1))[0]?.runId ?? "";
+    await expect(at.resume(runId)).rejects.toMatchObject({ code: "store.conflict" });
+    const request = { grant: at.grant, signal: new AbortController().signal };
+    expect(await at.open().resume(runId, request)).toMatchObject({ status: "done", toolCalls: 2 });
+    expect(await lost).toMatchObject({ code: "store.conflict" });
+    expect(aborted()).toBe(1);
+    // The log has one end of each call.
+    const ends = (await at.events(runId)).flatMap((event) => (event.type === "tool.finished" ? [event.callId] : []));
+    expect(new Set(ends).size).toBe(ends.length);
+  });
+});
+
+describe("the log of a run", () => {
+  test("is exported as lines, from its header to its end, without its grant", async () => {
+    await using at = await openTestHost({ tools: [], provider: scripted([{ text: "The end." }]) });
+    const { runId } = await at.start("think");
+    const lines = await Array.fromAsync(at.host.exportRun(runId), (line): unknown => JSON.parse(line));
+    expect(lines[0]).toEqual({ type: "capstan.run", version: 1, runId, events: 4 });
+    expect(lines.slice(1)).toEqual(await at.events(runId));
+    expect(JSON.stringify(lines)).not.toContain('"rights"');
+    await expect(Array.fromAsync(at.host.exportRun("run_other"))).rejects.toMatchObject({ code: "run.not_found" });
+    const { run, events } = await at.host.load(runId);
+    expect(run).toMatchObject({ status: "done", seq: events.length });
+  });
+
+  test("begins only for a task, and under a grant that may start runs", async () => {
+    await using at = await openTestHost({ tools: [], provider: scripted([{ text: "The end." }]) });
+    await expect(at.start(" \n")).rejects.toMatchObject({ code: "usage.bad_option" });
+    const grant = { ...at.grant, rights: { ...at.grant.rights, runs: [] } };
+    await expect(at.start("think", { grant })).rejects.toMatchObject({ code: "permission.no_right" });
+    await expect(at.start("think", { grant: { ...at.grant, delegations: 0 } })).rejects.toMatchObject({
+      code: "permission.widen",
+    });
+    expect(await at.host.list(5)).toEqual([]);
+  });
+
+  test("outlives the token that began it by as much as that allows, and no longer", async () => {
+    await using at = await openTestHost({ tools: [], provider: scripted([{ text: "The end." }]) });
+    const now = at.permissions.now();
+    const ends = async (limits: { readonly runMs?: number }): Promise<number> => {
+      const { runId } = await at.start("think", { grant: { ...at.grant, expiresAt: now + 60_000, limits } });
+      const record = await at.store.record({ org: "local", project: "default" }, "run-grant", runId);
+      const grant = record?.value;
+      return typeof grant === "object" && grant !== null && "expiresAt" in grant
+        ? Number(grant.expiresAt) - now
+        : Number.NaN;
+    };
+    expect(await ends({})).toBe(60_000);
+    expect(await ends({ runMs: 3_600_000 })).toBeGreaterThanOrEqual(3_600_000);
+    expect(await ends({ runMs: 3_600_000 })).toBeLessThan(3_700_000);
+    expect(await ends({ runMs: 1_000 })).toBeLessThan(60_000);
+  });
+});
