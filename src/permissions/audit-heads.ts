@@ -75,7 +75,7 @@ export async function readAuditHeads(home: string): Promise<readonly Head[]> {
       if (head.success) return head.data;
       throw new CapstanError(
         "audit.broken",
-        `Line ${index + 1} of ${fileName} is no signed head. Restore the file from its copy.`,
+        `Line ${index + 1} of ${fileName} is no signed head. Restore the file from its copy; if a full disk broke the line, remove it.`,
       );
     });
 }
