@@ -1,0 +1,82 @@
+import type { Worker } from "node:worker_threads";
+import { CapstanError } from "../core/error.ts";
+import type { Engine, ExecRequest, ExecResult, Isolation, Sandbox } from "./engine.ts";
+import { openModules } from "./quickjs/module.ts";
+import { openWorkerPool } from "./quickjs/pool.ts";
+import type { WorkerPool } from "./quickjs/pool.ts";
+import { superviseRun } from "./quickjs/supervise.ts";
+import type { Supervised } from "./quickjs/supervise.ts";
+
+const isolation: Isolation = {
+  engine: "quickjs",
+  level: "wasm-in-thread",
+  network: "the interpreter has no function that reaches a network",
+};
+
+/**
+ * JavaScript and TypeScript in QuickJS, compiled to WebAssembly: a new interpreter for each run, in a worker thread that is ended from
+ * outside when its time is up. At most `workers` threads (default 2) wait for work; the first is made by the first run.
+ */
+export function openQuickjsEngine(options: { readonly workers?: number } = {}): Engine {
+  const moduleFor = openModules();
+  const pool = openWorkerPool(options.workers ?? 2);
+  let runs = 0;
+  const supervise = async (worker: Worker, request: ExecRequest, signal: AbortSignal): Promise<Supervised> => {
+    const bounded = await moduleFor(request.limits.memoryBytes);
+    return await superviseRun({ worker, bounded, run: (runs += 1), request, signal, onWait: pool.wait });
+  };
+  return {
+    name: isolation.engine,
+    level: isolation.level,
+    languages: ["javascript", "typescript"],
+    async probe() {
+      try {
+        await moduleFor(0);
+        return null;
+      } catch {
+        return {
+          reason: "the interpreter quickjs-wasi can't be read",
+          remedy: "Install the dependencies again: npm ci.",
+        };
+      }
+    },
+    async open(_language, signal) {
+      return openSandbox(await pool.take(signal), pool, supervise);
+    },
+    [Symbol.asyncDispose]: () => pool[Symbol.asyncDispose](),
+  };
+}
+
+function openSandbox(
+  worker: Worker,
+  pool: WorkerPool,
+  supervise: (worker: Worker, request: ExecRequest, signal: AbortSignal) => Promise<Supervised>,
+): Sandbox {
+  const disposed = new AbortController();
+  let running: Promise<ExecResult> | undefined;
+  const runOnce = async (request: ExecRequest, signal: AbortSignal): Promise<ExecResult> => {
+    let isReusable = false;
+    try {
+      const ended = await supervise(worker, request, AbortSignal.any([signal, disposed.signal]));
+      ({ isReusable } = ended);
+      return { ...ended.result, isolation };
+    } finally {
+      await pool.give(worker, isReusable);
+    }
+  };
+  return {
+    async run(request, signal) {
+      if (running !== undefined || disposed.signal.aborted) {
+        throw new CapstanError("sandbox.bad_request", "A sandbox runs once. Open another one for the next code.");
+      }
+      running = runOnce(request, signal);
+      return await running;
+    },
+    async [Symbol.asyncDispose]() {
+      if (disposed.signal.aborted) return;
+      disposed.abort();
+      if (running === undefined) await pool.give(worker, true);
+      else await running.catch(() => {});
+    },
+  };
+}

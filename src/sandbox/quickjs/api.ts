@@ -1,0 +1,73 @@
+import type { JSValueHandle, QuickJS } from "quickjs-wasi";
+import type { ExecStatus } from "../engine.ts";
+import { guest } from "./guest.ts";
+import type { GuestApi } from "./guest.ts";
+import { guestJson } from "./guest-json.ts";
+import type { AnswerMessage } from "./protocol.ts";
+import { toText } from "./world.ts";
+
+/** Held back from the guest and given back at its end, so that one that has no memory left can still say so. */
+const ballastBytes = 256 * 1024;
+const maxErrorLength = 16_000;
+const source = `"use strict"; (host) => (${guest.toString()})(host, (${guestJson.toString()})())`;
+
+export interface Failure {
+  readonly status: ExecStatus;
+  readonly error: string;
+}
+
+/** The guest's own functions, GuestApi, for the worker. They throw only where the interpreter has no room to run them. */
+export interface Api {
+  /** Notes on what JSON could not hold; undefined: the result is too large. */
+  readonly finish: (value: JSValueHandle) => string | undefined;
+  readonly settle: (answer: AnswerMessage) => void;
+  /** Runs a timer's callback; gives how it failed, if it did. */
+  readonly fire: (id: number) => Failure | undefined;
+  /** What the guest threw: status `memory` when it had no memory left, else `error`. */
+  readonly toFailure: (thrown: JSValueHandle) => Failure;
+}
+
+/** Evaluates our part of the guest's world, before any code of the guest. `isFull`: whether its memory is all but used up. */
+export function openApi(vm: QuickJS, host: JSValueHandle, isFull: () => boolean): Api {
+  const ballast = vm.newArrayBuffer(new Uint8Array(ballastBytes));
+  const api = vm.callFunction(vm.evalCode(source, "capstan"), vm.undefined, host);
+  const toCaller = (name: keyof GuestApi) => {
+    const found = api.getProp(name);
+    return (...args: readonly JSValueHandle[]): string | undefined => {
+      using answer = vm.callFunction(found, vm.undefined, ...args);
+      return answer.isUndefined ? undefined : toText(answer);
+    };
+  };
+  const [finish, describe, settle, fire] = [
+    toCaller("finish"),
+    toCaller("describe"),
+    toCaller("settle"),
+    toCaller("fire"),
+  ];
+  const toFailed = (text: string, isEmpty = false): Failure => {
+    const isMemory = text.startsWith("InternalError: out of memory") || (isEmpty && isFull());
+    return { status: isMemory ? "memory" : "error", error: text.slice(0, maxErrorLength) };
+  };
+
+  return {
+    finish(value) {
+      ballast.dispose();
+      return finish(value);
+    },
+    settle({ id, ok, text }) {
+      using number = vm.newNumber(id);
+      using content = vm.newString(text);
+      settle(number, ok ? vm.true : vm.false, content);
+    },
+    fire(id) {
+      using number = vm.newNumber(id);
+      const thrown = fire(number);
+      return thrown === undefined ? undefined : toFailed(thrown);
+    },
+    toFailure(thrown) {
+      ballast.dispose();
+      // Where there is not even room for the error, the interpreter throws null.
+      return toFailed(describe(thrown) ?? "", thrown.isNull);
+    },
+  };
+}

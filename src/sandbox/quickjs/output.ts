@@ -1,0 +1,46 @@
+/**
+ * Where a guest's prints go: memory that the worker fills and the main thread reads, so that they are there also when the worker had to
+ * be killed. Three counters, then room for stdout, then the same room for stderr; both together never hold more than the limit.
+ */
+export type OutputBuffer = SharedArrayBuffer;
+
+const counters = 3;
+const headerBytes = counters * Int32Array.BYTES_PER_ELEMENT;
+const cutAt = 2;
+
+export function toOutputBuffer(limitBytes: number): OutputBuffer {
+  return new SharedArrayBuffer(headerBytes + 2 * limitBytes);
+}
+
+/** Appends text to stream 1 (stdout) or 2 (stderr). False: the limit is reached, this text was cut, and no more is taken. */
+export function appendOutput(buffer: OutputBuffer, stream: 1 | 2, text: string): boolean {
+  const [counts, limit] = toParts(buffer);
+  if (counts[cutAt] === 1) return false;
+  const used = counts[stream - 1] ?? 0;
+  const room = limit - (counts[0] ?? 0) - (counts[1] ?? 0);
+  const start = headerBytes + (stream - 1) * limit + used;
+  // encodeInto writes whole characters only, so that a cut text stays valid UTF-8.
+  const { read, written } = new TextEncoder().encodeInto(text, new Uint8Array(buffer, start, room));
+  counts[stream - 1] = used + written;
+  if (read < text.length) counts[cutAt] = 1;
+  return read === text.length;
+}
+
+/** What stands in the buffer. The counters are checked, since a worker filled them that may have been killed or worse. */
+export function readOutput(buffer: OutputBuffer): {
+  readonly stdout: string;
+  readonly stderr: string;
+  readonly outputCut: boolean;
+} {
+  const [counts, limit] = toParts(buffer);
+  const read = (stream: 1 | 2): string => {
+    const start = headerBytes + (stream - 1) * limit;
+    const length = Math.min(Math.max(0, counts[stream - 1] ?? 0), limit);
+    return new TextDecoder().decode(new Uint8Array(buffer, start, length).slice());
+  };
+  return { stdout: read(1), stderr: read(2), outputCut: counts[cutAt] === 1 };
+}
+
+function toParts(buffer: OutputBuffer): readonly [counts: Int32Array, limit: number] {
+  return [new Int32Array(buffer, 0, counters), (buffer.byteLength - headerBytes) / 2];
+}

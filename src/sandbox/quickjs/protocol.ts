@@ -1,0 +1,53 @@
+import type { ExecLimits, ExecStatus, Language, SandboxFile } from "../engine.ts";
+import type { CompiledModule } from "./module.ts";
+import type { OutputBuffer } from "./output.ts";
+
+/** The main thread starts a run. `run` numbers the runs of a worker; messages of another run are dropped on both sides. */
+export interface RunMessage {
+  readonly type: "run";
+  readonly run: number;
+  readonly module: CompiledModule;
+  readonly maxBytes: number;
+  readonly language: Language;
+  readonly code: string;
+  readonly files: readonly SandboxFile[];
+  readonly limits: ExecLimits;
+  readonly mayCall: boolean;
+  readonly output: OutputBuffer;
+}
+
+/** The answer to a call: JSON text, or `code: sentence` when it was refused. */
+export interface AnswerMessage {
+  readonly type: "answer";
+  readonly run: number;
+  readonly id: number;
+  readonly ok: boolean;
+  readonly text: string;
+}
+
+export type ToWorker = RunMessage | AnswerMessage;
+
+/** The guest calls the host; `args` is JSON text. */
+export interface CallMessage {
+  readonly type: "call";
+  readonly run: number;
+  readonly id: number;
+  readonly name: string;
+  readonly args: string;
+}
+
+/** How the guest ended. `result` is JSON text. `isReusable`: nothing happened that could have harmed the worker. */
+export interface DoneMessage {
+  readonly type: "done";
+  readonly run: number;
+  readonly status: ExecStatus;
+  readonly result: string;
+  readonly resultNote?: string;
+  readonly error?: string;
+  readonly artifacts: readonly SandboxFile[];
+  readonly cpuMs: number;
+  readonly memoryBytes: number;
+  readonly isReusable: boolean;
+}
+
+export type FromWorker = CallMessage | DoneMessage;

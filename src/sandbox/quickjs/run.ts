@@ -1,0 +1,168 @@
+import { stripTypeScriptTypes } from "node:module";
+import { EvalFlags, JSException } from "quickjs-wasi";
+import type { JSValueHandle, QuickJS } from "quickjs-wasi";
+import type { ExecStatus } from "../engine.ts";
+import { openApi } from "./api.ts";
+import type { Api } from "./api.ts";
+import { openInstance } from "./instance.ts";
+import type { AnswerMessage, DoneMessage, FromWorker, RunMessage } from "./protocol.ts";
+import { openWorld } from "./world.ts";
+import type { World } from "./world.ts";
+
+/** An instance that grew beyond this takes its worker with it: the collector may let go of its memory much later. */
+const reusableBytes = 16 * 1024 * 1024;
+const maxRejections = 100;
+const maxErrorLength = 16_000;
+const pending = 0;
+const noPromise = -1;
+
+/** How the guest's code ended. `isBroken`: something failed outside the guest, so its worker is not used again. */
+interface End {
+  readonly status: ExecStatus;
+  readonly result?: string;
+  readonly resultNote?: string;
+  readonly error?: string;
+  readonly isBroken?: true;
+}
+
+/** What wakes a waiting guest. */
+type Event = AnswerMessage | { readonly type: "timer"; readonly id: number };
+
+/** A guest that was started. */
+export interface Running {
+  /** Never rejects. */
+  readonly done: Promise<DoneMessage>;
+  readonly answer: (message: AnswerMessage) => void;
+}
+
+/** Starts one run in an interpreter of its own. Nothing here watches the time: the main thread does, and it ends this thread. */
+export function startGuest(request: RunMessage, send: (message: FromWorker) => void): Running {
+  const events: Event[] = [];
+  let wake = (): void => {};
+  const put = (event: Event): void => {
+    events.push(event);
+    wake();
+  };
+  const take = async (): Promise<Event | undefined> => {
+    if (events.length === 0) await new Promise<void>((resolve) => (wake = resolve));
+    return events.shift();
+  };
+  return { done: run(request, send, { put, take, isEmpty: () => events.length === 0 }), answer: put };
+}
+
+interface Inbox {
+  readonly put: (event: Event) => void;
+  readonly take: () => Promise<Event | undefined>;
+  readonly isEmpty: () => boolean;
+}
+
+async function run(request: RunMessage, send: (message: FromWorker) => void, inbox: Inbox): Promise<DoneMessage> {
+  const cpuBefore = process.threadCpuUsage();
+  const rejections = new Map<number, JSValueHandle>();
+  let world: World | undefined;
+  let memoryBytes = (): number => 0;
+  let end: End;
+  try {
+    const instance = await openInstance(request, (promise, reason, isHandled) => {
+      if (isHandled) rejections.delete(promise.identity);
+      else if (rejections.size < maxRejections) rejections.set(promise.identity, reason.dup());
+    });
+    ({ memoryBytes } = instance);
+    world = openWorld(instance.vm, request, send, (id) => inbox.put({ type: "timer", id }));
+    const api = openApi(instance.vm, world.host, () => memoryBytes() > 0.9 * request.maxBytes);
+    end = await evaluate({ vm: instance.vm, api, world, inbox, rejections }, request);
+  } catch (thrown) {
+    end = toEnd(thrown);
+  }
+  world?.close();
+  const { user, system } = process.threadCpuUsage(cpuBefore);
+  const { result = "null", isBroken, ...rest } = end;
+  return {
+    type: "done",
+    run: request.run,
+    ...rest,
+    result,
+    artifacts: [...(world?.written ?? [])].map(([path, bytes]) => ({ path, bytes })),
+    cpuMs: (user + system) / 1_000,
+    memoryBytes: memoryBytes(),
+    isReusable: isBroken !== true && rest.status !== "memory" && memoryBytes() <= reusableBytes,
+  };
+}
+
+interface Guest {
+  readonly vm: QuickJS;
+  readonly api: Api;
+  readonly world: World;
+  readonly inbox: Inbox;
+  readonly rejections: ReadonlyMap<number, JSValueHandle>;
+}
+
+/** Runs the code to its end: the value of its last expression, awaited as long as it is a promise. */
+async function evaluate(guest: Guest, { language, code, limits }: RunMessage): Promise<End> {
+  const { vm, api, world, rejections } = guest;
+  let text = code;
+  try {
+    if (language === "typescript") text = stripTypeScriptTypes(code);
+  } catch (thrown) {
+    return { status: "error", error: `SyntaxError: ${thrown instanceof Error ? thrown.message : "not TypeScript"}` };
+  }
+  let value: JSValueHandle;
+  try {
+    value = vm.evalCode(text, "code.js", EvalFlags.ASYNC);
+  } catch (thrown) {
+    if (thrown instanceof JSException) return api.toFailure(thrown.handle);
+    throw thrown;
+  }
+  for (let isCode = true; value.promiseState !== noPromise; isCode = false) {
+    vm.markPromiseHandled(value);
+    const failed = await settle(guest, value);
+    if (failed !== undefined) return failed;
+    const settled = await vm.resolvePromise(value);
+    if ("error" in settled) return api.toFailure(settled.error);
+    // The code as a whole gives an object around the value of its last expression.
+    value = isCode ? settled.value.getProp("value") : settled.value;
+  }
+  for (const reason of rejections.values()) {
+    const { status, error } = api.toFailure(reason);
+    return { status, error: `Nothing handled the rejection of a promise. ${error}` };
+  }
+  const notes = api.finish(value);
+  if (notes === undefined) {
+    const error = `The result has more than ${limits.resultBytes} bytes as JSON. Give less, or write it with files.write.`;
+    return { status: "output", error };
+  }
+  return { status: "ok", result: world.pieces.join(""), ...(notes === "" ? {} : { resultNote: notes }) };
+}
+
+/** Lets the guest run until the promise is settled; gives an end where it comes to none. */
+async function settle({ vm, api, world, inbox }: Guest, promise: JSValueHandle): Promise<End | undefined> {
+  for (;;) {
+    vm.executePendingJobs();
+    if (promise.promiseState !== pending) return undefined;
+    if (inbox.isEmpty() && !world.mayWake()) {
+      const error =
+        "The code stalled: it awaits a promise that nothing can settle, for no timer and no call is pending.";
+      return { status: "error", error };
+    }
+    const event = await inbox.take();
+    if (event?.type === "answer") {
+      world.answered(event);
+      api.settle(event);
+    } else if (event?.type === "timer") {
+      const thrown = api.fire(event.id);
+      if (thrown !== undefined) return thrown;
+    }
+  }
+}
+
+/** The end of a guest whose interpreter itself failed. */
+function toEnd(thrown: unknown): End {
+  const text = thrown instanceof Error ? `${thrown.name}: ${thrown.message}` : "";
+  if (/out of memory|no memory left|wasm_malloc failed/i.test(text)) {
+    return { status: "memory", error: "The code used up its memory.", isBroken: true };
+  }
+  if (thrown instanceof RangeError || thrown instanceof JSException || text.startsWith("Error: Job execution error")) {
+    return { status: "error", error: text.slice(0, maxErrorLength), isBroken: true };
+  }
+  return { status: "crashed", error: "The interpreter failed and was ended.", isBroken: true };
+}

@@ -1,0 +1,168 @@
+import type { Worker } from "node:worker_threads";
+import { toCapstanError, toText } from "../../core/error.ts";
+import type { Json } from "../../core/json.ts";
+import type { ExecRequest, ExecResult, ExecStatus } from "../engine.ts";
+import type { BoundedModule } from "./module.ts";
+import { readOutput, toOutputBuffer } from "./output.ts";
+import type { AnswerMessage, CallMessage, DoneMessage, FromWorker, RunMessage } from "./protocol.ts";
+
+/** Of the answer to one call, as JSON text. */
+const maxAnswerBytes = 1024 * 1024;
+
+export interface Supervision {
+  readonly worker: Worker;
+  readonly bounded: BoundedModule;
+  /** Unlike that of every other run of the worker. */
+  readonly run: number;
+  readonly request: ExecRequest;
+  readonly signal: AbortSignal;
+  /** Hears 1 when the guest begins to wait for the host, and -1 when it ends to. */
+  readonly onWait: (change: 1 | -1) => void;
+}
+
+/** How a run ended, apart from where. `isReusable`: the worker may run something else; if not, the caller must end it. */
+export interface Supervised {
+  readonly result: Omit<ExecResult, "isolation">;
+  readonly isReusable: boolean;
+}
+
+/** How the guest ended: by itself, or because of something that this thread saw. */
+type End = DoneMessage | { readonly type: "stopped"; readonly status: ExecStatus; readonly error: string };
+
+/** Has a worker run code, watches its time from outside, answers its calls, and says how it ended. Never rejects. */
+export async function superviseRun({
+  worker,
+  bounded,
+  run,
+  request,
+  signal,
+  onWait,
+}: Supervision): Promise<Supervised> {
+  const { limits, onCall } = request;
+  const output = toOutputBuffer(limits.outputBytes);
+  const startedAt = performance.now();
+  const loopBefore = worker.performance.eventLoopUtilization();
+  // A thread that does not wait in its event loop is busy: an upper bound of its processor time that needs nothing of it.
+  const toBusyMs = (): number => worker.performance.eventLoopUtilization(loopBefore).active;
+  const ended = Promise.withResolvers<End>();
+  await using watch = new AsyncDisposableStack();
+
+  const stop = (status: ExecStatus, error: string): void => ended.resolve({ type: "stopped", status, error });
+  const calls = openCalls(onCall, onWait, (answer) => worker.postMessage({ type: "answer", run, ...answer }));
+  watch.use(calls);
+  const onMessage = (message: FromWorker): void => {
+    if (message.run !== run) return;
+    if (message.type === "done") ended.resolve(message);
+    else void calls.take(message);
+  };
+  const onError = (error: unknown): void => {
+    const isMemory = error instanceof Error && "code" in error && error.code === "ERR_WORKER_OUT_OF_MEMORY";
+    if (isMemory) stop("memory", "The code used up the memory of its worker.");
+    else stop("crashed", "The worker of the code failed.");
+  };
+  const onExit = (): void => stop("crashed", "The worker of the code ended without a result.");
+  const onAbort = (): void => stop("cancelled", "The run was cancelled.");
+  worker.on("message", onMessage).on("error", onError).on("exit", onExit);
+  watch.defer(() => void worker.off("message", onMessage).off("error", onError).off("exit", onExit));
+  signal.addEventListener("abort", onAbort);
+  watch.defer(() => signal.removeEventListener("abort", onAbort));
+
+  let timer: NodeJS.Timeout | undefined;
+  const watchTime = (): void => {
+    const wallLeft = limits.wallMs - (performance.now() - startedAt);
+    const cpuLeft = limits.cpuMs - toBusyMs();
+    if (wallLeft <= 0) stop("timeout", `The code did not end within ${limits.wallMs} ms.`);
+    else if (cpuLeft <= 0) stop("timeout", `The code used more than ${limits.cpuMs} ms of processor time.`);
+    else timer = setTimeout(watchTime, Math.ceil(Math.min(wallLeft, cpuLeft)));
+  };
+  watch.defer(() => clearTimeout(timer));
+
+  const isUntouched = signal.aborted;
+  if (isUntouched) onAbort();
+  else {
+    watchTime();
+    const { language, code, files } = request;
+    const message: RunMessage = {
+      type: "run",
+      run,
+      ...bounded,
+      language,
+      code,
+      // A view would take everything else that its buffer holds with it.
+      files: files.map(({ path, bytes }) => ({ path, bytes: Uint8Array.from(bytes) })),
+      limits,
+      mayCall: onCall !== undefined,
+      output,
+    };
+    worker.postMessage(message);
+  }
+
+  const end = await ended.promise;
+  const done = end.type === "done" ? end : undefined;
+  return {
+    result: {
+      ...toOutcome(end),
+      ...readOutput(output),
+      artifacts: done?.artifacts ?? [],
+      usage: {
+        wallMs: Math.ceil(performance.now() - startedAt),
+        cpuMs: Math.ceil(done?.cpuMs ?? toBusyMs()),
+        // Of a guest that was stopped, nobody knows: at most its limit.
+        memoryBytes: done?.memoryBytes ?? limits.memoryBytes,
+      },
+    },
+    isReusable: done?.isReusable ?? isUntouched,
+  };
+}
+
+function toOutcome(end: End): Pick<ExecResult, "status" | "result" | "resultNote" | "error"> {
+  if (end.type === "stopped") return { status: end.status, result: null, error: end.error };
+  const { status, resultNote, error } = end;
+  const result: Json = JSON.parse(end.result);
+  return {
+    status,
+    result,
+    ...(resultNote === undefined ? {} : { resultNote }),
+    ...(error === undefined ? {} : { error }),
+  };
+}
+
+/** The calls of one run. Disposing cancels those that are in flight; what comes back later goes nowhere. */
+interface Calls extends Disposable {
+  readonly take: (message: CallMessage) => Promise<void>;
+}
+
+function openCalls(
+  onCall: ExecRequest["onCall"],
+  onWait: Supervision["onWait"],
+  answer: (message: Pick<AnswerMessage, "id" | "ok" | "text">) => void,
+): Calls {
+  const ended = new AbortController();
+  let inFlight = 0;
+  const settle = async ({ name, args }: CallMessage): Promise<{ ok: boolean; text: string }> => {
+    try {
+      const parsed: Json = JSON.parse(args);
+      const value = await onCall?.(name, parsed, ended.signal);
+      const text = JSON.stringify(value ?? null);
+      if (Buffer.byteLength(text) <= maxAnswerBytes) return { ok: true, text };
+      return { ok: false, text: `tool.too_large: The answer of ${name} has more than ${maxAnswerBytes} bytes.` };
+    } catch (thrown) {
+      return { ok: false, text: toText(toCapstanError(thrown)) };
+    }
+  };
+  return {
+    async take(message) {
+      if (inFlight === 0) onWait(1);
+      inFlight += 1;
+      const settled = await settle(message);
+      if (ended.signal.aborted) return;
+      inFlight -= 1;
+      if (inFlight === 0) onWait(-1);
+      answer({ id: message.id, ...settled });
+    },
+    [Symbol.dispose]() {
+      ended.abort();
+      if (inFlight > 0) onWait(-1);
+    },
+  };
+}

@@ -1,0 +1,25 @@
+import { parentPort } from "node:worker_threads";
+import type { FromWorker, ToWorker } from "./protocol.ts";
+import { startGuest } from "./run.ts";
+import type { Running } from "./run.ts";
+
+/** The file that a worker of the JavaScript engine runs: one guest after the other, each in a new interpreter. */
+const port = parentPort;
+if (port === null) throw new TypeError("This file runs in a worker only.");
+
+const send = (message: FromWorker): void => port.postMessage(message);
+let running: Running | undefined;
+let run = 0;
+
+port.on("message", (message: ToWorker) => {
+  if (message.type === "run") {
+    ({ run } = message);
+    running = startGuest(message, send);
+    running.done.then(send, () => process.exit(1));
+  } else if (message.run === run) {
+    running?.answer(message);
+  }
+});
+
+// Tells the pool that this worker can take a run.
+port.postMessage(null);
