@@ -10,7 +10,7 @@ import { checkUrl } from "./url-rule.ts";
 import {
   listInWords,
   nameInWords,
-  quoteForShell,
+  argumentInWords,
   ruleInWords,
   timeInWords,
   urlRuleInWords,
@@ -72,7 +72,7 @@ function demandNeed(grant: Grant, need: Need): void {
       throw noRight(`to the resource ${valueInWords(need.uri)}`, "its resources", rights.resources.map(ruleInWords));
     case "prompt":
       if (rights.prompts.includes(need.name)) return;
-      throw noRight(`to the prompt ${valueInWords(need.name)}`, "its prompts", rights.prompts);
+      throw noRight(`to the prompt ${valueInWords(need.name)}`, "its prompts", rights.prompts.map(nameInWords));
     case "read":
       if (rights.read.some((folder) => isUnder(folder, need.path))) return;
       throw outside("Reading", need.path, rights.read, "--root");
@@ -88,7 +88,7 @@ function demandNeed(grant: Grant, need: Need): void {
       throw noRight(`to ${need.action} runs`, "what it may do with runs", rights.runs);
     case "session":
       if (rights.sessions.includes(need.name) || rights.sessions.includes("*")) return;
-      throw noRight(`to the session ${valueInWords(need.name)}`, "its sessions", rights.sessions);
+      throw noRight(`to the session ${valueInWords(need.name)}`, "its sessions", rights.sessions.map(nameInWords));
     case "isolation":
       if (isolationLevels.indexOf(need.level) >= isolationLevels.indexOf(rights.isolation)) return;
       throw noRight(`to run code at isolation ${need.level}`, "the weakest that it allows", [rights.isolation]);
@@ -100,7 +100,11 @@ function demandNeed(grant: Grant, need: Need): void {
       );
     case "approve":
       if (rights.approve.includes(need.tool)) return;
-      throw noRight(`to approve calls of ${valueInWords(need.tool)}`, "what it may approve", rights.approve);
+      throw noRight(
+        `to approve calls of ${valueInWords(need.tool)}`,
+        "what it may approve",
+        rights.approve.map(nameInWords),
+      );
     default:
       throw new CapstanError("permission.no_right", "This grant holds no right of that kind.");
   }
@@ -109,12 +113,12 @@ function demandNeed(grant: Grant, need: Need): void {
 function demandTool(grant: Grant, need: Need & { readonly type: "tool" }): void {
   const found = findIndexed(grant, need.name, need.pin);
   if (found === null) {
-    const names = grant.rights.tools.map((right) => right.name);
+    const names = grant.rights.tools.map((right) => nameInWords(right.name));
     throw noRight(`to the tool ${valueInWords(need.name)} as it is now`, "its tools", names);
   }
   if (found.rules === null) return;
   for (const name of Object.keys(need.args)) {
-    if (!found.rules.has(name)) throw argumentNotGranted(need.name, name, [...found.rules.keys()]);
+    if (!found.rules.has(name)) throw argumentNotGranted(need.name, name, [...found.rules.keys()].map(nameInWords));
   }
   for (const argument of found.rules.values()) {
     const value = Object.hasOwn(need.args, argument.name) ? need.args[argument.name] : undefined;
@@ -122,7 +126,7 @@ function demandTool(grant: Grant, need: Need & { readonly type: "tool" }): void 
     if (allowed) continue;
     throw new CapstanError(
       "permission.argument_refused",
-      `${need.name} is refused: its argument ${valueInWords(argument.name)} must be ${ruleInWords(argument.rule)}, and it is ` +
+      `${nameInWords(need.name)} is refused: its argument ${valueInWords(argument.name)} must be ${ruleInWords(argument.rule)}, and it is ` +
         `${valueInWords(value)}. Call it within that, or ask for a grant that allows more.`,
       { details: { tool: need.name, argument: argument.name } },
     );
@@ -132,7 +136,7 @@ function demandTool(grant: Grant, need: Need & { readonly type: "tool" }): void 
 function argumentNotGranted(tool: string, argument: string, granted: readonly string[]): CapstanError {
   return new CapstanError(
     "permission.argument_not_granted",
-    `${tool} is refused: the grant does not name its argument ${valueInWords(argument)}. It names: ${shortList(granted)}. ` +
+    `${nameInWords(tool)} is refused: the grant does not name its argument ${valueInWords(argument)}. It names: ${shortList(granted)}. ` +
       "Leave it out, or ask for a grant that allows it.",
     { details: { tool, argument } },
   );
@@ -143,7 +147,7 @@ function outside(verb: "Reading" | "Writing", path: string, folders: readonly st
   const remedy =
     plain === null
       ? "Name an absolute path, without .. parts, backslashes or NUL"
-      : `To allow it, the operator starts Capstan with ${option} ${quoteForShell(plain)}`;
+      : `To allow it, the operator starts Capstan with ${option} ${argumentInWords(plain)}`;
   return new CapstanError(
     "permission.argument_refused",
     `${verb} ${valueInWords(path)} is outside the granted folders (${shortList(folders.map(nameInWords))}). ${remedy}`,

@@ -2,6 +2,9 @@ import type { Constraint, UrlRule } from "./grant.ts";
 
 const maxShown = 80;
 
+/** Controls, bidirectional marks, line separators and the like. */
+const invisible = /[\p{C}\p{Zl}\p{Zp}]/u;
+
 /** A rule in words that fit behind "must be" and behind a colon; whole, nothing is cut. */
 export function ruleInWords(rule: Constraint): string {
   switch (rule.type) {
@@ -62,8 +65,9 @@ export function listInWords(texts: readonly string[], none = "none"): string {
   return texts.length === 0 ? none : texts.join(", ");
 }
 
-/** A path for a command line: quoted where a shell would not take it as it is. */
-export function quoteForShell(path: string): string {
+/** A path to be typed on a command line, quoted for a shell; `DIR` where it can't be shown whole and plainly. */
+export function argumentInWords(path: string): string {
+  if (path.length > 1000 || invisible.test(path)) return "DIR";
   return /^[\w@%+=:,./-]+$/.test(path) ? path : `'${path.replaceAll("'", `'\\''`)}'`;
 }
 
@@ -71,10 +75,10 @@ function scalarInWords(value: string | number | boolean | null): string {
   return typeof value === "string" ? quote(value) : String(value);
 }
 
-/** As a JSON string with everything invisible escaped (controls, bidirectional marks, line separators), so that no text forges another. */
+/** As a JSON string with everything invisible escaped, so that no text forges another. */
 function quote(text: string): string {
   return JSON.stringify(text).replace(
-    /[\p{C}\p{Zl}\p{Zp}]/gu,
+    new RegExp(invisible, "gu"),
     (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`,
   );
 }

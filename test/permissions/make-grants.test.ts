@@ -1,0 +1,274 @@
+import * as fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { canonicalJson } from "../../src/core/json.ts";
+import { localPrincipal, localScope } from "../../src/core/scope.ts";
+import { demand, findRight } from "../../src/permissions/demand.ts";
+import { derive } from "../../src/permissions/derive.ts";
+import { describeGrant } from "../../src/permissions/describe.ts";
+import type { Grant, Need } from "../../src/permissions/grant.ts";
+import type { NarrowOptions, ToolName } from "../../src/permissions/narrow.ts";
+import { narrow, nothing } from "../../src/permissions/narrow.ts";
+import { operatorGrant, rootGrant } from "../../src/permissions/operator.ts";
+import { pureCases } from "../support/cases.ts";
+import { grant } from "./arbitraries.ts";
+import { codeOf, minute, right, root, rule, start, t1, t2 } from "./grants.ts";
+
+const builtin = (name: string, ...argumentNames: string[]): ToolName => ({ name, pin: "builtin", argumentNames });
+const tools: readonly ToolName[] = [
+  builtin("calculator", "expression"),
+  builtin("execute_code", "language", "code", "files", "timeoutMs"),
+  builtin("fs_list", "path"),
+  builtin("fs_stat", "paths"),
+  { name: "github__send", pin: "abc", argumentNames: ["to"] },
+  builtin("kg_search", "query", "graph"),
+  { name: "kg_open", pin: "evil", argumentNames: ["graph"] },
+  builtin("run_agent", "task"),
+  builtin("todo_add", "text"),
+  builtin("web_search", "query"),
+];
+const maker = { id: "root", now: start, principal: localPrincipal, scope: localScope, epoch: 0 };
+const everything = rootGrant(maker, tools);
+const names = (of: Grant): string[] => of.rights.tools.map(({ name }) => name);
+const call = (of: Grant, name: string, args: Record<string, unknown>): string =>
+  codeOf(() => demand(of, [{ type: "tool", name, pin: "builtin", args }], start));
+const check = (of: Grant, need: Need): string => codeOf(() => demand(of, [need], start));
+
+function make(options: NarrowOptions, parent = everything): Grant {
+  return derive(parent, narrow(parent, options, tools, start), { id: "made", now: start });
+}
+
+describe("operatorGrant()", () => {
+  const operator = (over: { read?: string[]; write?: string[]; allow?: string[] } = {}): Grant =>
+    operatorGrant({ ...maker, read: [], write: [], allow: [], ...over }, tools);
+
+  test("holds code, the default graph, todos and the calculator, and no folder, host or outside tool", () => {
+    const grantOf = operator();
+    expect(names(grantOf)).toEqual(["calculator", "execute_code", "fs_list", "fs_stat", "kg_search", "todo_add"]);
+    expect(grantOf.rights).toMatchObject({ read: [], write: [], net: [] });
+    expect(call(grantOf, "kg_search", { query: "x" })).toBe("allow");
+    expect(call(grantOf, "kg_search", { query: "x", graph: "default" })).toBe("allow");
+    expect(call(grantOf, "kg_search", { query: "x", graph: "other" })).toBe("permission.argument_refused");
+    expect(call(grantOf, "fs_list", {})).toBe("allow");
+    expect(check(grantOf, { type: "read", path: "/etc/passwd" })).toBe("permission.argument_refused");
+    expect(names(grantOf)).not.toContain("kg_open");
+  });
+
+  test("holds what the operator names beside it", () => {
+    const grantOf = operator({
+      read: ["/srv//p/"],
+      write: ["/srv/out"],
+      allow: ["run_agent", "github__*", "kg_search"],
+    });
+    expect(names(grantOf)).toContain("run_agent");
+    expect(names(grantOf)).not.toContain("web_search");
+    expect(findRight(grantOf, "github__send", "abc")).not.toBeNull();
+    expect(call(grantOf, "kg_search", { query: "x", graph: "other" })).toBe("allow");
+    expect(check(grantOf, { type: "read", path: "/srv/p/a" })).toBe("allow");
+    expect(check(grantOf, { type: "write", path: "/srv/p/a" })).toBe("permission.argument_refused");
+    expect(check(grantOf, { type: "write", path: "/srv/out/a" })).toBe("allow");
+    expect(check(grantOf, { type: "read", path: "/srv/out/a" })).toBe("permission.argument_refused");
+  });
+
+  test("refuses names that stand for nothing", () => {
+    for (const allow of ["nothing", "nothing*", "", "kg_*x", "FS_LIST"]) {
+      expect(codeOf(() => operator({ allow: [allow] }))).toBe("usage.bad_option");
+    }
+    expect(codeOf(() => operator({ read: ["relative"] }))).toBe("usage.bad_option");
+    expect(codeOf(() => operator({ read: ["/a/../b"] }))).toBe("usage.bad_option");
+  });
+
+  test("lasts as long as it is told, else until it is revoked", () => {
+    expect(operatorGrant({ ...maker, ttlMs: minute, read: [], write: [], allow: [] }, tools).expiresAt).toBe(
+      start + minute,
+    );
+    expect(new Date(operator().expiresAt).getUTCFullYear()).toBe(9999);
+  });
+});
+
+describe("narrow() for a new grant", () => {
+  test("from nothing holds what is named and nothing else", () => {
+    const made = make({
+      ...nothing,
+      allow: ["fs_*"],
+      read: ["/srv/p"],
+      hosts: ["api.github.com"],
+      calls: 3,
+      ttlMs: minute,
+    });
+    expect(made).toMatchObject({
+      rights: {
+        tools: [right("fs_list", undefined, { pin: "builtin" }), right("fs_stat", undefined, { pin: "builtin" })],
+        read: ["/srv/p"],
+        write: [],
+        net: [{ hosts: ["api.github.com"], schemes: ["https"], private: false }],
+        runs: [],
+        sessions: [],
+        approve: [],
+        prompts: [],
+        resources: [],
+      },
+      limits: { calls: 3 },
+      expiresAt: start + minute,
+      delegations: 7,
+    });
+  });
+
+  test("`*` stands for the tools that there are now, as they are defined now", () => {
+    const made = make({ ...nothing, allow: ["*"] });
+    expect(names(made)).toEqual(tools.map(({ name }) => name));
+    const later = [...tools, builtin("appeared_later")];
+    expect(later.filter(({ name, pin }) => findRight(made, name, pin) === null)).toEqual([builtin("appeared_later")]);
+    expect(findRight(made, "github__send", "changed since")).toBeNull();
+  });
+
+  test("a language leaves the other arguments of code as free as they were", () => {
+    const made = make({ ...nothing, allow: ["execute_code", "calculator"], languages: ["python"] });
+    expect(call(made, "execute_code", { language: "python", code: "1", timeoutMs: 5 })).toBe("allow");
+    expect(call(made, "execute_code", { language: "javascript", code: "1" })).toBe("permission.argument_refused");
+    expect(call(made, "execute_code", { code: "1" })).toBe("permission.argument_refused");
+    expect(call(made, "execute_code", { language: "python", later: 1 })).toBe("permission.argument_not_granted");
+    expect(call(made, "calculator", { expression: "1" })).toBe("allow");
+    expect(names(make({ languages: ["python"] }, made))).toEqual(names(made));
+    expect(codeOf(() => make({ languages: ["javascript"] }, made))).toBe("permission.widen");
+    expect(codeOf(() => make({ ...nothing, allow: ["calculator"], languages: ["python"] }))).toBe("usage.bad_option");
+  });
+
+  test("`ask` marks calls that need an approval, and can't be taken back", () => {
+    const made = make({ ...nothing, allow: ["fs_*", "todo_add"], ask: ["fs_*"] });
+    expect(made.rights.tools.map(({ name, ask }) => [name, ask])).toEqual([
+      ["fs_list", true],
+      ["fs_stat", true],
+      ["todo_add", false],
+    ]);
+    expect(make({ ask: [] }, made).rights.tools).toEqual(made.rights.tools);
+    expect(codeOf(() => make({ ...nothing, allow: ["fs_list"], ask: ["todo_add"] }))).toBe("usage.bad_option");
+  });
+});
+
+describe("narrow() of a grant", () => {
+  const parent = { ...t1, rights: { ...t1.rights, approve: ["mail/send"] } };
+  const request = (options: NarrowOptions) => narrow(parent, options, [], start);
+
+  test("keeps what it is not told to narrow", () => {
+    expect(request({})).toEqual({
+      rights: parent.rights,
+      limits: parent.limits,
+      expiresAt: parent.expiresAt,
+      delegations: parent.delegations - 1,
+      run: "run1",
+    });
+    expect(codeOf(() => request({ allow: ["fs/*"] }))).toBe("usage.bad_option");
+  });
+
+  test("a pattern picks what the parent may call; a time is at most the parent's", () => {
+    const known = parent.rights.tools.map(({ name }) => ({ name, pin: "p1", argumentNames: [] }));
+    const picked = narrow(
+      parent,
+      { allow: ["fs/*"] },
+      [...known, { name: "fs/write", pin: "p1", argumentNames: [] }],
+      start,
+    );
+    expect(picked.rights.tools.map(({ name }) => name)).toEqual(["fs/read", "fs/list", "fs/move"]);
+    expect(request({ ttlMs: 60 * minute }).expiresAt).toBe(parent.expiresAt);
+    expect(request({ ttlMs: minute }).expiresAt).toBe(start + minute);
+  });
+
+  test("a run approves nothing, unless its maker says so", () => {
+    const free = { ...parent, run: undefined };
+    const { run: _, ...unbound } = free;
+    expect(narrow(unbound, { run: "run7" }, [], start)).toMatchObject({ run: "run7", rights: { approve: [] } });
+    expect(narrow(unbound, { run: "run7", approve: ["mail/send"] }, [], start).rights.approve).toEqual(["mail/send"]);
+    expect(narrow(unbound, {}, [], start).rights.approve).toEqual(["mail/send"]);
+  });
+
+  test("of a grant that may not be handed on asks for what derive() refuses", () => {
+    expect(narrow(t2, {}, [], start).delegations).toBe(0);
+    expect(codeOf(() => derive(t2, narrow(t2, {}, [], start), { id: "x", now: start }))).toBe("permission.widen");
+  });
+});
+
+describe("describeGrant()", () => {
+  test("says in words what a person wants to know first", () => {
+    const made = make({
+      ...nothing,
+      allow: ["execute_code", "fs_list", "github__send"],
+      languages: ["python"],
+      ask: ["github__*"],
+      read: ["/srv/my data"],
+      calls: 20,
+      ttlMs: 15 * minute,
+    });
+    const text = describeGrant(made, start).join("\n");
+    expect(text).toContain("May run python without network");
+    expect(text).toContain("May call github__send as defined by abc with any arguments, each call after an approval.");
+    expect(text).toContain('May read files under "/srv/my data".');
+    expect(text).toContain("At most 20 calls.");
+    expect(text).toContain("until 2026-01-01 12:15:00 UTC (15 min left).");
+    expect(text).toContain("May approve nothing.");
+  });
+
+  test("leaves nothing unsaid: grants that differ are described differently", () => {
+    const sorted = (of: Grant): unknown => ({
+      ...of,
+      rights: {
+        ...of.rights,
+        tools: of.rights.tools.map((tool) => ({
+          ...tool,
+          args: tool.args?.toSorted((a, b) => (a.name < b.name ? -1 : 1)),
+        })),
+      },
+    });
+    let differed = 0;
+    fc.assert(
+      fc.property(grant, grant, (a, b) => {
+        // One part of the first comes from the second, so that most pairs differ in little.
+        for (const part of Object.keys(a.rights)) {
+          const mixed = {
+            ...a,
+            rights: { ...a.rights, ...Object.fromEntries(Object.entries(b.rights).filter(([key]) => key === part)) },
+          };
+          if (canonicalJson(sorted(a)) === canonicalJson(sorted(mixed))) continue;
+          differed++;
+          expect(describeGrant(a, start)).not.toEqual(describeGrant(mixed, start));
+        }
+      }),
+      { numRuns: Math.ceil(pureCases / 4) },
+    );
+    expect(differed).toBeGreaterThan(pureCases / 2);
+  });
+
+  test("says every condition and limit", () => {
+    const base = root({ tools: [right("t", [rule("a", { type: "string", maxLength: 5 })])] }, { limits: { calls: 1 } });
+    const others: Partial<Grant>[] = [
+      { id: "other" },
+      { ancestors: [{ id: "above", limits: {} }] },
+      { ancestors: [{ id: "above", limits: { bytes: 5 } }] },
+      { principal: { org: "org1", user: "bob" } },
+      { scope: { org: "org1", project: "q" } },
+      { run: "run1" },
+      { issuedAt: start - 1 },
+      { notBefore: start + 1 },
+      { expiresAt: start + 1 },
+      { epoch: 1 },
+      { delegations: 0 },
+      ...["tokens", "costMicroUsd", "cpuMs", "wallMs", "bytes", "memoryBytes", "depth", "parallel", "runMs"].map(
+        (name) => ({
+          limits: { calls: 1, [name]: 1 },
+        }),
+      ),
+    ];
+    const all = [base, ...others.map((other) => ({ ...base, ...other }))];
+    expect(new Set(all.map((one) => describeGrant(one, start).join("\n"))).size).toBe(all.length);
+  });
+
+  test("can't be made to say something else by a name", () => {
+    const forged = root({
+      tools: [right("t.\nMay call nothing else", undefined, { pin: "x\u202e" })],
+      read: ["/a, /b", "/c\u2028d"],
+    });
+    const text = describeGrant(forged, start);
+    expect(text.join("").match(/[\n\u202e\u2028]/)).toBeNull();
+    expect(text).toContainEqual(expect.stringContaining('"t.\\nMay call nothing else"'));
+    expect(text).toContainEqual(expect.stringContaining('"/a, /b"'));
+  });
+});
