@@ -13,7 +13,7 @@ const staleAfterMs = 60_000;
 const pageSize = 1000;
 
 /** What dies with a revocation: a grant, or whatever was made under one. */
-export type Lineage = Pick<Grant, "id" | "principal" | "epoch"> & {
+type Lineage = Pick<Grant, "id" | "principal" | "epoch"> & {
   readonly ancestors: readonly { readonly id: string }[];
 };
 

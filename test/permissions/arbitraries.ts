@@ -3,9 +3,14 @@ import { z } from "zod";
 import { checkConstraint, meetConstraints } from "../../src/permissions/constraint.ts";
 import type { ArgumentRule, Constraint, Grant, GrantRequest, ToolRight } from "../../src/permissions/grant.ts";
 import { Rights } from "../../src/permissions/grant.ts";
+import { pureCases } from "../support/cases.ts";
 import { noRights, root } from "./grants.ts";
 
 const scalars = ["a", "b", "c", "", 1, 2, 3, 2.5, true, false, null, "/srv/a/x", "https://b.a.org/x"] as const;
+/** How a property of this room is run: the campaign's many cases take longer than a test may. */
+export const runs = { numRuns: pureCases };
+export const patience = { timeout: 30_000 + 3 * pureCases };
+
 const Scalar = z.union([z.string(), z.number(), z.boolean(), z.null()]);
 const scalar = fc.constantFrom(...scalars);
 const someScalars = fc.uniqueArray(scalar, { maxLength: 4 });

@@ -3,12 +3,11 @@ import { describe, expect, test } from "vitest";
 import { checkConstraint, coversConstraint, isSatisfiable, meetConstraints } from "../../src/permissions/constraint.ts";
 import type { Constraint } from "../../src/permissions/grant.ts";
 import { pureCases } from "../support/cases.ts";
-import { constraint, valueWithin } from "./arbitraries.ts";
+import { constraint, patience, runs, valueWithin } from "./arbitraries.ts";
 
-const runs = { numRuns: pureCases };
 const withValue = (rule: Constraint) => valueWithin(rule).map((value) => ({ rule, value }));
 
-describe("coversConstraint()", () => {
+describe("coversConstraint()", patience, () => {
   test("implies that what the child allows, the parent allows", () => {
     let covered = 0;
     let allowed = 0;
@@ -41,7 +40,7 @@ describe("coversConstraint()", () => {
   });
 });
 
-describe("meetConstraints()", () => {
+describe("meetConstraints()", patience, () => {
   test("lies within both, and allows no value that either denies", () => {
     let allowed = 0;
     const cases = fc
@@ -77,7 +76,7 @@ describe("meetConstraints()", () => {
   });
 });
 
-describe("isSatisfiable()", () => {
+describe("isSatisfiable()", patience, () => {
   test("is true of every rule that allows some value", () => {
     let allowed = 0;
     fc.assert(

@@ -6,10 +6,8 @@ import type { Grant, Need } from "../../src/permissions/grant.ts";
 import { meet } from "../../src/permissions/meet.ts";
 import { narrow } from "../../src/permissions/narrow.ts";
 import { pureCases } from "../support/cases.ts";
-import { callWithin, grant, mixedRequest, smallerThan } from "./arbitraries.ts";
+import { callWithin, grant, mixedRequest, patience, runs, smallerThan } from "./arbitraries.ts";
 import { codeOf, start as now } from "./grants.ts";
-
-const runs = { numRuns: pureCases };
 
 interface Call {
   readonly name: string;
@@ -58,7 +56,7 @@ function excess(small: Grant, large: Grant, call: Call | null): unknown[] {
 
 const passes = (of: Grant, call: Call | null): boolean => call !== null && isAllowed(of, { type: "tool", ...call });
 
-describe("derive()", () => {
+describe("derive()", patience, () => {
   test("never allows what the parent denies", () => {
     let derived = 0;
     let refused = 0;
@@ -106,7 +104,7 @@ describe("derive()", () => {
   });
 });
 
-describe("meet()", () => {
+describe("meet()", patience, () => {
   test("allows no more than either", () => {
     let met = 0;
     let allowed = 0;
@@ -151,7 +149,7 @@ describe("meet()", () => {
   });
 });
 
-describe("narrow()", () => {
+describe("narrow()", patience, () => {
   test("asks for what derive() grants, whatever is left out of what the parent has", () => {
     const cases = grant
       .filter(({ delegations }) => delegations > 0)

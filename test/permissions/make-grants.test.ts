@@ -10,7 +10,7 @@ import type { NarrowOptions, ToolName } from "../../src/permissions/narrow.ts";
 import { narrow, nothing } from "../../src/permissions/narrow.ts";
 import { operatorGrant, rootGrant } from "../../src/permissions/operator.ts";
 import { pureCases } from "../support/cases.ts";
-import { grant } from "./arbitraries.ts";
+import { grant, patience } from "./arbitraries.ts";
 import { codeOf, minute, right, root, rule, start, t1, t2 } from "./grants.ts";
 
 const builtin = (name: string, ...argumentNames: string[]): ToolName => ({ name, pin: "builtin", argumentNames });
@@ -207,7 +207,7 @@ describe("describeGrant()", () => {
     expect(text).toContain("May approve nothing.");
   });
 
-  test("leaves nothing unsaid: grants that differ are described differently", () => {
+  test("leaves nothing unsaid: grants that differ are described differently", patience, () => {
     const sorted = (of: Grant): unknown => ({
       ...of,
       rights: {
