@@ -1,3 +1,4 @@
+import { CompileFlags } from "quickjs-wasi";
 import type { JSValueHandle, QuickJS } from "quickjs-wasi";
 import type { ExecStatus } from "../engine.ts";
 import { guest } from "./guest.ts";
@@ -7,7 +8,7 @@ import type { AnswerMessage } from "./protocol.ts";
 import { toText } from "./world.ts";
 
 /** Held back from the guest and given back at its end, so that one that has no memory left can still say so. */
-const ballastBytes = 256 * 1024;
+const ballastBytes = 64 * 1024;
 const maxErrorLength = 16_000;
 const source = `"use strict"; (host) => (${guest.toString()})(host, (${guestJson.toString()})())`;
 
@@ -27,10 +28,22 @@ export interface Api {
   readonly toFailure: (thrown: JSValueHandle) => Failure;
 }
 
-/** Evaluates our part of the guest's world, before any code of the guest. `isFull`: whether its memory is all but used up. */
-export function openApi(vm: QuickJS, host: JSValueHandle, isFull: () => boolean): Api {
+/** Evaluates our part of the guest's world in a new interpreter, before any code of the guest; gives its one function. */
+export type Prelude = (vm: QuickJS) => JSValueHandle;
+
+/** A prelude that is compiled once and is bytecode from then on, which saves more than a millisecond in each run. */
+export function openPrelude(): Prelude {
+  let bytecode: Uint8Array | undefined;
+  return (vm) => {
+    bytecode ??= vm.compile(source, "capstan", 0, CompileFlags.STRIP_SOURCE | CompileFlags.STRIP_DEBUG);
+    return vm.evalBytecode(bytecode);
+  };
+}
+
+/** Sets up the guest's world. `isFull` says whether its memory is all but used up. */
+export function openApi(vm: QuickJS, prelude: Prelude, host: JSValueHandle, isFull: () => boolean): Api {
   const ballast = vm.newArrayBuffer(new Uint8Array(ballastBytes));
-  const api = vm.callFunction(vm.evalCode(source, "capstan"), vm.undefined, host);
+  const api = vm.callFunction(prelude(vm), vm.undefined, host);
   const toCaller = (name: keyof GuestApi) => {
     const found = api.getProp(name);
     return (...args: readonly JSValueHandle[]): string | undefined => {

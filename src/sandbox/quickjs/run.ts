@@ -3,7 +3,7 @@ import { EvalFlags, JSException } from "quickjs-wasi";
 import type { JSValueHandle, QuickJS } from "quickjs-wasi";
 import type { ExecStatus } from "../engine.ts";
 import { openApi } from "./api.ts";
-import type { Api } from "./api.ts";
+import type { Api, Prelude } from "./api.ts";
 import { openInstance } from "./instance.ts";
 import type { AnswerMessage, DoneMessage, FromWorker, RunMessage } from "./protocol.ts";
 import { openWorld } from "./world.ts";
@@ -36,7 +36,7 @@ export interface Running {
 }
 
 /** Starts one run in an interpreter of its own. Nothing here watches the time: the main thread does, and it ends this thread. */
-export function startGuest(request: RunMessage, send: (message: FromWorker) => void): Running {
+export function startGuest(request: RunMessage, prelude: Prelude, send: (message: FromWorker) => void): Running {
   const events: Event[] = [];
   let wake = (): void => {};
   const put = (event: Event): void => {
@@ -47,7 +47,7 @@ export function startGuest(request: RunMessage, send: (message: FromWorker) => v
     if (events.length === 0) await new Promise<void>((resolve) => (wake = resolve));
     return events.shift();
   };
-  return { done: run(request, send, { put, take, isEmpty: () => events.length === 0 }), answer: put };
+  return { done: run(request, prelude, send, { put, take, isEmpty: () => events.length === 0 }), answer: put };
 }
 
 interface Inbox {
@@ -56,7 +56,12 @@ interface Inbox {
   readonly isEmpty: () => boolean;
 }
 
-async function run(request: RunMessage, send: (message: FromWorker) => void, inbox: Inbox): Promise<DoneMessage> {
+async function run(
+  request: RunMessage,
+  prelude: Prelude,
+  send: (message: FromWorker) => void,
+  inbox: Inbox,
+): Promise<DoneMessage> {
   const cpuBefore = process.threadCpuUsage();
   const rejections = new Map<number, JSValueHandle>();
   let world: World | undefined;
@@ -69,7 +74,7 @@ async function run(request: RunMessage, send: (message: FromWorker) => void, inb
     });
     ({ memoryBytes } = instance);
     world = openWorld(instance.vm, request, send, (id) => inbox.put({ type: "timer", id }));
-    const api = openApi(instance.vm, world.host, () => memoryBytes() > 0.9 * request.maxBytes);
+    const api = openApi(instance.vm, prelude, world.host, () => memoryBytes() > 0.9 * request.maxBytes);
     end = await evaluate({ vm: instance.vm, api, world, inbox, rejections }, request);
   } catch (thrown) {
     end = toEnd(thrown);

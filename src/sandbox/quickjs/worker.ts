@@ -1,4 +1,5 @@
 import { parentPort } from "node:worker_threads";
+import { openPrelude } from "./api.ts";
 import type { FromWorker, ToWorker } from "./protocol.ts";
 import { startGuest } from "./run.ts";
 import type { Running } from "./run.ts";
@@ -8,13 +9,14 @@ const port = parentPort;
 if (port === null) throw new TypeError("This file runs in a worker only.");
 
 const send = (message: FromWorker): void => port.postMessage(message);
+const prelude = openPrelude();
 let running: Running | undefined;
 let run = 0;
 
 port.on("message", (message: ToWorker) => {
   if (message.type === "run") {
     ({ run } = message);
-    running = startGuest(message, send);
+    running = startGuest(message, prelude, send);
     running.done.then(send, () => process.exit(1));
   } else if (message.run === run) {
     running?.answer(message);
