@@ -3,12 +3,15 @@ import { z } from "zod";
 /** The name under which an endpoint of one's own is addressed: `NAME:MODEL`. */
 const endpointName = z.string().regex(/^[a-z][a-z0-9-]{0,39}$/, "a name is small letters, digits and hyphens");
 
-/** An http or https URL that holds no user name or password: those would end in logs. */
-const BaseUrl = z
-  .url({ protocol: /^https?$/ })
-  .refine((url) => new URL(url).username === "" && new URL(url).password === "", {
-    error: "a base URL holds no user name and no password; name the variable that holds the key with apiKeyEnv",
-  });
+/** Whether text is an http or https URL without a user name and a password, which would end in logs. */
+export function isBaseUrl(text: string): boolean {
+  const url = URL.parse(text);
+  return url !== null && /^https?:$/.test(url.protocol) && url.username === "" && url.password === "";
+}
+
+const BaseUrl = z.string().refine(isBaseUrl, {
+  error: "a base URL begins with http:// or https:// and holds no password; apiKeyEnv names the variable with the key",
+});
 
 /** An endpoint that speaks Chat Completions. */
 export const Endpoint = z.strictObject({

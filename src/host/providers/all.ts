@@ -1,6 +1,6 @@
 import { CapstanError } from "../../core/error.ts";
 import type { HostConfig } from "../config.ts";
-import { Endpoint } from "../config.ts";
+import { Endpoint, isBaseUrl } from "../config.ts";
 import type { Provider } from "../provider.ts";
 import { openaiCompatible } from "./openai-compatible.ts";
 import { openPlanner } from "./planner.ts";
@@ -40,6 +40,12 @@ function openEndpoint(name: string, endpoint: Endpoint, { env, baseUrl }: Provid
     throw new CapstanError(
       "provider.unknown",
       `${name} needs a base URL. Add --base-url http://127.0.0.1:11434/v1 (Ollama's), or set host.providers.${name}.baseUrl in capstan.yaml.`,
+    );
+  }
+  if (!isBaseUrl(url)) {
+    throw new CapstanError(
+      "usage.bad_option",
+      "--base-url takes an http or https URL without a user name and a password.",
     );
   }
   const { apiKeyEnv, silenceMs } = endpoint;
