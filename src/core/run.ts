@@ -266,7 +266,7 @@ function finish(run: Run, event: Event & { type: "tool.finished" }): Run {
       ...run,
       toolCalls: run.toolCalls + 1,
       taint: mergeTaint(run.taint, event.taint),
-      fatal: run.fatal ?? toFatal(outcome.code, text),
+      fatal: run.fatal ?? (outcome.isError ? toFatal(outcome.code, text) : null),
     },
     event,
     { type: "finished", outcome },
@@ -290,8 +290,8 @@ function isRefusal(code: string): boolean {
  * Counters that every call uses, the grant itself, and the run's time. CPU and wall time are reserved for some calls only, and by
  * guess: others may still find room, so those are refusals that the model reads.
  */
-function toFatal(code: string | undefined, message: string): Run["fatal"] {
-  if (code === undefined || !/^(?:budget\.(?:calls|tokens|cost|bytes)|token\..+|run\.time)$/.test(code)) return null;
+function toFatal(code = "", message: string): Run["fatal"] {
+  if (!/^(?:budget\.(?:calls|tokens|cost|bytes)|token\..+|run\.time)$/.test(code)) return null;
   return { code, message: message.replace(`${code}: `, "") };
 }
 

@@ -1,5 +1,6 @@
 import { CapstanError, toCapstanError } from "../core/error.ts";
 import type { AnswerPart } from "../core/event.ts";
+import type { JsonSchema } from "../core/json.ts";
 import { canonicalJson, sha256 } from "../core/json.ts";
 import { redact, redactJson } from "../core/redact.ts";
 import type { Run } from "../core/run.ts";
@@ -85,8 +86,21 @@ function toRequest(run: Run, { door, grant, model, maxOutputTokens }: World): Mo
   };
 }
 
+/** A hash over all that the model is told; what is said in each turn anew costs the same however long the run is. */
 function hashContext(run: Run, { model, system = "", tools }: ModelRequest): string {
-  return sha256(`${run.messagesHash} ${canonicalJson([model, system, tools])}`);
+  const told = tools.map(({ name, description, inputSchema }) => [name, description, toSchemaText(inputSchema)]);
+  return sha256(JSON.stringify([run.messagesHash, model, system, told]));
+}
+
+/** Schemas are frozen, so each is written out once. */
+const schemaTexts = new WeakMap<JsonSchema, string>();
+
+function toSchemaText(schema: JsonSchema): string {
+  const known = schemaTexts.get(schema);
+  if (known !== undefined) return known;
+  const text = canonicalJson(schema);
+  schemaTexts.set(schema, text);
+  return text;
 }
 
 function toReservation(grant: Grant, callId: string, request: ModelRequest, { price, permissions }: World) {

@@ -1,6 +1,7 @@
 import type { Clock } from "../core/clock.ts";
 import { CapstanError } from "../core/error.ts";
-import type { Event, RunInput, RunLimits, Usage } from "../core/event.ts";
+import { RunLimits } from "../core/event.ts";
+import type { Event, RunInput, Usage } from "../core/event.ts";
 import { newId } from "../core/id.ts";
 import type { JsonObject } from "../core/json.ts";
 import { redact } from "../core/redact.ts";
@@ -137,7 +138,7 @@ export function openHost(services: HostServices): Host {
     await demandNow(grant, [{ type: "run", action: "create" }]);
     const provider = services.openProvider(model, baseUrl);
     const runId = newId("run");
-    const limits = { ...config.limits, ...request.limits };
+    const limits = toLimits({ ...config.limits, ...request.limits });
     const own = toRunGrant(grant, { id: newId("grant"), runId, now: permissions.now(), limits });
     const created = {
       type: "run.created" as const,
@@ -145,7 +146,7 @@ export function openHost(services: HostServices): Host {
       model,
       ...(baseUrl === undefined ? {} : { baseUrl }),
       system: systemPrompt,
-      limits: { ...limits, parallel: Math.min(limits.parallel, own.limits.parallel ?? Infinity) },
+      limits: { ...limits, parallel: Math.max(1, Math.min(limits.parallel, own.limits.parallel ?? Infinity)) },
       grantId: own.id,
     };
     const input: RunInput = { type: "message", text: redact(context ?? ""), taint: ["stdin"] };
@@ -274,6 +275,13 @@ export function openHost(services: HostServices): Host {
       for await (const event of store.events(scope, runId)) yield JSON.stringify(event);
     },
   };
+}
+
+function toLimits(limits: RunLimits): RunLimits {
+  const parsed = RunLimits.safeParse(limits, { reportInput: true });
+  if (parsed.success) return parsed.data;
+  const problems = parsed.error.issues.map(({ path, message }) => `${path.join(".")}: ${message}`).join("; ");
+  throw new CapstanError("usage.bad_option", `The limits of the run can't be used: ${problems}.`);
 }
 
 function toOutcome(run: Run): RunOutcome {

@@ -65,6 +65,21 @@ describe("the limits of a run", () => {
     expect(await at.start("two")).toMatchObject({ status: "limit", code: "budget.calls", turns: 3 });
   });
 
+  test.each([{ turns: 0 }, { timeMs: Number.NaN }, { parallel: 1.5 }, { costMicroUsd: -1 }])(
+    "can't be %j",
+    async (limits) => {
+      await using at = await openTestHost({ tools: [echo], provider: forever });
+      await expect(at.start("go on", { limits })).rejects.toMatchObject({ code: "usage.bad_option" });
+    },
+  );
+
+  test("of a grant that allows no call at a time let none through", async () => {
+    await using at = await openTestHost({ tools: [echo], provider: forever, grant: { limits: { parallel: 0 } } });
+    const outcome = await at.start("go on", { limits: { turns: 1 } });
+    expect(outcome).toMatchObject({ status: "limit", toolCalls: 1 });
+    expect((await at.host.load(outcome.runId)).run.refusal).toBe("budget.parallel");
+  });
+
   test("end it when its grant is revoked", async () => {
     const revoking = testTool("echo", {
       run: async (_, { grant }) => {
