@@ -99,6 +99,7 @@ const plans: readonly (readonly [string, readonly (readonly [string, unknown])[]
       ["kg_search", { query: "Paris" }],
     ],
   ],
+  ["what do you know about me?", [["kg_search", { query: "user" }]]],
   ["Where does Anna live?", [["kg_search", { query: "Anna" }]]],
   ['own_tool {"text":"a } b","n":{"m":1}}', [["own_tool", { text: "a } b", n: { m: 1 } }]]],
   [

@@ -1,5 +1,8 @@
 import type { JsonObject } from "../../../core/json.ts";
 
+/** What the user is called in the graph: "my dog is old" is a fact about this. */
+export const ownName = "user";
+
 /** How a fact may be said: subject, then how it relates, then what to. */
 const sentences: readonly RegExp[] = [
   /^(?<subject>.+?) is (?:the|a|an) (?<relation>[\w -]+? of) (?<object>.+)$/is,
@@ -18,7 +21,7 @@ export function toFact(sentence: string): JsonObject | null {
     const found = pattern.exec(sentence.trim().replace(/\.$/, ""))?.groups;
     if (found === undefined) continue;
     const { subject = "", relation = "", object, value = "" } = found;
-    const who = /^(?:my|i)$/i.test(subject) ? "user" : subject;
+    const who = /^(?:my|i)$/i.test(subject) ? ownName : subject;
     const how = /^an?$/i.test(relation) ? "is_a" : relation.toLowerCase().replaceAll(/[\s-]+/g, "_");
     return { subject: who, relation: how, ...(object === undefined ? { value } : { object }), text: sentence };
   }

@@ -48,6 +48,15 @@ const Item = Entry.extend({
   error: z.object({ code: z.string(), message: z.string() }).optional(),
 });
 
+const Fact = z.object({
+  subject: z.object({ name: z.string() }),
+  relation: z.string(),
+  object: z.object({ name: z.string() }).optional(),
+  value: z.string().optional(),
+  text: z.string().optional(),
+});
+const Entity = z.object({ name: z.string(), type: z.string(), summary: z.string().optional(), facts: z.array(Fact) });
+
 const showTodo = ({ id, text, done }: z.infer<typeof Todo>): string => `[${done ? "x" : " "}] ${text}  (${id})`;
 const lines = (all: readonly string[], none: string): string => (all.length === 0 ? none : all.join("\n"));
 
@@ -76,6 +85,20 @@ const forms: ReadonlyMap<string, Form> = new Map([
   ],
   ["execute_code", form(Code, showCode)],
   [
+    "kg_add_facts",
+    form(z.object({ added: z.int(), ended: z.int() }), ({ added, ended }) =>
+      added === 0 ? "I knew that." : `Remembered.${ended === 0 ? "" : " It replaces what was known before."}`,
+    ),
+  ],
+  [
+    "kg_search",
+    form(
+      z.object({ results: z.array(Entity), nextCursor: z.string().optional() }),
+      ({ results, nextCursor }, { query }) =>
+        lines([...results.map(showEntity), ...more(nextCursor)], `Nothing is known about ${JSON.stringify(query)}.`),
+    ),
+  ],
+  [
     "fs_list",
     form(
       z.object({ entries: z.array(Entry), nextCursor: z.string().optional(), note: z.string().optional() }),
@@ -101,6 +124,14 @@ function showCode({ status, stdout, stderr, result, error }: z.infer<typeof Code
     ...(status === "ok" ? [] : [`The code ended with status ${status}.${error === undefined ? "" : ` ${error}`}`]),
   ].filter((part) => part !== "");
   return lines(parts, "The code ran and printed nothing.");
+}
+
+function showEntity({ name, type, summary, facts }: z.infer<typeof Entity>): string {
+  const told = facts.map(({ subject, relation, object, value, text }) => {
+    const plain = `${subject.name} ${relation.replaceAll("_", " ")} ${object?.name ?? value ?? ""}`;
+    return `  ${text ?? plain}`;
+  });
+  return [`${name} (${type})${summary === undefined ? "" : `: ${summary}`}`, ...told].join("\n");
 }
 
 function showEntry({ path, kind, size, unread }: z.infer<typeof Entry>): string {

@@ -1,6 +1,6 @@
 import type { JsonObject } from "../../../core/json.ts";
 import { toExpression } from "./expression.ts";
-import { toFact } from "./fact.ts";
+import { ownName, toFact } from "./fact.ts";
 
 /** One tool call of a plan. `said` is the part of the task that asked for it. */
 export interface Step {
@@ -122,7 +122,7 @@ const patterns: readonly Pattern[] = [
     example: "what do you know about Anna",
     match:
       /^(?:(?:what|all) (?:do )?(?:you|i|we) (?:know|remember) about|(?:tell me )?what (?:you|i|we) know about|recall|who is|search (?:my |the |your )?(?:memory|knowledge|knowledge graph|notes) for|search for|look up|where does|where do) (?<text>.+?)(?: (?:live|work)s?)?$/is,
-    toArgs: ({ text = "" }) => ({ query: unquote(text) }),
+    toArgs: ({ text = "" }) => ({ query: /^(?:me|myself)$/i.test(text) ? ownName : unquote(text) }),
   },
 ];
 
