@@ -93,10 +93,9 @@ describe("openGroupCommit()", () => {
     const commits = openGroupCommit(transaction);
     let turns = 0;
     const timer = setInterval(() => (turns += 1), 1);
-    const end = performance.now() + 50;
-    while (performance.now() < end) await commits.add(writing("x"));
+    for (let count = 0; count < 200_000 && turns < 3; count += 1) await commits.add(writing("x"));
     clearInterval(timer);
-    expect(turns).toBeGreaterThan(5);
+    expect(turns).toBe(3);
   });
 
   test("finishes what waits when it closes, and refuses what comes after", async () => {

@@ -195,6 +195,19 @@ describe("a damaged or changed file", () => {
     expect(await codeOf(store.commit(put("a")))).toBe("done");
   });
 
+  test("fails the commits that wait together when a statement fails, and no later ones", async () => {
+    await using folder = await tempFolder();
+    const path = join(folder.path, "state.db");
+    await using store = await open(path);
+    const audited = { scope, audit: [auditEntry("a")] };
+    tamper(path, "alter table records rename to hidden");
+    expect(await codesOf([store.commit(audited), store.commit(put("a"))])).toEqual({ "store.corrupt": 2 });
+    expect(await codeOf(store.commit(audited))).toBe("done");
+    tamper(path, "alter table hidden rename to records");
+    expect(await codeOf(store.commit({ ...audited, ...put("a") }))).toBe("done");
+    expect(await readChains(store)).toEqual({ callIds: ["a", "a"], broken: [] });
+  });
+
   test.each([
     ["records", "update records set value = 'no json'", "store.corrupt"],
     ["ledger", "update calls set reserved = '{\"gold\":1}'", "store.corrupt"],
