@@ -122,8 +122,10 @@ export function describeEngine(name: string, openEngine: () => Engine, snippets:
     });
 
     test("an abort ends a busy loop", async () => {
+      await using sandbox = await engine.open(language, new AbortController().signal);
+      const request = { language, code: snippets.spin, files: [], limits: testLimits };
       const startedAt = performance.now();
-      const { status } = await run(snippets.spin, { signal: AbortSignal.timeout(200) });
+      const { status } = await sandbox.run(request, AbortSignal.timeout(200));
       expect(status).toBe("cancelled");
       expect(performance.now() - startedAt).toBeLessThan(200 + killMs);
     });
