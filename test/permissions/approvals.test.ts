@@ -148,7 +148,10 @@ describe("an approval", () => {
       expect(await execute(home, key, call)).toBe("permission.approval_refused");
     }
     const real = await home.permissions.approvals.approve(approver, call);
+    const copy = JSON.parse(JSON.stringify((await home.store.record(scope, "approval", real))?.value));
+    await home.store.commit({ scope, records: [{ kind: "approval", key: "approval_copy", value: copy }] });
     expect(await execute(home, real, call)).toBe("allow");
+    expect(await execute(home, "approval_copy", call)).toBe("permission.approval_refused");
   });
 
   test("is on record in the audit log, with who gave it", async () => {

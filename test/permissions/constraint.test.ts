@@ -26,6 +26,7 @@ describe("checkConstraint()", () => {
     [{ type: "exact", value: null }, [null], [undefined, 0, "", "null"]],
     [{ type: "one_of", values: ["a", 1, null] }, ["a", 1, null], ["A", "1", true, ["a"], undefined, "toString"]],
     [range, [1, 10, 5.5], [0, 11, "5", [5], Number.NaN, Number.POSITIVE_INFINITY, null, true, {}, 5n, new Date(5)]],
+    [{ type: "range", min: 1, max: Number.POSITIVE_INFINITY }, [1e300], [Number.POSITIVE_INFINITY, Number.NaN]],
     [{ type: "string", maxLength: 3 }, ["", "abc"], ["abcd", 1, null, ["a"], { length: 1 }]],
     [
       { type: "each", of: range, max: 2 },
@@ -122,6 +123,8 @@ describe("checkConstraint()", () => {
     [url(["*"]), "https://8.8.8.8/", true],
     [url(["*"]), "https://127.0.0.1/", false],
     [url(["*"]), "https://localhost/", false],
+    [url(["*"]), "https://any.test./", false],
+    [url(["*"]), "https://localhost./", false],
     [url(["*"]), "https://printer.local/", false],
     [url(["*"]), "https://intranet/", false],
     [url(["*"]), "https://[::1]/", false],
