@@ -11,6 +11,7 @@ import { openHost } from "./host/host.ts";
 import { openProvider } from "./host/providers/all.ts";
 import { openGraphs } from "./knowledge/graphs.ts";
 import { openPermissions } from "./permissions/open-permissions.ts";
+import type { Grant } from "./permissions/grant.ts";
 import type { ToolName } from "./permissions/narrow.ts";
 import type { Permissions } from "./permissions/permissions.ts";
 import { openEngines } from "./sandbox/all.ts";
@@ -74,7 +75,8 @@ export async function openApp(options: AppOptions): Promise<App> {
   for (const engine of engines) opened.use(engine);
   const graphs = opened.use(openGraphs({ folder: join(home, "knowledge"), clock }));
   const limits = toExecLimits(config.sandbox);
-  const toolbox = toToolbox([...builtinTools({ store, graphs, engines, limits, clock }), ...tools]);
+  const listed = (grant: Grant): readonly Tool[] => door.list(grant);
+  const toolbox = toToolbox([...builtinTools({ store, graphs, engines, limits, clock, listed }), ...tools]);
   const door = openDoor({ toolbox, store, permissions, onFault });
   const host = openHost({
     store,

@@ -1,5 +1,6 @@
 import type { Clock } from "../core/clock.ts";
 import type { Graphs } from "../knowledge/graphs.ts";
+import type { Grant } from "../permissions/grant.ts";
 import type { Engine, ExecLimits } from "../sandbox/engine.ts";
 import type { Store } from "../store/store.ts";
 import { calculatorTool } from "./calculator.ts";
@@ -17,13 +18,15 @@ export interface ToolServices {
   readonly engines: readonly Engine[];
   readonly limits: ExecLimits;
   readonly clock: Clock;
+  /** What a grant may call, once the door is open: code can reach that. */
+  readonly listed: (grant: Grant) => readonly Tool[];
 }
 
 /** The built-in tools. A new one is one file and one line here. */
-export function builtinTools({ store, graphs, engines, limits, clock }: ToolServices): readonly Tool[] {
+export function builtinTools({ store, graphs, engines, limits, clock, listed }: ToolServices): readonly Tool[] {
   return [
     calculatorTool(),
-    executeCodeTool({ engines, limits }),
+    executeCodeTool({ engines, limits, listed }),
     fsListTool(),
     fsStatTool(),
     kgAddFactsTool({ graphs }),

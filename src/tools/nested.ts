@@ -1,6 +1,7 @@
 import { CapstanError } from "../core/error.ts";
 import { newId } from "../core/id.ts";
 import type { JsonObject } from "../core/json.ts";
+import { sha256 } from "../core/json.ts";
 import type { Taint } from "../core/taint.ts";
 import { mergeTaint, trusted } from "../core/taint.ts";
 import { derive } from "../permissions/derive.ts";
@@ -32,6 +33,7 @@ export function openNested(around: {
   const signal = AbortSignal.any([outer, ended.signal]);
   let taint = trusted;
   let grant: Grant | undefined;
+  let calls = 0;
 
   return {
     signal,
@@ -43,7 +45,7 @@ export function openNested(around: {
         caller: { ...caller, grant, taint: mergeTaint(caller.taint, taint), depth: caller.depth + 1 },
         name,
         args,
-        callId: newId("call"),
+        callId: toNestedId(callId, (calls += 1)),
         parentId: callId,
         signal,
       });
@@ -52,6 +54,11 @@ export function openNested(around: {
     },
     [Symbol.dispose]: () => ended.abort(),
   };
+}
+
+/** The same for the same place in the same call, so that a call that is made again after a crash repeats its nested ones by their ids. */
+function toNestedId(callId: string, index: number): string {
+  return `call_${sha256(`${callId} ${index}`).slice(0, 32)}`;
 }
 
 function forExecution(parent: Grant, now: number, timeoutMs: number): Grant {

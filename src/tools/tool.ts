@@ -115,6 +115,8 @@ export interface Tool {
   readonly source: string;
   /** Sends data out or destroys something, or nobody said: asks after untrusted content came in. */
   readonly sink: boolean;
+  /** Whether some call of it has effect `once`. */
+  readonly maybeOnce: boolean;
   /** Throws `tool.bad_arguments`. */
   bind(raw: unknown): BoundCall;
 }
@@ -139,6 +141,7 @@ export function defineTool<I extends object, O = Json>(definition: ToolDefinitio
     pin: definition.origin?.pin ?? "builtin",
     source: definition.origin?.source ?? "builtin",
     sink: hints.openWorld || hints.destructive,
+    maybeOnce: effect === "once" || typeof effect === "function",
     bind(raw) {
       const args = deepFreeze(input.parse(raw));
       return {

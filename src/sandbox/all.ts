@@ -1,0 +1,16 @@
+import type { SandboxConfig } from "./config.ts";
+import type { Engine } from "./engine.ts";
+import { openPyodideEngine } from "./pyodide.ts";
+import { openQuickjsEngine } from "./quickjs.ts";
+
+/**
+ * Every engine, in the order in which a language is offered to them. Nothing starts before the first run. `cacheDir` receives what
+ * can be made again. A new engine is one file and one line here.
+ */
+export function openEngines(options: { readonly cacheDir: string; readonly config: SandboxConfig }): readonly Engine[] {
+  const { cacheDir, config } = options;
+  return [
+    openQuickjsEngine({ workers: config.workers }),
+    openPyodideEngine({ cacheDir, warm: config.warmPython, bubblewrap: config.bubblewrap }),
+  ];
+}
