@@ -16,16 +16,11 @@ export type ContextMessage =
 
 /**
  * How far a tool call has come. `requested` without a driver that has it in flight means crashed. `approved` becomes `requested`
- * again, with the approval, before the call is made: an approval is used once, and a crash after that is asked about again.
+ * again before the call is made: an approval is used once, so a crash after that leads to another question.
  */
 export type CallState =
   | { readonly type: "new" }
-  | {
-      readonly type: "requested";
-      readonly args: JsonObject;
-      readonly effect: "read" | "idempotent" | "once";
-      readonly approvalId?: string;
-    }
+  | { readonly type: "requested"; readonly args: JsonObject; readonly effect: "read" | "idempotent" | "once" }
   | {
       readonly type: "waiting";
       readonly args: JsonObject;
@@ -132,11 +127,8 @@ export function applyEvent(run: Run | null, event: Event): Run {
       const failure = { code, message, retryAfterMs };
       return { ...next, modelCallId: null, failures: run.failures + 1, failure, fatal: toFatal(code, message) };
     }
-    case "tool.requested": {
-      const { state } = openCall(next, event);
-      const approval = state.type === "approved" ? { approvalId: state.approvalId } : {};
-      return withCall(next, event, { type: "requested", args: event.args, effect: event.effect, ...approval });
-    }
+    case "tool.requested":
+      return withCall(next, event, { type: "requested", args: event.args, effect: event.effect });
     case "tool.finished":
       return finish(next, event);
     case "approval.requested": {

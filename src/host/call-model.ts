@@ -31,7 +31,10 @@ export async function callModel(command: Command & { type: "call_model" }, work:
   const { permissions, grant, price, provider } = world;
   let isReserved = again && provider.metered;
   try {
-    if (delayMs > 0) await world.sleep(delayMs, halt);
+    if (delayMs > 0) {
+      world.onSignal({ type: "progress", text: `The model can't be reached. Trying again in ${delayMs / 1_000} s.` });
+      await world.sleep(delayMs, halt);
+    }
     await permissions.refresh();
     permissions.demandLive(grant);
     const request = toRequest(log.run(), world);

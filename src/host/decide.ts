@@ -155,7 +155,7 @@ function decideCall({ callId: id, name, argumentsText, state }: RunCall): Comman
         new CapstanError("permission.approval_refused", `A person refused this call. ${state.reason}`),
       );
     case "requested":
-      if (state.effect === "once" || state.approvalId !== undefined) {
+      if (state.effect === "once") {
         return { type: "ask", id, name, args: state.args, question: interrupted(name) };
       }
       return { type: "call_tool", id, name, args: state.args, again: true };

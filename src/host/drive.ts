@@ -34,10 +34,10 @@ export async function drive(start: Run, world: World, signal: AbortSignal): Prom
       const [first] = commands;
       if (first === undefined) return log.run();
       if (first.type === "finish" || first.type === "suspend") {
-        if (first.type === "finish") halted.abort(new CapstanError("tool.cancelled", "The run has ended."));
+        // What is in flight may still change the decision.
+        if (inFlight.isEmpty()) await conclude(first, work);
+        else if (first.type === "finish") halted.abort(new CapstanError("tool.cancelled", "The run has ended."));
         await inFlight.settled();
-        // What has ended meanwhile may have changed the decision.
-        if (decide(log.run())[0]?.type === first.type) await conclude(first, work);
         continue;
       }
       for (const command of commands) inFlight.start(command.id, () => perform(command, work));

@@ -2,6 +2,7 @@
 export interface InFlight {
   /** Begins work, unless work of that id is in flight. */
   start(id: string, begin: () => Promise<void>): void;
+  isEmpty(): boolean;
   /** The first rejection of any work; null while there is none. */
   failure(): { readonly reason: unknown } | null;
   /** Resolves when some work has ended since the last call, on `wake`, or after `ms`. Never rejects. */
@@ -31,6 +32,7 @@ export function openInFlight(): InFlight {
     start(id, begin) {
       if (!running.has(id)) running.set(id, track(id, begin));
     },
+    isEmpty: () => running.size === 0,
     failure: () => failure,
     async next(ms) {
       const timer = setTimeout(() => woken.resolve(), ms);

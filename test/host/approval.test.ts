@@ -3,6 +3,7 @@ import { localScope } from "../../src/core/scope.ts";
 import type { Grant } from "../../src/permissions/grant.ts";
 import { handClock } from "../support/clock.ts";
 import { testTool } from "../support/door.ts";
+import type { Store } from "../../src/store/store.ts";
 import type { TestHostOptions } from "./scripted.ts";
 import { openTestHost, scripted } from "./scripted.ts";
 
@@ -158,6 +159,25 @@ describe("an approval", () => {
     expect(JSON.stringify(provider.requests.at(-1)?.messages)).toContain("tool.unknown");
     const mayNotResume = { ...grant, rights: { ...grant.rights, runs: ["create" as const] } };
     await expect(at.resume(run.runId, { grant: mayNotResume })).rejects.toMatchObject({ code: "permission.no_right" });
+  });
+
+  test("and what it is for are written to survive a power cut, and so is the start of a call that may not be repeated", async () => {
+    await using given = await openAsking(["hello"]);
+    const { at, grant, run } = given;
+    const kept: string[] = [];
+    const store: Store = {
+      ...at.store,
+      async commit(batch) {
+        for (const { type } of batch.events ?? []) if (batch.durability === "power") kept.push(type);
+        await at.store.commit(batch);
+      },
+    };
+    const signal = new AbortController().signal;
+    const second = await at.open({ store }).start({ task: "again", model: "scripted", grant, signal });
+    await at.open({ store }).approve(second.runId, second.pending[0]?.callId ?? "", grant);
+    await at.open({ store }).resume(second.runId, { grant, signal });
+    expect(kept).toEqual(["tool.requested", "approval.requested", "tool.requested"]);
+    expect(second.runId).not.toBe(run.runId);
   });
 
   test("gives the run no right to approve for itself", async () => {

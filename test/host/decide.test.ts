@@ -182,6 +182,27 @@ describe("decide()", () => {
     fc.assert(same, { numRuns: Math.max(20, pureCases / 20) });
   });
 
+  test("gives an approved call no place that others hold", () => {
+    const script: Script = [["once", "read", "idempotent"]];
+    const asking = { type: "approval.requested", name: "once", args: {}, pin: "", callHash: "", question: "" } as const;
+    const { events } = simulate(script, smoothly);
+    const begun = events.slice(0, 3).reduce<Run | null>(applyEvent, null);
+    const [once = "", read = "", idempotent = ""] = begun?.calls.keys() ?? [];
+    const bodies: readonly EventBody[] = [
+      { ...asking, callId: once },
+      { type: "tool.requested", callId: read, name: "read", args: {}, effect: "read" },
+      { type: "tool.requested", callId: idempotent, name: "idempotent", args: {}, effect: "idempotent" },
+      {
+        type: "input.received",
+        input: { type: "approval", callId: once, decision: "approve", approvalId: "approval_1" },
+      },
+    ];
+    const run = bodies.reduce<Run | null>((before, body, place) => {
+      return applyEvent(before, { v: 1, scope: localScope, runId: "run_1", seq: 4 + place, at: 0, ...body });
+    }, begun);
+    expect(run === null ? null : decide(run)).toMatchObject([{ id: read }, { id: idempotent }]);
+  });
+
   test("asks about a harmful call whose end nobody saw, and repeats a harmless one under its id", () => {
     const { events } = simulate([["once", "read"]], smoothly);
     const begun = events.slice(0, events.findLastIndex(({ type }) => type === "tool.requested") + 1);

@@ -86,6 +86,21 @@ describe("an interrupted run", () => {
     expect(requests).toHaveLength(1);
   });
 
+  test("is not taken up when its grant was revoked, and stays as it is", async () => {
+    const { tool, begun } = hangingTool("read");
+    await using at = await openTestHost({ tools: [tool], provider: scripted(turns) });
+    const controller = new AbortController();
+    const running = at.start("hang", { signal: controller.signal });
+    await begun;
+    controller.abort();
+    const { runId } = await running;
+    const before = await at.events(runId);
+    const [created] = before;
+    await at.permissions.revoke(created?.type === "run.created" ? created.grantId : "", "test");
+    await expect(at.resume(runId)).rejects.toMatchObject({ code: "token.revoked" });
+    expect(await at.events(runId)).toEqual(before);
+  });
+
   test("starts nothing when it was interrupted before it began", async () => {
     const { tool, calls } = hangingTool("read");
     const provider = scripted(turns);

@@ -36,6 +36,26 @@ describe("the limits of a run", () => {
     });
   });
 
+  test("take no harm from a clock that is set back", async () => {
+    const clock = handClock();
+    const moves = [600, -3_600_000, 600];
+    const moving = testTool("echo", {
+      run: async () => {
+        clock.advance(moves.shift() ?? 0);
+        return { type: "done" };
+      },
+    });
+    const provider = scripted([
+      ...Array.from({ length: 4 }, () => ({ calls: [["echo", {}] as const] })),
+      { text: "done" },
+    ]);
+    await using at = await openTestHost({ tools: [moving], provider, clock });
+    const outcome = await at.start("go on", { limits: { timeMs: 10_000 } });
+    expect(outcome).toMatchObject({ status: "done", wallMs: 600 });
+    const times = (await at.events(outcome.runId)).map((event) => event.at);
+    expect(times).toEqual(times.toSorted((a, b) => a - b));
+  });
+
   test("stop a tool that is running when the time is over", async () => {
     const stuck = testTool("stuck", { run: (_, { signal }) => wait(60_000, { type: "done" as const }, { signal }) });
     const provider = scripted([{ calls: [["stuck", {}]] }, { text: "done" }]);
