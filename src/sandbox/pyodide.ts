@@ -1,0 +1,109 @@
+import { CapstanError, toCapstanError } from "../core/error.ts";
+import type { Engine, Isolation } from "./engine.ts";
+import { conduct } from "./pyodide/conduct.ts";
+import { bootInterpreter, type Interpreter } from "./pyodide/interpreter.ts";
+import type { Confinement } from "./pyodide/launch.ts";
+import { openPool } from "./pyodide/pool.ts";
+import { preparePython, type PythonFiles } from "./pyodide/prepare.ts";
+
+const name = "pyodide";
+const level = "wasm-in-child";
+const networks: Readonly<Record<Confinement, string>> = {
+  bubblewrap: "network namespace (bubblewrap)",
+  plain: "stubs in the child only",
+};
+
+/**
+ * Python: Pyodide in a process of its own for each run, sealed, and inside bubblewrap where that works. `cacheDir` receives what the
+ * processes start from; it must belong to this user alone. `warm` (default 1) is how many interpreters are kept ready once Python was
+ * used; 0 keeps none. `bubblewrap: "never"` does without it, and then only stubs in the process deny the network; "auto" is the default.
+ */
+export function openPyodideEngine(options: {
+  readonly cacheDir: string;
+  readonly warm?: number;
+  readonly bubblewrap?: "auto" | "never";
+}): Engine {
+  const { cacheDir, warm = 1, bubblewrap = "auto" } = options;
+  const closing = new AbortController();
+  const pool = openPool(warm, boot);
+  let files: Promise<PythonFiles> | undefined;
+  // Unknown until the first interpreter has booted: whether bubblewrap works is found out by using it.
+  let confinement: Confinement | undefined =
+    bubblewrap === "never" || process.platform !== "linux" ? "plain" : undefined;
+
+  async function boot(signal: AbortSignal): Promise<Interpreter> {
+    try {
+      files ??= preparePython(cacheDir, signal);
+      const tried = confinement ?? "bubblewrap";
+      const booted = await bootInterpreter(await files, tried, signal);
+      if ("interpreter" in booted) {
+        confinement ??= tried;
+        return booted.interpreter;
+      }
+      // Once it has worked, bubblewrap is never given up: a passing failure must not weaken the later runs.
+      if (confinement === "bubblewrap") {
+        throw new CapstanError(
+          "sandbox.unavailable",
+          `Python did not start inside bubblewrap: ${booted.noBubblewrap}.`,
+        );
+      }
+      confinement = "plain";
+    } catch (thrown) {
+      // The next boot looks at the cache folder again.
+      files = undefined;
+      throw thrown;
+    }
+    return await boot(signal);
+  }
+
+  const engine: Engine = {
+    name,
+    level,
+    languages: ["python"],
+
+    async probe(signal) {
+      try {
+        await using _ = await engine.open("python", signal);
+        return null;
+      } catch (thrown) {
+        signal.throwIfAborted();
+        const { message, cause } = toCapstanError(thrown);
+        const why = cause instanceof Error ? ` ${cause.message.slice(0, 300)}` : "";
+        return {
+          reason: `${message}${why}`,
+          remedy: "Python needs Node 24 or newer and room for its cache in the home.",
+        };
+      }
+    },
+
+    async open(language, signal) {
+      if (language !== "python") {
+        throw new CapstanError("sandbox.bad_request", `This sandbox runs python, not ${language}.`);
+      }
+      const { interpreter, end } = await pool.take(signal);
+      const isolation: Isolation = { engine: name, level, network: networks[interpreter.confinement] };
+      const disposing = new AbortController();
+      let used = false;
+      return {
+        async run(request, stop) {
+          if (used) {
+            throw new CapstanError("sandbox.bad_request", "A sandbox runs once. Open another one for another run.");
+          }
+          used = true;
+          const stops = [stop, disposing.signal, closing.signal];
+          return await conduct(interpreter, request, isolation, AbortSignal.any(stops));
+        },
+        async [Symbol.asyncDispose]() {
+          disposing.abort();
+          await end(!used);
+        },
+      };
+    },
+
+    async [Symbol.asyncDispose]() {
+      closing.abort();
+      await pool[Symbol.asyncDispose]();
+    },
+  };
+  return engine;
+}

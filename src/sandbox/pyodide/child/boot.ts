@@ -1,0 +1,114 @@
+import { readFileSync } from "node:fs";
+import { pathToFileURL } from "node:url";
+import { setFlagsFromString } from "node:v8";
+import type * as Pyodide from "pyodide";
+import type { Frame } from "../wire.ts";
+import type { Files } from "./files.ts";
+import { fds, print } from "./pipes.ts";
+import { hideNode } from "./seal.ts";
+
+/** What of the global of this name is used here; Node has it, its types do not. */
+declare const WebAssembly: {
+  readonly Memory: { readonly prototype: Memory };
+  compile(bytes: Uint8Array): Promise<object>;
+  instantiate(module: object, imports: object): Promise<object>;
+};
+interface Memory {
+  readonly buffer: ArrayBuffer;
+  readonly grow: (pages: number) => number;
+}
+const pageBytes = 65_536;
+
+type Python = Awaited<ReturnType<typeof Pyodide.loadPyodide>>;
+/** What is used here of Pyodide's inside. */
+interface PythonModule {
+  readonly HEAPU8: Uint8Array;
+  readonly API: { on_fatal?: (thrown: unknown) => void };
+}
+type Done = Extract<Frame, { type: "done" }>;
+/** `run` of guest.ts. */
+type RunGuest = (
+  code: string,
+  resultBytes: number,
+  call: (name: string, argsJson: string) => string,
+  acall: (name: string, argsJson: string) => Promise<string>,
+) => Promise<{ toJs(): readonly [status: Done["status"], resultJson: string, note?: string, error?: string] }>;
+
+/** An interpreter, and what the rest of the child uses of it. */
+interface Booted {
+  readonly files: Files;
+  /** The error number of a full disk. */
+  readonly noSpace: number;
+  readonly module: PythonModule;
+  readonly guest: { readonly run: RunGuest };
+  /** By how much memory may grow from now on. */
+  readonly capMemory: (moreBytes: number) => void;
+}
+
+/** Boots Pyodide, for which this process must look as little like Node as `hideNode` makes it. */
+export async function boot(pythonFolder: string, libraryFile: string): Promise<Booted> {
+  let capBytes = Number.POSITIVE_INFINITY;
+  limitMemory(() => capBytes);
+  // Booting runs much code once: optimizing it early costs more than it gives. Loops of the guest still get there in milliseconds.
+  setFlagsFromString("--wasm-tiering-budget=100000000");
+  const compiling = WebAssembly.compile(readFileSync(`${pythonFolder}/pyodide.asm.wasm`));
+  const library = readFileSync(libraryFile);
+  const { info }: { info: unknown } = JSON.parse(readFileSync(`${pythonFolder}/pyodide-lock.json`, "utf8"));
+  const url = (name: string) => pathToFileURL(`${pythonFolder}/${name}`).href;
+  hideNode();
+  Object.assign(globalThis, {
+    fetch: () => Promise.resolve({ ok: true, arrayBuffer: () => Promise.resolve(new Uint8Array(library).buffer) }),
+  });
+  Object.assign(WebAssembly, {
+    async instantiateStreaming(_response: unknown, imports: object) {
+      const compiled = await compiling;
+      return { module: compiled, instance: await WebAssembly.instantiate(compiled, imports) };
+    },
+  });
+  const script: { readonly default: (settings: object) => Promise<PythonModule> } = await import(
+    url("pyodide.asm.mjs")
+  );
+  const { loadPyodide }: { readonly loadPyodide: (options: object) => Promise<Python> } = await import(
+    url("pyodide.mjs")
+  );
+  const made = Promise.withResolvers<PythonModule>();
+  const options = {
+    indexURL: "file:///pyodide/",
+    stdLibURL: "file:///pyodide/python_stdlib.zip",
+    lockFileContents: JSON.stringify({ info, packages: {} }),
+    jsglobals: Object.create(null),
+    async createPyodideModule(settings: object) {
+      const answer = script.default(settings);
+      made.resolve(answer);
+      return await answer;
+    },
+  };
+  const python = await loadPyodide(options);
+  const module = await made.promise;
+  python.setStdin({ stdin: () => null });
+  python.setStdout({ write: (bytes) => print(fds.stdout, bytes) });
+  python.setStderr({ write: (bytes) => print(fds.stderr, bytes) });
+  return {
+    files: python.FS,
+    noSpace: python.ERRNO_CODES["ENOSPC"] ?? 51,
+    module,
+    guest: python.pyimport("_capstan"),
+    capMemory(moreBytes) {
+      capBytes = module.HEAPU8.length + moreBytes;
+    },
+  };
+}
+
+/** All growth of WebAssembly memory passes here, so that a bomb ends in MemoryError and the interpreter stays usable. */
+function limitMemory(capBytes: () => number): void {
+  const { prototype } = WebAssembly.Memory;
+  const { grow } = prototype;
+  Object.defineProperty(prototype, "grow", {
+    configurable: false,
+    writable: false,
+    value(this: Memory, pages: number): number {
+      if (this.buffer.byteLength + pages * pageBytes > capBytes()) throw new RangeError("The memory limit is reached");
+      return Reflect.apply(grow, this, [pages]);
+    },
+  });
+}

@@ -1,0 +1,114 @@
+/**
+ * The program of one Python process: it boots Pyodide, seals itself, takes one order, runs it and waits to be killed. It runs from the
+ * cache folder (see make.ts), so these files import nothing but Node, each other and types. The parent trusts none of what it says.
+ */
+import { Buffer } from "node:buffer";
+import { read } from "node:fs";
+import type { Answer, Frame, Order } from "../wire.ts";
+import { boot } from "./boot.ts";
+import { capFiles, collectArtifacts } from "./files.ts";
+import { exit, fds, printedBytes, readLine, say } from "./pipes.ts";
+import { seal } from "./seal.ts";
+
+type Done = Extract<Frame, { type: "done" }>;
+// Kept from before `hideNode`; see pipes.ts for why it is not imported.
+const { process } = globalThis;
+const [pythonFolder = "", libraryFile = ""] = process.argv.slice(2);
+const noTools = JSON.stringify({ error: { code: "permission.no_right", message: "This code may not call tools." } });
+const waiting = new Map<number, (answer: string) => void>();
+let lastCallId = 0;
+let finished = false;
+
+const { files, noSpace, module, guest, capMemory } = await boot(pythonFolder, libraryFile);
+seal();
+say({ type: "ready" });
+const order: Order = JSON.parse(readLine());
+capMemory(order.memoryBytes);
+// After a trap in WebAssembly, and after os._exit, the interpreter only stops.
+module.API.on_fatal = (thrown) => finish("crashed", { error: died(thrown) });
+process.on("unhandledRejection", () => undefined);
+process.on("uncaughtException", (thrown) => finish("crashed", { error: died(thrown) }));
+// Node leaves when nothing can happen any more.
+process.on("beforeExit", () => finish("error", { error: "The code waits for something that can never happen." }));
+serve().catch((thrown: unknown) => finish("crashed", { error: died(thrown) }));
+
+async function serve(): Promise<void> {
+  for (const folder of ["/in", "/out"]) files.mkdirTree(folder);
+  for (const { path, data } of order.files) {
+    const file = `/in/${path}`;
+    files.mkdirTree(file.slice(0, file.lastIndexOf("/")));
+    files.writeFile(file, Buffer.from(data, "base64"));
+  }
+  files.chdir("/out");
+  capFiles(files, noSpace);
+  const outcome = await guest.run(order.code, order.resultBytes, call, acall);
+  const [status, resultJson, note, error] = outcome.toJs();
+  finish(status, { resultJson, note, error });
+}
+
+/** A call that the interpreter stands still for, so that it is possible anywhere in Python. Answers JSON text. */
+function call(name: string, argsJson: string): string {
+  if (!order.tools) return noTools;
+  sayCall(name, argsJson, true);
+  return readLine();
+}
+
+/** A call that other tasks go on beside. */
+function acall(name: string, argsJson: string): Promise<string> {
+  if (!order.tools) return Promise.resolve(noTools);
+  const id = sayCall(name, argsJson, false);
+  return new Promise((resolve) => {
+    waiting.set(id, resolve);
+    if (waiting.size === 1) readAnswers(Buffer.alloc(0));
+  });
+}
+
+function sayCall(name: string, argsJson: string, blocking: boolean): number {
+  lastCallId += 1;
+  say({ type: "call", nonce: order.nonce, id: lastCallId, name: name.slice(0, 256), argsJson, blocking });
+  return lastCallId;
+}
+
+/** Reads answers for as long as somebody waits for one. */
+function readAnswers(rest: Buffer): void {
+  const chunk = Buffer.allocUnsafe(65_536);
+  read(fds.answers, chunk, 0, chunk.length, null, (failure, bytes) => {
+    if (failure !== null || bytes === 0) exit();
+    const lines = Buffer.concat([rest, chunk.subarray(0, bytes)]);
+    let start = 0;
+    for (let end = lines.indexOf(10); end >= 0; end = lines.indexOf(10, start)) {
+      const line = lines.toString("utf8", start, end);
+      start = end + 1;
+      const { id }: Answer = JSON.parse(line);
+      waiting.get(id)?.(line);
+      waiting.delete(id);
+    }
+    if (waiting.size > 0) readAnswers(lines.subarray(start));
+  });
+}
+
+/** Sends what lies in /out, then the end. Only the first end counts. */
+function finish(
+  status: Done["status"],
+  end: { readonly resultJson?: string; readonly note?: string | undefined; readonly error?: string | undefined },
+): void {
+  if (finished) return;
+  finished = true;
+  const left = collectArtifacts(files, order, (path, data) =>
+    say({ type: "artifact", nonce: order.nonce, path, data }),
+  );
+  const notes = [end.note, left].filter((note) => note !== undefined);
+  say({
+    type: "done",
+    nonce: order.nonce,
+    status,
+    resultJson: end.resultJson ?? "null",
+    ...(notes.length === 0 ? {} : { note: notes.join("; ") }),
+    ...(end.error === undefined ? {} : { error: end.error }),
+    ...printedBytes(),
+  });
+}
+
+function died(thrown: unknown): string {
+  return `The interpreter died: ${thrown instanceof Error ? thrown.message.slice(0, 1_000) : "no reason is known"}`;
+}

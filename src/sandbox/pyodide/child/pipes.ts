@@ -1,0 +1,55 @@
+import { Buffer } from "node:buffer";
+import { readSync, writeSync } from "node:fs";
+import type { Frame } from "../wire.ts";
+
+/** As in wire.ts, of which only the types are here. */
+export const fds = { stdout: 1, control: 3, answers: 4, stderr: 5 } as const;
+
+// The global, not an import: importing "node:process" opens stdout, which makes the pipe of that number non-blocking.
+const { process } = globalThis;
+const reallyExit: (code: number) => never = Reflect.get(process, "reallyExit");
+/** How many bytes the guest has printed. */
+const printed = { [fds.stdout]: 0, [fds.stderr]: 0 };
+
+/** Ends this process at once, also after `seal` took `process.exit`. */
+export function exit(): never {
+  return Reflect.apply(reallyExit, process, [0]);
+}
+
+/** Writes what the guest prints; answers how many bytes, all of them. */
+export function print(fd: keyof typeof printed, bytes: Uint8Array): number {
+  writeAll(fd, bytes);
+  printed[fd] += bytes.length;
+  return bytes.length;
+}
+
+/** For the last frame: how much the parent has to read. */
+export function printedBytes(): { readonly stdoutBytes: number; readonly stderrBytes: number } {
+  return { stdoutBytes: printed[fds.stdout], stderrBytes: printed[fds.stderr] };
+}
+
+/** Sends a frame to the parent. */
+export function say(frame: Frame): void {
+  writeAll(fds.control, Buffer.from(`${JSON.stringify(frame)}\n`));
+}
+
+/** The parent's next line on the control pipe; it sends one at a time. At the end of the pipe nobody waits for this process. */
+export function readLine(): string {
+  const chunks: Buffer[] = [];
+  for (;;) {
+    const chunk = Buffer.allocUnsafe(65_536);
+    const bytes = readSync(fds.control, chunk, 0, chunk.length, null);
+    if (bytes === 0) exit();
+    chunks.push(chunk.subarray(0, bytes));
+    if (chunk[bytes - 1] === 10) return Buffer.concat(chunks).toString();
+  }
+}
+
+/** The pipes block, so this waits for a parent that is slow, and ends with one that is gone. */
+function writeAll(fd: number, bytes: Uint8Array): void {
+  try {
+    for (let at = 0; at < bytes.length;) at += writeSync(fd, bytes, at);
+  } catch {
+    exit();
+  }
+}

@@ -1,0 +1,174 @@
+import { randomUUID } from "node:crypto";
+import { CapstanError } from "../../core/error.ts";
+import type { Json } from "../../core/json.ts";
+import type { ExecLimits, ExecRequest, ExecResult, ExecStatus, Isolation, SandboxFile } from "../engine.ts";
+import { wrongWithPath } from "../guest-path.ts";
+import { openCalls } from "./calls.ts";
+import { readFrames } from "./frames.ts";
+import type { Interpreter } from "./interpreter.ts";
+import { readMeter } from "./meter.ts";
+import { readOutput } from "./output.ts";
+import { type Frame, isShallow, type Order } from "./wire.ts";
+
+/** How often memory and processor time are looked at: a guest can fill some 50 MB in between. */
+const meterMs = 20;
+/** What a run may take beyond its limit for files (64 MiB), compiled code and what V8 keeps of its own accord. */
+const allowanceBytes = 128 * 1024 * 1024;
+/** Printing so much more than is kept that it can only be a flood. */
+const maxFloodBytes = 256 * 1024 * 1024;
+
+type Done = Extract<Frame, { type: "done" }>;
+/** How a run ended, before its output is put together. */
+interface End {
+  readonly status: ExecStatus;
+  readonly result?: Json;
+  readonly note?: string | undefined;
+  readonly error?: string | undefined;
+}
+
+/**
+ * Runs one request in an interpreter, which is of no use afterwards, and holds it to its limits from outside. Throws
+ * `sandbox.bad_request` for a request that nobody could run; whatever the guest does is a value.
+ */
+export async function conduct(
+  interpreter: Interpreter,
+  request: ExecRequest,
+  isolation: Isolation,
+  signal: AbortSignal,
+): Promise<ExecResult> {
+  const { limits } = request;
+  const order = toOrder(request);
+  const start = readMeter(interpreter.pid);
+  const startedAt = performance.now();
+  const wallMs = () => performance.now() - startedAt;
+  const over = new AbortController();
+  const ended = Promise.withResolvers<End>();
+  const end = (status: ExecStatus, error?: string) => ended.resolve({ status, error });
+
+  let last = start;
+  const measure = () => {
+    last = readMeter(interpreter.pid) ?? last;
+    if (start === null || last === null) return;
+    if (last.residentBytes - start.residentBytes > limits.memoryBytes + allowanceBytes) {
+      end("memory", `The code took more than ${limits.memoryBytes} bytes of memory.`);
+    }
+    if (last.cpuMs - start.cpuMs > limits.cpuMs)
+      end("timeout", `The code used more than ${limits.cpuMs} ms of processor time.`);
+  };
+
+  let done: Done | undefined;
+  const output = readOutput(interpreter, limits.outputBytes, () => {
+    const bytes = output.received("stdout") + output.received("stderr");
+    if (bytes > maxFloodBytes) end("output", `The code printed more than ${maxFloodBytes} bytes.`);
+    settle();
+  });
+  // Prints come on pipes of their own, so those that were made before the end may be read after it.
+  const settle = () => {
+    if (done === undefined || output.received("stdout") < done.stdoutBytes) return;
+    if (output.received("stderr") >= done.stderrBytes) ended.resolve(toEnd(done, limits.resultBytes));
+  };
+
+  const artifacts = collect(limits);
+  const calls = openCalls(request, interpreter, over.signal);
+  readFrames(interpreter.control, order.nonce, limits, (frame) => {
+    if (done !== undefined) return;
+    if (frame === null) end("crashed", "The interpreter spoke out of form.");
+    else if (frame.type === "artifact") artifacts.take(frame.path, frame.data);
+    else if (frame.type === "call" && !calls.take(frame)) end("crashed", "The code let answers to its calls pile up.");
+    else if (frame.type === "done") {
+      done = frame;
+      settle();
+    }
+  });
+
+  const timer = setTimeout(() => end("timeout", `The code ran longer than ${limits.wallMs} ms.`), limits.wallMs);
+  const meter = setInterval(measure, meterMs);
+  const abort = () => end("cancelled", "The run was cancelled.");
+  signal.addEventListener("abort", abort, { once: true });
+  void interpreter.gone.then(() =>
+    /out of memory/i.test(interpreter.diagnostics())
+      ? end("memory", "The interpreter ran out of memory.")
+      : end("crashed", "The interpreter ended without a result."),
+  );
+  if (signal.aborted) abort();
+  else interpreter.control.write(`${JSON.stringify(order)}\n`);
+
+  interpreter.hold(true);
+  const { status, result = null, note, error } = await ended.promise;
+  measure();
+  const usedMs = wallMs();
+  clearTimeout(timer);
+  clearInterval(meter);
+  signal.removeEventListener("abort", abort);
+  over.abort();
+  interpreter.kill();
+  const notes = [note, artifacts.note()].filter((text) => text !== undefined);
+  return {
+    status,
+    stdout: output.text("stdout"),
+    stderr: output.text("stderr"),
+    outputCut: output.cut(),
+    result,
+    ...(notes.length === 0 ? {} : { resultNote: notes.join("; ") }),
+    ...(error === undefined ? {} : { error }),
+    artifacts: artifacts.files,
+    // Where the system tells nothing, what the run may have used at most.
+    usage: {
+      wallMs: Math.round(usedMs),
+      cpuMs: start === null || last === null ? Math.round(usedMs) : last.cpuMs - start.cpuMs,
+      memoryBytes: last?.peakBytes ?? limits.memoryBytes,
+    },
+    isolation,
+  };
+}
+
+function toOrder({ code, files, limits, onCall }: ExecRequest): Order {
+  for (const { path } of files) {
+    const wrong = wrongWithPath(path);
+    if (wrong !== undefined)
+      throw new CapstanError("sandbox.bad_request", `The input file ${JSON.stringify(path)}: ${wrong}.`);
+  }
+  const { memoryBytes, resultBytes, artifactBytes, artifacts } = limits;
+  return {
+    nonce: randomUUID(),
+    code,
+    files: files.map(({ path, bytes }) => ({ path, data: Buffer.from(bytes).toString("base64") })),
+    tools: onCall !== undefined,
+    ...{ memoryBytes, resultBytes, artifactBytes, artifacts },
+  };
+}
+
+/** The guest's own account of its end, as far as it is in form. */
+function toEnd({ status, resultJson, note, error }: Done, resultBytes: number): End {
+  if (Buffer.byteLength(resultJson) > resultBytes || !isShallow(resultJson)) {
+    return { status: "output", error: `The result is larger than ${resultBytes} bytes as JSON, or nests too deeply.` };
+  }
+  try {
+    const result: Json = JSON.parse(resultJson);
+    return { status, result, note, error };
+  } catch {
+    return { status: "crashed", error: "The interpreter gave a result that is no JSON." };
+  }
+}
+
+/** Takes files out of a guest that may lie about their sizes and names. */
+function collect(limits: ExecLimits) {
+  const files: SandboxFile[] = [];
+  const refused: string[] = [];
+  let bytesLeft = limits.artifactBytes;
+  return {
+    files,
+    take(path: string, data: string): void {
+      const bytes = Buffer.from(data, "base64");
+      const wrong = wrongWithPath(path) ?? (files.some((file) => file.path === path) ? "it came twice" : undefined);
+      if (wrong !== undefined) refused.push(wrong);
+      else if (files.length >= limits.artifacts || bytes.length > bytesLeft) refused.push("it is beyond the limits");
+      else {
+        files.push({ path, bytes });
+        bytesLeft -= bytes.length;
+      }
+    },
+    note: () =>
+      refused.length === 0 ? undefined : `${refused.length} of /out were refused: ${[...new Set(refused)].join(", ")}`,
+  };
+}

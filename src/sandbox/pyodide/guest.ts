@@ -1,0 +1,215 @@
+/**
+ * The Python side of a run, a module of the child's standard library. It keeps its own copy of the builtins and of every function it
+ * needs, so that code which replaces `len` or `json.dumps` changes its own world only. The result becomes JSON here: nothing of the
+ * guest is ever unpickled, and what JSON can't hold is told in a note.
+ */
+export const guestModule = String.raw`
+import ast, base64, datetime, decimal, builtins, inspect, linecache, sys, traceback
+import __main__
+from json import loads
+from json.encoder import encode_basestring_ascii as quote
+
+# The functions below look their builtins up here.
+__builtins__ = dict(vars(builtins))
+
+FILE = "main.py"
+AWAIT = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+COROUTINE = inspect.CO_COROUTINE
+MAX_DEPTH = 100
+MAX_REPR = 2000
+MAX_TRACE = 8000
+OUT, ERR = sys.stdout, sys.stderr
+Trace = traceback.TracebackException
+parse, compile_, Expr, Expression = ast.parse, compile, ast.Expr, ast.Expression
+b64, Decimal, cache, main = base64.b64encode, decimal.Decimal, linecache.cache, __main__.__dict__
+dates = (datetime.datetime, datetime.date, datetime.time)
+
+
+class ToolError(Exception):
+    """A tool call failed. code says why in one word, the text in a sentence."""
+
+    def __init__(self, code, message):
+        super().__init__(f"{code}: {message}")
+        self.code = code
+
+
+class Tools:
+    """tools.NAME(argument=...) waits for the answer; await tools.acall("NAME", argument=...) lets other tasks run meanwhile."""
+
+    def __init__(self, call, acall):
+        self.__call, self.__acall = call, acall
+
+    def __getattr__(self, name):
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return lambda args=None, /, **more: answered(self.__call(name, arguments(args, more)))
+
+    async def acall(self, name, args=None, /, **more):
+        return answered(await self.__acall(name, arguments(args, more)))
+
+
+def arguments(args, more):
+    if args is not None and not isinstance(args, dict):
+        raise TypeError("A tool takes keyword arguments, or one dictionary of them.")
+    text, notes = encode({**(args or {}), **more}, 1 << 20)
+    if notes:
+        raise TypeError("The arguments of a tool must be JSON: " + "; ".join(notes) + ".")
+    return text
+
+
+def answered(text):
+    answer = loads(text)
+    if "error" in answer:
+        raise ToolError(answer["error"]["code"], answer["error"]["message"])
+    return answer.get("value")
+
+
+class TooLarge(Exception):
+    pass
+
+
+def encode(value, limit):
+    """JSON text of a value, at most limit characters, and what it lost, as sentences."""
+    parts, path, notes, size = [], set(), {}, 0
+
+    def put(text):
+        nonlocal size
+        size += len(text)
+        if size > limit:
+            raise TooLarge
+        parts.append(text)
+
+    def lossy(text, note):
+        notes[note] = True
+        put(quote(text))
+
+    def string(text):
+        if len(text) > limit:
+            raise TooLarge
+        put(quote(text))
+
+    def items(open_, close, values, each):
+        put(open_)
+        for index, item in enumerate(values):
+            if index:
+                put(",")
+            each(item)
+        put(close)
+
+    def pair(item):
+        key, held = item
+        if isinstance(key, str):
+            string(str.__str__(key))
+        else:
+            lossy(shown(key), "keys became text")
+        put(":")
+        walk(held)
+
+    def walk(item):
+        if item is None or item is True or item is False:
+            put("null" if item is None else "true" if item else "false")
+        elif isinstance(item, str):
+            string(str.__str__(item))
+        elif isinstance(item, int):
+            if -(2**53) < item < 2**53:
+                put(int.__repr__(item))
+            else:
+                lossy(shown(item), "integers beyond 2**53 became text")
+        elif isinstance(item, float):
+            if item - item == 0:
+                put(float.__repr__(item))
+            else:
+                lossy(float.__repr__(item), "NaN and infinite numbers became text")
+        elif isinstance(item, (list, tuple, dict, set, frozenset)):
+            if id(item) in path:
+                lossy("<cycle>", "a value that holds itself was cut")
+            elif len(path) >= MAX_DEPTH:
+                lossy("<deeper>", f"what nests deeper than {MAX_DEPTH} was cut")
+            else:
+                path.add(id(item))
+                if isinstance(item, dict):
+                    items("{", "}", list(dict.items(item)), pair)
+                elif isinstance(item, list):
+                    items("[", "]", list.__iter__(item), walk)
+                elif isinstance(item, tuple):
+                    items("[", "]", tuple.__iter__(item), walk)
+                else:
+                    notes["sets became lists"] = True
+                    items("[", "]", list(item), walk)
+                path.discard(id(item))
+        elif isinstance(item, (bytes, bytearray)):
+            if len(item) > limit:
+                raise TooLarge
+            lossy(b64(item).decode(), "bytes became base64")
+        elif isinstance(item, dates):
+            lossy(item.isoformat(), "dates became ISO 8601 text")
+        elif isinstance(item, Decimal):
+            lossy(str(item), "decimals became text")
+        else:
+            lossy(shown(item), "objects became their repr")
+
+    walk(value)
+    return "".join(parts), list(notes)
+
+
+def shown(value):
+    try:
+        return cut(repr(value), MAX_REPR)
+    except MemoryError:
+        raise
+    except Exception:
+        return f"<{type(value).__name__}, whose repr failed>"
+
+
+def cut(text, limit):
+    return text if len(text) <= limit else f"{text[: limit // 2]} … {text[-limit // 2 :]}"
+
+
+async def evaluate(code):
+    value = eval(code, main)
+    return await value if code.co_flags & COROUTINE else value
+
+
+async def execute(source):
+    cache[FILE] = (len(source), None, source.splitlines(True), FILE)
+    tree = parse(source, FILE)
+    last = tree.body.pop() if tree.body and isinstance(tree.body[-1], Expr) else None
+    await evaluate(compile_(tree, FILE, "exec", AWAIT, True))
+    value = None if last is None else await evaluate(compile_(Expression(last.value), FILE, "eval", AWAIT, True))
+    return main.get("result") if value is None else value
+
+
+def trace(error):
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_code.co_filename != FILE:
+        frames = frames.tb_next
+    try:
+        return cut("".join(Trace(type(error), error, frames).format()), MAX_TRACE).rstrip()
+    except Exception:
+        return f"{type(error).__name__}, whose text failed"
+
+
+async def run(source, limit, call, acall):
+    """Runs the code. Answers (status, result as JSON, note, error); it does not raise."""
+    main.update(__name__="__main__", __builtins__=builtins, tools=Tools(call, acall), ToolError=ToolError)
+    status, result, note, error = "ok", "null", None, None
+    try:
+        value = await execute(source)
+        try:
+            result, notes = encode(value, limit)
+            note = "; ".join(notes) or None
+        except TooLarge:
+            status, error = "output", f"The result is larger than {limit} bytes as JSON. Return less of it, or write it to /out."
+    except MemoryError as caught:
+        status, error = "memory", trace(caught)
+    except SystemExit as caught:
+        status, error = "crashed", f"The code left by SystemExit({shown(caught.code)}) before it had a result."
+    except BaseException as caught:
+        status, error = "error", trace(caught)
+    try:
+        OUT.flush()
+        ERR.flush()
+    except BaseException:
+        pass
+    return status, result, note, error
+`;

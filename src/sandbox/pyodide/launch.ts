@@ -1,0 +1,77 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { z } from "zod";
+import type { PythonFiles } from "./prepare.ts";
+import { pipes } from "./wire.ts";
+
+/** `bubblewrap`: in namespaces of its own. `plain`: a process like any other. */
+export type Confinement = "bubblewrap" | "plain";
+
+const Report = z.object({ sharedObjects: z.array(z.string()) });
+
+/** The JavaScript heap of a child; the guest's own memory is WebAssembly's, with a limit of its own. */
+const heapMb = 512;
+
+/** One Python process, not ready yet. Its environment is empty and no descriptor but our pipes is open in it. */
+export function launch(files: PythonFiles, confinement: Confinement): ChildProcess {
+  return confinement === "bubblewrap" ? launchConfined(files) : launchPlain(files);
+}
+
+/**
+ * The file system inside holds Node, its libraries, Pyodide and the child's program, read-only, and nothing else: no /proc, no /dev, no
+ * place to write. The network is a namespace without interfaces. When Capstan or bubblewrap ends, the kernel kills what is inside.
+ */
+function launchConfined(files: PythonFiles): ChildProcess {
+  const inside: PythonFiles = { pyodide: "/capstan/pyodide", made: "/capstan/made" };
+  const bind = (from: string, to = from) => ["--ro-bind", from, to];
+  const args = [
+    ...["--unshare-all", "--die-with-parent", "--new-session", "--as-pid-1", "--clearenv", "--cap-drop", "ALL"],
+    ...["--uid", "65534", "--gid", "65534", "--hostname", "sandbox", "--info-fd", String(pipes.lifeline)],
+    ...bind(process.execPath, "/capstan/node"),
+    ...librariesOfNode().flatMap((library) => bind(library)),
+    ...bind(files.pyodide, inside.pyodide),
+    ...bind(files.made, inside.made),
+    ...["--remount-ro", "/", "--chdir", "/", "--", "/capstan/node"],
+  ];
+  return start("bwrap", [...args, ...nodeArguments(inside)]);
+}
+
+/**
+ * Without bubblewrap a guest that never yields would outlive a Capstan that was killed: nothing in a busy process notices that its
+ * pipes are closed. So a shell waits beside it, in the same process group, and kills the group at the end of the lifeline. On Windows
+ * the job object of the parent does the same.
+ */
+function launchPlain(files: PythonFiles): ChildProcess {
+  if (process.platform === "win32") return start(process.execPath, nodeArguments(files));
+  const script = `(read -r _ <&${pipes.lifeline}; kill -9 0) & exec "$0" "$@" ${pipes.lifeline}<&-`;
+  return start("/bin/sh", ["-c", script, process.execPath, ...nodeArguments(files)]);
+}
+
+function nodeArguments({ pyodide, made }: PythonFiles): readonly string[] {
+  return [
+    ...["--permission", `--allow-fs-read=${pyodide}/`, `--allow-fs-read=${made}/`],
+    ...["--disallow-code-generation-from-strings", "--no-warnings", `--max-old-space-size=${heapMb}`],
+    ...[`${made}/main.mjs`, pyodide, `${made}/library.zip`],
+  ];
+}
+
+/** Detached: a group of its own, which Ctrl-C at a terminal does not reach and which can be killed as one. */
+function start(command: string, args: readonly string[]): ChildProcess {
+  return spawn(command, args, {
+    stdio: ["ignore", "pipe", "pipe", "pipe", "pipe", "pipe", "pipe"],
+    env: {},
+    cwd: "/",
+    detached: process.platform !== "win32",
+    windowsHide: true,
+  });
+}
+
+/** Absolute paths of the shared libraries of this very Node, as the loader found them. Without the network part it takes 2 ms. */
+function librariesOfNode(): readonly string[] {
+  const { report } = process;
+  const before: unknown = Reflect.get(report, "excludeNetwork");
+  Reflect.set(report, "excludeNetwork", true);
+  const { sharedObjects } = Report.parse(report.getReport());
+  Reflect.set(report, "excludeNetwork", before);
+  return sharedObjects.filter((path) => path.startsWith("/") && !path.endsWith(".node") && existsSync(path));
+}

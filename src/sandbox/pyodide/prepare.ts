@@ -1,0 +1,81 @@
+import { execFile } from "node:child_process";
+import { createHash, randomUUID } from "node:crypto";
+import { access, lstat, mkdir, readdir, readFile, rename, rm } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { CapstanError } from "../../core/error.ts";
+
+/** Where a Python process starts from; all of it is only read. */
+export interface PythonFiles {
+  /** The folder of the pyodide package. */
+  readonly pyodide: string;
+  /** The folder that make.ts wrote: the child's program and the library. */
+  readonly made: string;
+}
+
+/** Compiling the library takes about 4 s; a machine that needs this long is too slow for Python. */
+const makeMs = 120_000;
+
+/**
+ * Finds what Python processes start from, and makes it in `cacheDir` where it is missing. The folder's name is a hash of the versions
+ * and of our own source, so that nothing stale is ever run; it appears whole or not at all. Throws `sandbox.unavailable`.
+ */
+export async function preparePython(cacheDir: string, signal: AbortSignal): Promise<PythonFiles> {
+  const own = dirname(fileURLToPath(import.meta.url));
+  const manifest = createRequire(import.meta.url).resolve("pyodide/package.json");
+  const extension = import.meta.url.endsWith(".ts") ? ".ts" : ".js";
+  const children = (await readdir(join(own, "child"))).filter((name) => name.endsWith(extension)).sort();
+  const sources = [...children.map((name) => join("child", name)), `guest${extension}`, `make${extension}`];
+  const hash = createHash("sha256")
+    .update(process.version)
+    .update(await readFile(manifest));
+  for (const source of sources) hash.update(source).update(await readFile(join(own, source)));
+  const made = join(cacheDir, `python-${hash.digest("hex").slice(0, 32)}`);
+  await secureFolder(cacheDir);
+  if (!(await exists(made))) await make(join(own, `make${extension}`), join(own, "child"), made, signal);
+  return { pyodide: dirname(manifest), made };
+}
+
+/** Code is run from this folder, so nobody else may write there. */
+async function secureFolder(folder: string): Promise<void> {
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  const { mode, uid } = await lstat(folder);
+  const foreign = process.getuid !== undefined && uid !== process.getuid();
+  if (process.platform !== "win32" && (foreign || (mode & 0o022) !== 0)) {
+    throw new CapstanError(
+      "sandbox.unavailable",
+      `Python runs from ${folder}, which others may write. Make it yours alone: chmod 700 ${folder}`,
+    );
+  }
+}
+
+async function make(program: string, childFolder: string, made: string, signal: AbortSignal): Promise<void> {
+  const draft = `${made}.${randomUUID()}`;
+  await mkdir(draft, { mode: 0o700 });
+  try {
+    const args = ["--no-warnings", program, childFolder, draft];
+    await promisify(execFile)(process.execPath, args, { env: {}, timeout: makeMs, signal });
+    await rename(draft, made);
+  } catch (cause) {
+    await rm(draft, { recursive: true, force: true });
+    signal.throwIfAborted();
+    // Another process may have been faster; its folder is as good.
+    if (await exists(made)) return;
+    throw new CapstanError(
+      "sandbox.unavailable",
+      `Python could not be prepared in ${dirname(made)}. Is the disk full?`,
+      {
+        cause,
+      },
+    );
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  return await access(path).then(
+    () => true,
+    () => false,
+  );
+}

@@ -1,0 +1,78 @@
+import { z } from "zod";
+
+/** What the parent orders, one JSON line on the control pipe: a child answers exactly one order in its life. */
+export interface Order {
+  /** Repeated by every frame of this run, so that a line that merely looks like a frame is none. */
+  readonly nonce: string;
+  readonly code: string;
+  /** Bytes are base64. */
+  readonly files: readonly { readonly path: string; readonly data: string }[];
+  /** Whether the guest may call tools. */
+  readonly tools: boolean;
+  /** By how much the interpreter's memory may grow. */
+  readonly memoryBytes: number;
+  readonly resultBytes: number;
+  readonly artifactBytes: number;
+  readonly artifacts: number;
+}
+
+/** The answer to a call, one JSON line: on the control pipe when the guest blocks for it, else on the answers pipe. */
+export type Answer =
+  | { readonly id: number; readonly value: unknown }
+  | { readonly id: number; readonly error: { readonly code: string; readonly message: string } };
+
+const nonce = z.string();
+
+/**
+ * What a child says, one JSON line each on the control pipe. The guest may have taken the child over: the parent believes nothing here
+ * but its form. Values of the guest stay JSON text, so that their size and depth are checked before they are parsed.
+ */
+export const Frame = z.discriminatedUnion("type", [
+  z.strictObject({ type: z.literal("ready") }),
+  z.strictObject({
+    type: z.literal("call"),
+    nonce,
+    id: z.int(),
+    name: z.string().max(256),
+    argsJson: z.string(),
+    /** True: the interpreter stands still until the answer is there. */
+    blocking: z.boolean(),
+  }),
+  z.strictObject({ type: z.literal("artifact"), nonce, path: z.string(), data: z.base64() }),
+  z.strictObject({
+    type: z.literal("done"),
+    nonce,
+    status: z.enum(["ok", "error", "memory", "output", "crashed"]),
+    resultJson: z.string(),
+    note: z.string().max(4096).optional(),
+    error: z.string().max(65_536).optional(),
+    /** How much was printed, so that the parent knows when it has read it all. */
+    stdoutBytes: z.int().min(0),
+    stderrBytes: z.int().min(0),
+  }),
+]);
+export type Frame = z.infer<typeof Frame>;
+
+/** The descriptors of a child. Prints of the guest and messages of the runtime never share one with frames. */
+export const pipes = { stdout: 1, diagnostics: 2, control: 3, answers: 4, stderr: 5, lifeline: 6 } as const;
+
+/** A call's arguments as JSON text; larger ones are refused. */
+export const maxCallBytes = 1024 * 1024;
+
+/** How deeply a value of the guest may nest; the guest's own encoder stops earlier. */
+const maxDepth = 256;
+
+/** Whether JSON text nests no deeper than the limit, without parsing it. */
+export function isShallow(json: string): boolean {
+  let depth = 0;
+  let inString = false;
+  for (let at = 0; at < json.length; at += 1) {
+    const char = json[at];
+    if (char === '"') inString = !inString;
+    else if (inString && char === "\\") at += 1;
+    else if (!inString && (char === "[" || char === "{")) depth += 1;
+    else if (!inString && (char === "]" || char === "}")) depth -= 1;
+    if (depth > maxDepth) return false;
+  }
+  return true;
+}

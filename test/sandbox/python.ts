@@ -1,0 +1,17 @@
+import { tmpdir, userInfo } from "node:os";
+import { join } from "node:path";
+import type { Engine } from "../../src/sandbox/engine.ts";
+import { openPyodideEngine } from "../../src/sandbox/pyodide.ts";
+import type { HostileCase } from "./hostile.ts";
+
+/** Kept between runs of the tests: making it takes some seconds. Its folder's name tells versions apart. */
+export const pythonCache = join(tmpdir(), `capstan-test-python-${userInfo().uid}`);
+
+/** The Python engine over the cache of the tests, in bubblewrap where that works unless told otherwise. */
+export const openPython = (options: { readonly bubblewrap?: "auto" | "never"; readonly warm?: number } = {}): Engine =>
+  openPyodideEngine({ cacheDir: pythonCache, ...options });
+
+/** A hostile case in Python; it ends as an ordinary error unless it says otherwise. */
+export type PythonCase = Omit<HostileCase, "language" | "status"> & Partial<Pick<HostileCase, "status">>;
+
+export const toHostile = (given: PythonCase): HostileCase => ({ status: "error", ...given, language: "python" });
