@@ -1,130 +1,162 @@
 import { isUtf8 } from "node:buffer";
 import { z } from "zod";
-import { CapstanError, meaningOf } from "../core/error.ts";
+import { CapstanError, errorCodes } from "../core/error.ts";
 import type { ErrorCode } from "../core/error.ts";
+import { IsolationLevel, isolationLevels } from "../core/isolation.ts";
 import type { Json, JsonObject } from "../core/json.ts";
+import type { Amounts } from "../core/limits.ts";
 import { headBytes, toMediaType } from "../files/media-type.ts";
 import type { Grant } from "../permissions/grant.ts";
-import type { Engine, ExecLimits, ExecResult, Language, SandboxFile } from "../sandbox/engine.ts";
+import type { Engine, ExecLimits, ExecResult, SandboxFile } from "../sandbox/engine.ts";
+import { wrongWithPath } from "../sandbox/guest-path.ts";
 import { smallest } from "./amounts.ts";
 import { fromZod } from "./schema.ts";
-import type { CallContext, Effect, Outcome, Tool } from "./tool.ts";
+import type { CallContext, Tool } from "./tool.ts";
 import { defineTool } from "./tool.ts";
 
-export interface CodeServices {
-  /** In the order in which they are asked whether they speak a language. */
-  readonly engines: readonly Engine[];
-  /** The most that one run may use; a call and a grant can only lower it. */
-  readonly limits: ExecLimits;
-  /** What a grant may call: that is what code under it can reach. */
-  readonly listed: (grant: Grant) => readonly Tool[];
-}
-
-const toolName = "execute_code";
 const mebibyte = 1024 * 1024;
+const maxCodeLength = 256 * 1024;
+const maxFiles = 100;
+const maxInputBytes = 8 * mebibyte;
+/** What the door allows beside the run itself: waiting for a turn, and the start of an engine that was never used. */
+const startMs = 30_000;
+const toolName = "execute_code";
 
-/** Opening a sandbox for the first time makes what later ones start from; that time is not the code's. */
-const openingMs = 60_000;
-
-const InputFile = z.union([
-  z.strictObject({ path: z.string().min(1).max(1000), text: z.string().max(4 * mebibyte) }),
-  z.strictObject({ path: z.string().min(1).max(1000), base64: z.base64().max(6 * mebibyte) }),
-]);
-
+const Path = z.string().refine((path) => wrongWithPath(path) === undefined, {
+  error: ({ input }) => wrongWithPath(String(input)) ?? "a path is expected",
+});
 const Input = z.strictObject({
   language: z.enum(["javascript", "typescript", "python"]),
-  code: z.string().max(mebibyte).describe("The value of its last expression is the result. Top-level await works."),
+  code: z.string().max(maxCodeLength),
   files: z
-    .array(InputFile)
-    .max(50)
-    .optional()
-    .describe("Files for the code: JavaScript files.read(path), Python /in/path."),
-  timeoutMs: z.int().min(1).optional().describe("Wall time, in ms. Less than the configured limit, never more."),
-  memoryMb: z.int().min(1).optional().describe("Memory, in MB. Less than the configured limit, never more."),
+    .array(
+      z.union([z.strictObject({ path: Path, text: z.string() }), z.strictObject({ path: Path, base64: z.base64() })]),
+    )
+    .max(maxFiles)
+    .default([])
+    .describe("Files that the code can read, by their relative paths."),
+  timeoutMs: z.int().min(1).optional().describe("Wall time; never more than what is configured and granted."),
+  memoryMb: z.int().min(16).optional().describe("Memory; never more than what is configured and granted."),
 });
 type Input = z.infer<typeof Input>;
-
-const Artifact = z.strictObject({
-  path: z.string(),
-  bytes: z.int(),
-  mimeType: z.string(),
-  text: z.string().optional(),
-  base64: z.string().optional(),
-});
 
 const Output = z.strictObject({
   status: z.enum(["ok", "error", "timeout", "memory", "output", "crashed", "denied", "cancelled"]),
   stdout: z.string(),
   stderr: z.string(),
-  outputCut: z.boolean(),
-  result: z.json(),
-  resultNote: z.string().optional(),
+  outputCut: z.literal(true).optional().describe("stdout and stderr were longer than what is kept."),
+  result: z.unknown().describe("The value of the last expression as JSON; null when there is none."),
+  resultNote: z.string().optional().describe("What JSON could not hold of the result."),
   error: z.string().optional(),
-  artifacts: z.array(Artifact),
-  usage: z.strictObject({ wallMs: z.number(), cpuMs: z.number(), memoryBytes: z.number() }),
-  isolation: z.strictObject({ engine: z.string(), level: z.string(), network: z.string() }),
+  artifacts: z.array(
+    z.strictObject({
+      path: z.string(),
+      bytes: z.int(),
+      mimeType: z.string(),
+      text: z.string().optional(),
+      base64: z.string().optional(),
+    }),
+  ),
+  usage: z.strictObject({ wallMs: z.int(), cpuMs: z.int(), memoryBytes: z.int() }),
+  isolation: z.strictObject({ engine: z.string(), level: IsolationLevel, network: z.string() }),
 });
 type Output = z.infer<typeof Output>;
 
-/**
- * `execute_code`: runs code in a new sandbox, without network and without the host's files. Code may call the tools that the caller's
- * grant allows, each time through the door. How code ends, a timeout or a crash too, is a value; everything but `ok` is an error.
- */
-export function executeCodeTool({ engines, limits, listed }: CodeServices): Tool {
-  const engineFor = (language: Language): Engine | undefined =>
-    engines.find(({ languages }) => languages.includes(language));
+interface CodeServices {
+  readonly engines: readonly Engine[];
+  /** The most that a run may use. */
+  readonly limits: ExecLimits;
+  /** What a grant may call: code reaches it. */
+  readonly listed: (grant: Grant) => readonly Tool[];
+}
 
+/** `execute_code`: runs code in a sandbox, which may call tools under a grant derived from its caller's. */
+export function executeCodeTool({ engines, limits, listed }: CodeServices): Tool {
+  const findEngine = openEngineFinder(engines);
   return defineTool<Input, Output>({
     name: toolName,
     title: "Run code in a sandbox",
     description:
-      "Runs JavaScript, TypeScript or Python in a sandbox of its own, without network and without the host's files. " +
-      "Files go in by `files` and come out as artifacts (JavaScript files.write(path, data), Python /out). " +
-      "Code can call the other tools: JavaScript `await tools.NAME({…})`, Python `tools.NAME(…)`.",
+      "Runs code without network and without this machine's files. The value of the last expression is the result; " +
+      "top-level await works. JavaScript and TypeScript: console, timers, files.list(), files.read(path), " +
+      "files.readBytes(path), files.write(path, textOrBytes), await tools.NAME({argument: value}). Python (standard " +
+      "library): the files are in /in, what is written to /out comes back, tools.NAME(argument=value). Each run starts anew.",
     input: fromZod(Input),
     output: fromZod(Output),
     hints: { readOnly: false, destructive: false, idempotent: false, openWorld: false },
-    // A sandbox leaves nothing behind, so running code again harms no more than what it calls does.
-    effect: (_, grant): Effect => (listed(grant).some(isOnceForCode) ? "once" : "idempotent"),
-    needs({ language }) {
-      const engine = engineFor(language);
-      return engine === undefined ? [] : [{ type: "isolation", level: engine.level }];
+    // The code itself changes nothing outside. Nested calls that ran before a crash would be made again.
+    effect: (_args, grant) =>
+      listed(grant).some(({ name, maybeOnce }) => maybeOnce && name !== toolName) ? "once" : "idempotent",
+    // The engine is found when the call runs: none weaker than the grant's level, and never one stronger than this.
+    needs: ({ language }) => {
+      const level = strongest(engines.filter(({ languages }) => languages.includes(language)));
+      return level === undefined ? [] : [{ type: "isolation", level }];
     },
-    reserve: (input, grant) => {
-      const { wallMs, cpuMs } = toLimits(input, limits, grant);
-      return { wallMs, cpuMs };
-    },
-    timeoutMs: ({ timeoutMs }) => Math.min(timeoutMs ?? limits.wallMs, limits.wallMs) + openingMs,
-    async run(input, context) {
-      const engine = engineFor(input.language);
-      if (engine === undefined) throw noEngine(input.language, engines);
-      await using sandbox = await engine.open(input.language, context.signal);
+    reserve: (args, grant) => toAmounts(grant, toLimits(limits, args, grant)),
+    timeoutMs: ({ timeoutMs = Infinity }) => Math.min(timeoutMs, limits.wallMs) + startMs,
+    async run(args, context) {
+      const { grant, signal, taint } = context;
+      const engine = await findEngine(args.language, grant.rights.isolation, signal);
+      await using sandbox = await engine.open(args.language, signal);
       const result = await sandbox.run(
         {
-          language: input.language,
-          code: input.code,
-          files: (input.files ?? []).map(toFile),
-          limits: toLimits(input, limits, context.grant),
-          onCall: (name, args) => callFromCode(context, name, args),
+          language: args.language,
+          code: args.code,
+          files: toFiles(args.files),
+          limits: toLimits(limits, args, grant),
+          onCall: (name, nested) => callTool(context, name, nested),
         },
-        context.signal,
+        signal,
       );
-      return toOutcome(result, context);
+      return {
+        type: "done",
+        value: toOutput(result),
+        ...(result.status === "ok" ? {} : { isError: true }),
+        // What the code was made of. The door adds what its nested calls brought in.
+        taint,
+        usage: toAmounts(grant, result.usage),
+      };
     },
   });
 }
 
-function isOnceForCode({ name, maybeOnce }: Tool): boolean {
-  return maybeOnce && name !== toolName;
+const strengthOf = (level: IsolationLevel): number => isolationLevels.indexOf(level);
+
+function strongest(engines: readonly Engine[]): IsolationLevel | undefined {
+  return engines.map(({ level }) => level).sort((a, b) => strengthOf(b) - strengthOf(a))[0];
 }
 
-/** The smallest of what the config, the call and the grant say. */
-function toLimits({ timeoutMs, memoryMb }: Input, most: ExecLimits, grant: Grant): ExecLimits {
-  const least = (...amounts: readonly (number | undefined)[]): number => Math.min(...amounts.map((x) => x ?? Infinity));
+/** Finds the first engine that speaks a language at a level or a stronger one, and works here; each is tried before its first use. */
+function openEngineFinder(engines: readonly Engine[]) {
+  const working = new Set<Engine>();
+  return async (language: Input["language"], weakest: IsolationLevel, signal: AbortSignal): Promise<Engine> => {
+    const problems: string[] = [];
+    for (const engine of engines) {
+      if (!engine.languages.includes(language) || strengthOf(engine.level) < strengthOf(weakest)) continue;
+      const problem = working.has(engine) ? null : await engine.probe(signal);
+      if (problem === null) {
+        working.add(engine);
+        return engine;
+      }
+      problems.push(`${engine.name}: ${problem.reason}. ${problem.remedy}`);
+    }
+    throw new CapstanError(
+      "sandbox.unavailable",
+      problems.length > 0
+        ? `Nothing here runs ${language} now. ${problems.join(" ")}`
+        : `No engine runs ${language} at isolation ${weakest} or stronger. See capstan doctor for what to install.`,
+    );
+  };
+}
+
+/** The smallest of what is configured, what the call asks for, and what the grant and its ancestors allow. */
+function toLimits(most: ExecLimits, { timeoutMs, memoryMb }: Input, grant: Grant): ExecLimits {
+  const least = (...amounts: readonly (number | undefined)[]): number =>
+    Math.max(1, Math.min(...amounts.map((amount) => amount ?? Infinity)));
   return {
     ...most,
     wallMs: least(most.wallMs, timeoutMs, smallest(grant, "wallMs")),
-    cpuMs: least(most.cpuMs, timeoutMs, smallest(grant, "cpuMs")),
+    cpuMs: least(most.cpuMs, smallest(grant, "cpuMs")),
     memoryBytes: least(
       most.memoryBytes,
       memoryMb === undefined ? undefined : memoryMb * mebibyte,
@@ -133,53 +165,67 @@ function toLimits({ timeoutMs, memoryMb }: Input, most: ExecLimits, grant: Grant
   };
 }
 
-/** Code mode: the door again, under the grant of this call. What a tool answers as an error, code gets as one. */
-async function callFromCode({ call }: CallContext, name: string, args: Json): Promise<Json> {
-  const outcome = await call(name, demandObject(name, args));
-  if (outcome.type === "waiting") {
-    throw new CapstanError("permission.approval_needed", `${name} waits for a person, and code can't wait for one.`);
-  }
-  const text = (outcome.content ?? [])
-    .map((block) => (block.type === "text" ? block.text : `[${block.type}]`))
-    .join("\n");
-  if (outcome.isError !== true) return outcome.value ?? text;
-  throw new CapstanError(toCode(outcome.code), text === "" ? JSON.stringify(outcome.value ?? null) : text);
-}
-
-function toCode(code: string | undefined): ErrorCode {
-  return code !== undefined && meaningOf(code) !== undefined ? (code as ErrorCode) : "tool.failed";
-}
-
-function demandObject(name: string, args: Json): JsonObject {
-  if (typeof args === "object" && args !== null && !Array.isArray(args)) return args as JsonObject;
-  throw new CapstanError("tool.bad_arguments", `${name} takes one object of named arguments.`);
-}
-
-function toFile(file: z.infer<typeof InputFile>): SandboxFile {
-  return { path: file.path, bytes: "text" in file ? Buffer.from(file.text) : Buffer.from(file.base64, "base64") };
-}
-
-/** What code makes of what its caller had seen is no cleaner than that; what nested calls bring, the door adds. */
-function toOutcome(result: ExecResult, { taint }: CallContext): Outcome<Output> {
-  const { status, artifacts, usage, isolation, ...rest } = result;
-  const value = {
-    ...rest,
-    status,
-    artifacts: artifacts.map(toArtifact),
-    usage: { ...usage },
-    isolation: { ...isolation },
+/** Of the time that a run may take or took, what the grant counts. */
+function toAmounts(grant: Grant, { wallMs, cpuMs }: { readonly wallMs: number; readonly cpuMs: number }): Amounts {
+  return {
+    ...(smallest(grant, "wallMs") === undefined ? {} : { wallMs }),
+    ...(smallest(grant, "cpuMs") === undefined ? {} : { cpuMs }),
   };
-  const used = { wallMs: Math.ceil(usage.wallMs), cpuMs: Math.ceil(usage.cpuMs) };
-  return { type: "done", value: value as Output, taint, usage: used, ...(status === "ok" ? {} : { isError: true }) };
 }
 
-function toArtifact({ path, bytes }: SandboxFile): z.infer<typeof Artifact> {
-  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const content = isUtf8(buffer) ? { text: buffer.toString("utf8") } : { base64: buffer.toString("base64") };
-  return { path, bytes: bytes.byteLength, mimeType: toMediaType(bytes.subarray(0, headBytes)), ...content };
+function toFiles(given: Input["files"]): readonly SandboxFile[] {
+  const files = given.map((file) => ({
+    path: file.path,
+    bytes: "text" in file ? Buffer.from(file.text) : Buffer.from(file.base64, "base64"),
+  }));
+  const bytes = files.reduce((sum, file) => sum + file.bytes.length, 0);
+  if (bytes > maxInputBytes) {
+    throw new CapstanError(
+      "sandbox.bad_request",
+      `The files have ${bytes} bytes, more than the ${maxInputBytes} that a run takes.`,
+    );
+  }
+  const [twice] = files.filter(({ path }, index) => files.findIndex((file) => file.path === path) < index);
+  if (twice !== undefined)
+    throw new CapstanError("sandbox.bad_request", `Two files are called ${twice.path}. Rename one.`);
+  return files;
 }
 
-function noEngine(language: Language, engines: readonly Engine[]): CapstanError {
-  const spoken = engines.flatMap(({ languages }) => languages).join(", ");
-  return new CapstanError("sandbox.unavailable", `No sandbox here speaks ${language}. Spoken: ${spoken || "none"}.`);
+function toOutput({ outputCut, artifacts, ...result }: ExecResult): Output {
+  return {
+    ...result,
+    ...(outputCut ? { outputCut } : {}),
+    artifacts: artifacts.map(({ path, bytes }) => ({
+      path,
+      bytes: bytes.length,
+      mimeType: toMediaType(bytes.subarray(0, headBytes)),
+      ...(isUtf8(bytes) ? { text: Buffer.from(bytes).toString() } : { base64: Buffer.from(bytes).toString("base64") }),
+    })),
+  };
 }
+
+/** A call from the code, through the door. What the code gets is the tool's value; a failure is thrown, with its code. */
+async function callTool({ call }: CallContext, name: string, args: Json): Promise<Json> {
+  if (!isObject(args)) {
+    throw new CapstanError(
+      "tool.bad_arguments",
+      `${name} takes its arguments by name: tools.${name}({argument: value}).`,
+    );
+  }
+  const outcome = await call(name, args);
+  if (outcome.type === "waiting") {
+    const questions = outcome.requests.map(({ message }) => message).join(" ");
+    throw new CapstanError("permission.approval_needed", `${name} waits for a person, which code can't: ${questions}`);
+  }
+  const { value, content = [], isError, code = "tool.failed" } = outcome;
+  const text = content.map((block) => (block.type === "text" ? block.text : `[${block.type}]`)).join("\n");
+  if (isError !== true) return value ?? text;
+  const said = text === "" ? JSON.stringify(value ?? null) : text;
+  const known = isErrorCode(code) ? code : "tool.failed";
+  throw new CapstanError(known, said.startsWith(`${known}: `) ? said.slice(known.length + 2) : said);
+}
+
+const isObject = (value: Json): value is JsonObject =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
+const isErrorCode = (code: string): code is ErrorCode => Object.hasOwn(errorCodes, code);

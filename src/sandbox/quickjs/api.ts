@@ -10,6 +10,9 @@ import { toText } from "./world.ts";
 /** Held back from the guest and given back at its end, so that one that has no memory left can still say so. */
 const ballastBytes = 64 * 1024;
 const maxErrorLength = 16_000;
+/** A line of a trace that stands for our own code in the guest. */
+const ownFrame = /^ {4}at .*\(<null>:0:1\)\n?/gm;
+
 const source = `"use strict"; (host) => (${guest.toString()})(host, (${guestJson.toString()})())`;
 
 export interface Failure {
@@ -57,7 +60,8 @@ export function openApi(vm: QuickJS, prelude: Prelude, host: JSValueHandle, isFu
     toCaller("settle"),
     toCaller("fire"),
   ];
-  const toFailed = (text: string, isEmpty = false): Failure => {
+  const toFailed = (trace: string, isEmpty = false): Failure => {
+    const text = trace.replaceAll(ownFrame, "").trimEnd();
     const isMemory = text.startsWith("InternalError: out of memory") || (isEmpty && isFull());
     return { status: isMemory ? "memory" : "error", error: text.slice(0, maxErrorLength) };
   };

@@ -19,7 +19,8 @@ type Getter = (this: unknown) => unknown;
 /**
  * Makes the writer of JSON that runs inside the guest. Its source text is evaluated there, so it must not refer to anything outside
  * itself, and it runs before the guest's code: every function that it uses is taken now, and nothing is looked up on an object or a
- * prototype that the guest could have changed since. For the same reason there are no spreads, no iteration and no array methods.
+ * prototype that the guest could have changed since. For the same reason there are no spreads, no iteration, no array methods and no
+ * template literals, which QuickJS joins by a `concat` that it looks up.
  * What JSON can't hold is replaced, and the first place of each kind is noted.
  */
 export function guestJson(): Write {
@@ -38,7 +39,7 @@ export function guestJson(): Write {
   const promisePrototype = Promise.prototype;
   const getter = (prototype: object | null, name: string): Getter => {
     const found = get(getOwnPropertyDescriptor(prototype ?? {}, name) ?? {}, "get");
-    if (found === undefined) throw new TypeError(`The interpreter has no getter ${name}.`);
+    if (found === undefined) throw new TypeError("The interpreter has no getter " + name);
     return found;
   };
   const mapSize = getter(Map.prototype, "size");
@@ -68,7 +69,7 @@ export function guestJson(): Write {
     let text = "";
     let step: Step | null = at;
     while (step !== null && step.up !== null && text.length < 200) {
-      text = (typeof step.key === "number" ? `[${step.key}]` : `.${apply(slice, step.key, [0, 40])}`) + text;
+      text = (typeof step.key === "number" ? "[" + step.key + "]" : "." + apply(slice, step.key, [0, 40])) + text;
       step = step.up;
     }
     return (step === null || step.up === null ? "$" : "$…") + text;
@@ -97,10 +98,10 @@ export function guestJson(): Write {
     const note = (what: string, at: Step): void => {
       if (noted[what] === true) return;
       noted[what] = true;
-      notes += `${notes === "" ? "" : "; "}${toPath(at)}: ${what}`;
+      notes += (notes === "" ? "" : "; ") + toPath(at) + ": " + what;
     };
     const putNull = (what: string, at: Step): void => {
-      note(`${what} became null`, at);
+      note(what + " became null", at);
       put("null");
     };
 
@@ -112,10 +113,10 @@ export function guestJson(): Write {
           return put(value ? "true" : "false");
         case "number":
           if (is(value, -0)) note("-0 became 0", at);
-          return value - value === 0 ? put(`${value}`) : putNull(`${value}`, at);
+          return value - value === 0 ? put("" + value) : putNull("" + value, at);
         case "bigint":
           note("a BigInt became text", at);
-          return putText(`${value}`);
+          return putText("" + value);
         case "symbol": {
           note("a symbol became text", at);
           const text = apply(description, value, []);
@@ -134,12 +135,12 @@ export function guestJson(): Write {
       for (let step = at.up; step !== null; step = step.up) {
         if (step.value === value) return putNull("a reference to what holds it", at);
       }
-      if (depth === maxDepth) return putNull(`what is nested more than ${maxDepth} deep`, at);
+      if (depth === maxDepth) return putNull("what is nested more than " + maxDepth + " deep", at);
       const prototype = attempt(() => getPrototypeOf(value));
       if (prototype !== objectPrototype && prototype !== null && putBuiltin(value, prototype, at, depth)) return;
       const toJson: unknown = attempt(() => get(value, "toJSON"));
       if (typeof toJson !== "function") return putParts(value, at, depth);
-      const replaced: unknown = attempt(() => apply(toJson, value, [`${at.key}`]));
+      const replaced: unknown = attempt(() => apply(toJson, value, ["" + at.key]));
       if (replaced === failed) return putNull("what toJSON failed for", at);
       // What toJSON gave is written as it is, also when it gave another object with a toJSON.
       if (typeof replaced !== "object" || replaced === null) return putValue(replaced, at, depth);
@@ -216,7 +217,7 @@ export function guestJson(): Write {
       } else if (accepts(source, value)) {
         note("a RegExp became text", at);
         const text = apply(source, value, []);
-        putText(typeof text === "string" ? `/${text}/` : "");
+        putText(typeof text === "string" ? "/" + text + "/" : "");
       } else return false;
       return true;
     }

@@ -42,7 +42,7 @@ export interface GuestApi {
 
 /**
  * Sets up the guest's world: console, timers, `files` and `tools`. As with guestJson, its source is evaluated in the guest before any
- * other code, refers to nothing outside itself, and takes now every function that it uses later.
+ * other code, refers to nothing outside itself, takes now every function that it uses later, and joins texts with `+` only.
  */
 export function guest(host: GuestHost, write: Write): GuestApi {
   const { apply, get } = Reflect;
@@ -84,9 +84,9 @@ export function guest(host: GuestHost, write: Write): GuestApi {
       case "undefined":
         return "undefined";
       case "bigint":
-        return `${value}n`;
+        return "" + value + "n";
       case "number":
-        return `${value}`;
+        return "" + value;
       default:
         return isError(value) ? describe(value) : toJsonText(value, limits.outputBytes).text;
     }
@@ -102,15 +102,18 @@ export function guest(host: GuestHost, write: Write): GuestApi {
       },
       room,
     );
-    return { text: tooLarge ? `${text}…` : text, tooLarge, notes };
+    return { text: tooLarge ? text + "…" : text, tooLarge, notes };
   }
 
   function describe(thrown: unknown): string {
     if (!isError(thrown))
-      return `thrown: ${cut(
-        attempt(() => toText(thrown), "a value without text"),
-        maxTextLength,
-      )}`;
+      return (
+        "thrown: " +
+        cut(
+          attempt(() => toText(thrown), "a value without text"),
+          maxTextLength,
+        )
+      );
     const part = (name: "name" | "message" | "stack"): string =>
       attempt(() => {
         const value: unknown = thrown[name];
@@ -118,7 +121,7 @@ export function guest(host: GuestHost, write: Write): GuestApi {
       }, "");
     const message = part("message");
     const stack = part("stack");
-    return `${part("name") || "Error"}${message === "" ? "" : `: ${message}`}${stack === "" ? "" : `\n${stack}`}`;
+    return (part("name") || "Error") + (message === "" ? "" : ": " + message) + (stack === "" ? "" : "\n" + stack);
   }
 
   let isOpen = true;
@@ -126,9 +129,10 @@ export function guest(host: GuestHost, write: Write): GuestApi {
     if (!isOpen) return;
     let text = "";
     for (let index = 0; index < items.length && text.length <= limits.outputBytes; index += 1) {
-      text += (index === 0 ? "" : " ") + attempt(() => toText(items[index]), "[a value without text]");
+      const item = attempt(() => toText(items[index]), "[a value without text]");
+      text += (index === 0 ? "" : " ") + cut(item, limits.outputBytes);
     }
-    isOpen = host.write(stream, `${cut(text, limits.outputBytes)}\n`);
+    isOpen = host.write(stream, text + "\n");
   };
   const out = (...items: readonly unknown[]): void => print(1, items);
   const err = (...items: readonly unknown[]): void => print(2, items);
@@ -170,8 +174,9 @@ export function guest(host: GuestHost, write: Write): GuestApi {
   };
   const found = <T>(path: string, content: T | undefined | null): T => {
     if (content === undefined)
-      throw new NewError(`There is no file ${cut(path, 200)}. files.list() says which there are.`);
-    if (content === null) throw new NewRangeError(`The file ${cut(path, 200)} is larger than the memory that is left.`);
+      throw new NewError("There is no file " + cut(path, 200) + ". files.list() says which there are.");
+    if (content === null)
+      throw new NewRangeError("The file " + cut(path, 200) + " is larger than the memory that is left.");
     return content;
   };
   const files = {
@@ -184,7 +189,7 @@ export function guest(host: GuestHost, write: Write): GuestApi {
       const isHuge = isText && data.length > limits.artifactBytes;
       const refused = isHuge ? "it is larger than all files may be" : host.save(toPath(path), data);
       if (refused !== undefined)
-        throw new NewError(`files.write(${toJsonText(cut(toPath(path), 200), 1_000).text}): ${refused}.`);
+        throw new NewError("files.write(" + toJsonText(cut(toPath(path), 200), 1_000).text + "): " + refused + ".");
     },
   };
   define(globalThis, "files", freeze(files));
@@ -203,8 +208,8 @@ export function guest(host: GuestHost, write: Write): GuestApi {
     new NewPromise((resolve, reject) => {
       const { text, tooLarge, notes } = toJsonText(args === undefined ? create(null) : args, limits.callBytes);
       if (tooLarge)
-        return reject(refusal(`tool.bad_arguments: The arguments have more than ${limits.callBytes} bytes.`));
-      if (notes !== "") return reject(refusal(`tool.bad_arguments: The arguments must be JSON, but ${notes}.`));
+        return reject(refusal("tool.bad_arguments: The arguments have more than " + limits.callBytes + " bytes."));
+      if (notes !== "") return reject(refusal("tool.bad_arguments: The arguments must be JSON, but " + notes + "."));
       const id = (lastId += 1);
       waiting[id] = { resolve, reject };
       const refused = host.call(id, name, text);
