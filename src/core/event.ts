@@ -147,7 +147,7 @@ export const EventBody = z.discriminatedUnion("type", [
 export type EventBody = Readonly<z.infer<typeof EventBody>>;
 
 /** A fact with its place in the log: `seq` counts from 1 without gaps within a run, `at` is ms since the epoch. */
-export const EventEnvelope = z.strictObject({
+const EventEnvelope = z.strictObject({
   v: z.literal(1),
   scope: Scope,
   runId: z.string(),

@@ -18,7 +18,7 @@ export type ContextMessage =
  * How far a tool call has come. `requested` without a driver that has it in flight means crashed. `approved` becomes `requested`
  * again before the call is made: an approval is used once, so a crash after that leads to another question.
  */
-export type CallState =
+type CallState =
   | { readonly type: "new" }
   | { readonly type: "requested"; readonly args: JsonObject; readonly effect: "read" | "idempotent" | "once" }
   | {

@@ -41,7 +41,7 @@ export interface HostServices {
 }
 
 /** What driving a run needs from whoever starts or resumes it. */
-export interface ResumeRequest {
+interface ResumeRequest {
   readonly grant: Grant;
   /** Aborting stops in order; the run can be resumed. */
   readonly signal: AbortSignal;
@@ -61,7 +61,7 @@ export interface StartRequest extends ResumeRequest {
 }
 
 /** A call that waits for a person. */
-export interface PendingCall {
+interface PendingCall {
   readonly callId: string;
   readonly name: string;
   readonly args: JsonObject;
@@ -90,7 +90,7 @@ export interface RunOutcome {
   readonly wallMs: number;
 }
 
-export interface RunLine {
+interface RunLine {
   readonly runId: string;
   readonly task: string;
   readonly model: string;

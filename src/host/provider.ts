@@ -2,7 +2,7 @@ import type { AnswerPart, Stop, Usage } from "../core/event.ts";
 import type { Json, JsonSchema } from "../core/json.ts";
 import type { ContextMessage } from "../core/run.ts";
 
-export interface ModelTool {
+interface ModelTool {
   readonly name: string;
   readonly description: string;
   readonly inputSchema: JsonSchema;
