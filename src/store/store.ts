@@ -12,7 +12,9 @@ export interface Account {
 
 /**
  * A reservation on every account at once: all have room, or none is charged and `commit` throws the `budget.*` code of the first
- * counter that lacks it. Keyed by `callId`: charging the same call again changes nothing.
+ * counter that lacks it (accounts by id, counters in their order). A counter that is over its cap already has no room even for 0.
+ * Keyed by `callId`: charging the same call again changes nothing, whatever accounts and amounts it names. Amounts are whole numbers
+ * from 0, else `budget.bad_amount`.
  */
 export interface Charge {
   readonly callId: string;
@@ -21,14 +23,18 @@ export interface Charge {
   readonly at: number;
 }
 
-/** What a call really used. Each amount is capped by nothing: what was used is used. A call settles once; later ones change nothing. */
+/**
+ * What a call really used, in place of what was reserved: a counter that is missing was not used, so name `calls` too. Each amount is
+ * capped by nothing: what was used is used. After an `unknown` outcome the reservation stays charged, and what is known to be used
+ * beyond it. A call settles once; later ones change nothing. `store.not_found` when it was never charged.
+ */
 export interface Settle {
   readonly callId: string;
   readonly amounts: Amounts;
   readonly outcome: "done" | "error" | "unknown";
 }
 
-/** A small value with its version. `scope` separates tenants; two kinds never share keys. */
+/** A small value with its version, from 1, again from 1 after a delete. `scope` separates tenants; two kinds never share keys. */
 export interface StoredRecord {
   readonly key: string;
   readonly value: Json;
@@ -91,7 +97,7 @@ export interface AuditHead {
 /** Everything in a batch happens, or nothing does. */
 export interface Batch {
   readonly scope: Scope;
-  /** With `events`: the run and the last sequence number its writer has seen; another writer in between gives `store.conflict`. */
+  /** With `events`: the run and the last sequence number its writer has seen (0: none); another writer in between gives `store.conflict`. */
   readonly runId?: string;
   readonly afterSeq?: number;
   readonly at?: number;
@@ -102,7 +108,7 @@ export interface Batch {
   readonly audit?: readonly AuditEntry[];
   /** Inputs for runs, which their drivers take into the log. */
   readonly inbox?: readonly { readonly runId: string; readonly input: RunInput }[];
-  /** Ids of inbox items taken into the log by this batch. */
+  /** Ids of inbox items taken into the log by this batch; `store.conflict` when one was taken before. */
   readonly taken?: readonly number[];
   /** `power`: survives a power cut too (synchronous FULL). Default `process`: survives a killed process. */
   readonly durability?: "process" | "power";
@@ -126,11 +132,11 @@ export interface RunSummary {
  * a PostgreSQL store fits.
  */
 export interface Store extends AsyncDisposable {
-  /** Throws `store.conflict`, `budget.*`, `store.full`, `store.unavailable`; nothing of the batch is written then. */
+  /** Throws `store.conflict`, `budget.*`, `store.not_found`, `store.full`, `store.unavailable`; nothing of the batch is written then. */
   commit(batch: Batch): Promise<void>;
-  /** The events of a run from `fromSeq` (inclusive, 1 is the first), in order. An unknown run yields nothing. */
+  /** The events of a run from `fromSeq` (inclusive, 1 is the first), in order. An unknown run yields nothing. Throws `run.corrupt`. */
   events(scope: Scope, runId: string, fromSeq?: number): AsyncIterable<Event>;
-  /** Newest first. */
+  /** The newest first, by the time of their first event. Throws `run.corrupt`. */
   runs(scope: Scope, limit: number): Promise<readonly RunSummary[]>;
   /** Inputs not yet taken, oldest first. */
   inbox(scope: Scope, runId: string): Promise<readonly InboxItem[]>;
@@ -146,7 +152,7 @@ export interface Store extends AsyncDisposable {
   /** Stores bytes under their SHA-256 (hexadecimal), which it returns. Storing again is free. */
   putBlob(bytes: Uint8Array): Promise<string>;
   blob(hash: string): Promise<Uint8Array | null>;
-  /** All audit rows, by writer, then seq. */
+  /** All audit rows, by writer, then seq. Throws `audit.broken` for a row that can't be read; the reader checks the chains. */
   audit(): AsyncIterable<AuditRow>;
   /** The head of this process's own chain; null before its first row. */
   auditHead(): AuditHead | null;

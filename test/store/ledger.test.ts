@@ -146,13 +146,15 @@ describe.each(stores)("settling in $name", ({ open }) => {
       expect(await usedBy(store, grantId)).toEqual({ calls: 1, tokens: 30, bytes: 9 });
   });
 
-  test("may go beyond a cap, and then nothing more of that counter is allowed", async () => {
+  test("may go beyond a cap, and then the account allows nothing more", async () => {
     await using folder = await tempFolder();
     await using store = await open(folder.path);
     await store.commit(charge("c", { tokens: 10 }, { g: { tokens: 100 } }));
     await store.commit(settle("c", { tokens: 130 }, "error"));
     expect(await usedBy(store, "g")).toEqual({ tokens: 130 });
     expect(await codeOf(store.commit(charge("d", { tokens: 1 }, { g: { tokens: 100 } })))).toBe("budget.tokens");
+    expect(await codeOf(store.commit(charge("e", { calls: 1 }, { g: { tokens: 100 } })))).toBe("budget.tokens");
+    expect(await codeOf(store.commit(charge("f", { calls: 1 }, { g: { tokens: 130 } })))).toBe("done");
   });
 
   test("keeps the reservation of an unknown outcome, and what is known to be used beyond it", async () => {

@@ -9,7 +9,8 @@ import { tempFolder } from "../support/temp.ts";
 const noBubblewrap = testWith("bubblewrap") === test.skip;
 const noCompiler = testWith("cc") === test.skip;
 const run = promisify(execFile);
-const script = (name: string): string => new URL(name, import.meta.url).pathname;
+const fullScript = new URL("sqlite-full.ts", import.meta.url).pathname;
+const syncScript = new URL("sqlite-sync.ts", import.meta.url).pathname;
 
 describe("a full disk", () => {
   test.skipIf(noBubblewrap)(
@@ -17,7 +18,7 @@ describe("a full disk", () => {
     async () => {
       await using folder = await tempFolder();
       const disk = ["--dev-bind", "/", "/", "--size", "3000000", "--tmpfs", folder.path];
-      const { stdout } = await run("bwrap", [...disk, process.execPath, script("sqlite-full.ts"), folder.path]);
+      const { stdout } = await run("bwrap", [...disk, process.execPath, fullScript, folder.path]);
       expect(JSON.parse(stdout)).toEqual({
         code: "store.full",
         neighbours: { "store.full": 3 },
@@ -56,7 +57,7 @@ describe("a disk that fails to sync", () => {
       await writeFile(source, failingSync);
       await run("cc", ["-shared", "-fPIC", "-o", library, source]);
       const env = { ...process.env, LD_PRELOAD: library, FAIL_SYNC: join(folder.path, "fail") };
-      const { stdout } = await run(process.execPath, [script("sqlite-sync.ts"), folder.path], { env });
+      const { stdout } = await run(process.execPath, [syncScript, folder.path], { env });
       expect(JSON.parse(stdout)).toEqual({
         power: "done",
         // Durable against a killed process only: it does not wait for the disk.
