@@ -5,7 +5,10 @@ import { Principal, Scope } from "../core/scope.ts";
 
 const Scalar = z.union([z.string(), z.number(), z.boolean(), z.null()]);
 
-/** Which URLs: `hosts` are exact names or `*.suffix` (matched on the dot), `schemes` without colon; `private` allows private addresses. */
+/**
+ * Which URLs: `hosts` are exact names, with `:port` where it is not the scheme's own, or `*.suffix` (matched on the dot), or `*` for any;
+ * `schemes` without colon; `private` allows private addresses and local names.
+ */
 export const UrlRule = z.strictObject({
   hosts: z.array(z.string()).min(1),
   schemes: z.array(z.enum(["https", "http", "wss", "ws"])).min(1),

@@ -123,7 +123,12 @@ describe("demand()", () => {
     expect(check(named, { type: "tool", name: "t", pin: "p1", args: {} })).toBe("allow");
   });
 
-  test("the first of two rights of one name counts, in deciding and in deriving", () => {
+  test("the first of two rights of one name counts, in deciding and in deriving, and of two rules of one argument too", () => {
+    const ruled = root({
+      tools: [right("t", [optional("a", { type: "exact", value: 1 }), optional("a", { type: "any" })])],
+    });
+    expect(check(ruled, { type: "tool", name: "t", pin: "p1", args: { a: 2 } })).toBe(refused);
+    expect(check(ruled, { type: "tool", name: "t", pin: "p1", args: { a: 1 } })).toBe("allow");
     const twice = root({ tools: [right("t", [optional("a", { type: "exact", value: 1 })]), right("t")] });
     expect(check(twice, { type: "tool", name: "t", pin: "p1", args: { a: 2 } })).toBe(refused);
     const request = { ...sameAs(twice), rights: { ...noRights, tools: [right("t")] } };
