@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process";
+import type { ChildProcessWithoutNullStreams } from "node:child_process";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 
@@ -11,15 +12,28 @@ export interface Ended {
   readonly stderr: string;
 }
 
+interface Options {
+  readonly stdin?: string;
+  readonly env?: Readonly<Record<string, string>>;
+  readonly cwd?: string;
+}
+
+/** A command that is still running, for tests that send it signals. */
+export interface Started {
+  readonly child: ChildProcessWithoutNullStreams;
+  readonly ended: Promise<Ended>;
+}
+
 /**
  * Runs the real command in a process of its own, with a home of its own and nothing else in its environment but PATH. stdin is empty
  * unless given; a command that does not end within a minute is killed.
  */
-export async function capstan(
-  home: string,
-  args: readonly string[],
-  options: { readonly stdin?: string; readonly env?: Readonly<Record<string, string>>; readonly cwd?: string } = {},
-): Promise<Ended> {
+export async function capstan(home: string, args: readonly string[], options: Options = {}): Promise<Ended> {
+  return await startCapstan(home, args, options).ended;
+}
+
+/** The same, while it runs. */
+export function startCapstan(home: string, args: readonly string[], options: Options = {}): Started {
   const child = spawn(process.execPath, [bin, "--home", home, ...args], {
     env: { PATH: process.env["PATH"] ?? "", ...options.env },
     stdio: ["pipe", "pipe", "pipe"],
@@ -29,7 +43,7 @@ export async function capstan(
   });
   child.stdin.on("error", () => {}); // A command that does not read its input may end before it is written.
   child.stdin.end(options.stdin ?? "");
-  const ended = new Promise<number | null>((resolve, reject) => child.on("error", reject).on("close", resolve));
-  const [code, stdout, stderr] = await Promise.all([ended, text(child.stdout), text(child.stderr)]);
-  return { code, stdout, stderr };
+  const closed = new Promise<number | null>((resolve, reject) => child.on("error", reject).on("close", resolve));
+  const ended = Promise.all([closed, text(child.stdout), text(child.stderr)]);
+  return { child, ended: ended.then(([code, stdout, stderr]) => ({ code, stdout, stderr })) };
 }
