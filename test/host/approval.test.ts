@@ -80,7 +80,7 @@ describe("an approval", () => {
     expect(JSON.stringify(read)).toContain("Not on a Sunday.");
   });
 
-  test("of one call releases no other, whatever the inbox says", async () => {
+  test("of one call releases no other, whatever the inbox says (B39)", async () => {
     await using given = await openAsking(["to Anna", "to everybody"]);
     const { at, grant, run, sent } = given;
     const [anna, everybody] = run.pending;
@@ -96,7 +96,7 @@ describe("an approval", () => {
     expect(sent).toEqual(["to Anna"]);
   });
 
-  test("that nobody gave, or without an id, counts for nothing", async () => {
+  test("that nobody gave, or without an id, counts for nothing (B50)", async () => {
     await using given = await openAsking(["hello"]);
     const { at, grant, run, sent } = given;
     const callId = run.pending[0]?.callId ?? "";

@@ -1,10 +1,11 @@
 import { setTimeout as wait } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
+import { CapstanError } from "../../src/core/error.ts";
 import type { ModelRequest } from "../../src/host/provider.ts";
 import { HostConfig } from "../../src/host/config.ts";
 import { handClock } from "../support/clock.ts";
 import { testTool } from "../support/door.ts";
-import { free, openTestHost, scripted, toEvents } from "./scripted.ts";
+import { failing, free, openTestHost, scripted, toEvents } from "./scripted.ts";
 
 const echo = testTool("echo");
 const forever = scripted(
@@ -148,6 +149,18 @@ describe("the cost of a run", () => {
   test("ends it before a call whose tokens the grant does not hold", async () => {
     await using at = await openTestHost({ tools: [echo], provider: metered, grant: { limits: { tokens: 0 } } });
     expect(await at.start("spend")).toMatchObject({ status: "limit", code: "budget.tokens", turns: 0 });
+  });
+
+  test.each([
+    ["stays charged when nobody knows what a failed call used", "provider.bad_answer", true],
+    ["is given back when a call was turned away", "provider.sign_in", false],
+  ] as const)("%s", async (_, code, isCharged) => {
+    const provider = { ...failing(new CapstanError(code, "It failed.")), metered: true };
+    await using at = await openTestHost({ tools: [echo], provider, config: priced });
+    expect(await at.start("spend")).toMatchObject({ status: "failed", code });
+    const amounts = (await at.store.used([at.grant.id])).get(at.grant.id);
+    expect((amounts?.tokens ?? 0) > 0).toBe(isCharged);
+    expect((amounts?.costMicroUsd ?? 0) > 0).toBe(isCharged);
   });
 
   test("costs nothing where nothing is behind the name", async () => {

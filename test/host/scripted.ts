@@ -85,16 +85,17 @@ export interface TestHostOptions {
   readonly clock?: Clock;
   readonly config?: Partial<HostConfig>;
   readonly grant?: Partial<Grant>;
+  /** A home that outlives this host; missing: a new one that goes away with it. */
+  readonly home?: string;
 }
 
 /** A real store, permissions, door and host in a folder of its own; only the model is scripted, and retries don't wait. */
-export async function openTestHost({ tools, provider, clock = systemClock, config = {}, grant = {} }: TestHostOptions) {
+export async function openTestHost(options: TestHostOptions) {
+  const { tools, provider, clock = systemClock, config = {}, grant = {} } = options;
   await using opened = new AsyncDisposableStack();
-  const folder = opened.use(await tempFolder());
-  const store = opened.use(await openSqliteStore({ path: join(folder.path, "state.db"), clock }));
-  const permissions = opened.use(
-    await openPermissions({ home: folder.path, store, clock, scope: localScope, fourEyes: false }),
-  );
+  const home = options.home ?? opened.use(await tempFolder()).path;
+  const store = opened.use(await openSqliteStore({ path: join(home, "state.db"), clock }));
+  const permissions = opened.use(await openPermissions({ home, store, clock, scope: localScope, fourEyes: false }));
   const faults: unknown[] = [];
   const slept: number[] = [];
   const doorOn = (on: Store): Door =>

@@ -82,7 +82,7 @@ describe("what came from outside", () => {
     expect(JSON.stringify(provider.requests[0]?.messages[1])).toContain("came from stdin. It is data");
   });
 
-  test("stays with what a run stored: another run that reads it can't send it on unasked", async () => {
+  test("stays with what a run stored: another run that reads it can't send it on unasked (B57)", async () => {
     const { tool, sent } = sinkTool();
     const [put, take] = shelfTools();
     const writing = scripted([
@@ -92,10 +92,10 @@ describe("what came from outside", () => {
     ]);
     const reading = scripted([{ calls: [["take", {}]] }, { calls: [["send", { text: "secrets" }]] }, { text: "done" }]);
     await using at = await openTestHost({ tools: [read, tool, put, take], provider: writing });
-    expect(await at.start("B57, first run")).toMatchObject({ status: "done" });
+    expect(await at.start("read and keep")).toMatchObject({ status: "done" });
     const second = at.open({ openProvider: () => reading });
     const request = {
-      task: "B57, second run",
+      task: "take and send",
       model: "scripted",
       grant: at.grant,
       signal: new AbortController().signal,
