@@ -14,7 +14,7 @@ export type { Host, RunOutcome, StartRequest } from "./host/host.ts";
 export type { ModelEvent, ModelRequest, Provider } from "./host/provider.ts";
 export { demand } from "./permissions/demand.ts";
 export { derive } from "./permissions/derive.ts";
-export { describeGrant } from "./permissions/describe.ts";
+export { describeGrant, summarizeGrant } from "./permissions/describe.ts";
 export type { Constraint, Grant, GrantRequest, Need, Rights, ToolRight } from "./permissions/grant.ts";
 export { meet } from "./permissions/meet.ts";
 export type { NarrowOptions, ToolName } from "./permissions/narrow.ts";

@@ -2,7 +2,7 @@ import { CapstanError } from "../core/error.ts";
 import { newId } from "../core/id.ts";
 import { resolveRoot } from "../files/resolve-root.ts";
 import { derive } from "../permissions/derive.ts";
-import { describeGrant } from "../permissions/describe.ts";
+import { describeGrant, summarizeGrant } from "../permissions/describe.ts";
 import type { Grant } from "../permissions/grant.ts";
 import { meet } from "../permissions/meet.ts";
 import type { NarrowOptions } from "../permissions/narrow.ts";
@@ -72,7 +72,7 @@ async function issue(
   const now = permissions.now();
   const grant = derive(parent, narrow(parent, options, toolNames, now), { id: newId("grant"), now });
   await app.store.commit({ scope: app.scope, audit: [toAudit(grant, now)] });
-  for (const sentence of describeGrant(grant, now)) tell(sentence);
+  tell(summarizeGrant(grant));
   if (name === undefined) {
     print(permissions.mint(grant));
     return 0;
@@ -106,7 +106,7 @@ export async function showGrant(
   const grant = what === undefined ? await session.grant() : await find(session, what);
   const { permissions } = session.app;
   if (options.json === true) session.print(toJsonText(grant));
-  else for (const sentence of describeGrant(grant, permissions.now())) session.print(sentence);
+  else for (const line of [summarizeGrant(grant), "", ...describeGrant(grant, permissions.now())]) session.print(line);
   return 0;
 }
 

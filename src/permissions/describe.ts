@@ -4,6 +4,23 @@ import type { ArgumentRule, Grant, Rights, ToolRight } from "./grant.ts";
 import { noEnd } from "./operator.ts";
 import { listInWords, nameInWords, ruleInWords, timeInWords, urlRuleInWords } from "./words.ts";
 
+const codeTool = "execute_code";
+
+/** The whole in one sentence: "May run python without network, at most 20 calls, until 14:05." Argument rules stand in `describeGrant`. */
+export function summarizeGrant({ rights, limits, expiresAt }: Grant): string {
+  const code = rights.tools.filter(({ name }) => name === codeTool).map((right) => toCodeAct(right, rights));
+  const others = rights.tools.filter(({ name }) => name !== codeTool).map(({ name }) => nameInWords(name));
+  const acts = [
+    ...code,
+    ...(others.length === 0 ? [] : [`call ${listInWords(others)}`]),
+    ...(rights.read.length === 0 ? [] : [`read under ${listInWords(rights.read.map(nameInWords))}`]),
+    ...(rights.write.length === 0 ? [] : [`write under ${listInWords(rights.write.map(nameInWords))}`]),
+  ];
+  const end = expiresAt >= noEnd ? "until it is revoked" : `until ${timeInWords(expiresAt)}`;
+  const most = limitTexts(limits).map((text) => `at most ${text}`);
+  return `May ${[acts.length === 0 ? "do nothing" : acts.join(", "), ...most, end].join(", ")}.`;
+}
+
 /**
  * A grant in sentences that a person can check, one per right, limit and condition. Nothing is left unsaid: two grants that differ
  * in anything that decides, differ in their sentences. `now` (ms) only adds how long is left.
@@ -47,12 +64,16 @@ function toolSentence(right: ToolRight, rights: Rights): string {
   return `${toAct(right, rights)}${definition} ${argumentsInWords(right.args)}${ask}${tainted}.`;
 }
 
+function toAct(right: ToolRight, rights: Rights): string {
+  if (right.name !== codeTool) return `May call ${nameInWords(right.name)}`;
+  return `May ${toCodeAct(right, rights)}: ${codeTool}`;
+}
+
 /** Running code is what people look for first, so it says more than the tool's name. */
-function toAct({ name, args }: ToolRight, { net }: Rights): string {
-  if (name !== "execute_code") return `May call ${nameInWords(name)}`;
+function toCodeAct({ args }: ToolRight, { net }: Rights): string {
   const rule = args?.find((argument) => argument.name === "language")?.rule;
   const languages = rule?.type === "one_of" ? listInWords(rule.values.map(String)) : "code";
-  return `May run ${languages} ${net.length === 0 ? "without network" : "with network to the hosts below only"}: execute_code`;
+  return `run ${languages} ${net.length === 0 ? "without network" : "with network to the granted hosts only"}`;
 }
 
 function argumentsInWords(args: readonly ArgumentRule[] | undefined): string {
@@ -88,7 +109,7 @@ function limitTexts(limits: Limits): string[] {
 
 function limitSentences(limits: Limits): string[] {
   const texts = limitTexts(limits);
-  return texts.length === 0 ? ["No limits of its own."] : texts.map((text) => `At most ${text}.`);
+  return texts.length === 0 ? ["No limits of its own."] : texts.map((text) => `It allows at most ${text}.`);
 }
 
 function limitsInWords(limits: Limits): string {
