@@ -6,7 +6,10 @@ import { listInWords, nameInWords, ruleInWords, timeInWords, urlRuleInWords } fr
 
 const codeTool = "execute_code";
 
-/** The whole in one sentence: "May run python without network, at most 20 calls, until 14:05." Argument rules stand in `describeGrant`. */
+/**
+ * The first look, in one sentence: "May run python without network, at most 20 calls, until 14:05." What it leaves out (argument rules,
+ * approvals, hosts, ancestors) stands in `describeGrant`.
+ */
 export function summarizeGrant({ rights, limits, expiresAt }: Grant): string {
   const code = rights.tools.filter(({ name }) => name === codeTool).map((right) => toCodeAct(right, rights));
   const others = rights.tools.filter(({ name }) => name !== codeTool).map(({ name }) => nameInWords(name));
@@ -72,7 +75,8 @@ function toAct(right: ToolRight, rights: Rights): string {
 /** Running code is what people look for first, so it says more than the tool's name. */
 function toCodeAct({ args }: ToolRight, { net }: Rights): string {
   const rule = args?.find((argument) => argument.name === "language")?.rule;
-  const languages = rule?.type === "one_of" ? listInWords(rule.values.map(String)) : "code";
+  const languages =
+    rule?.type === "one_of" ? listInWords(rule.values.map((value) => nameInWords(String(value)))) : "code";
   return `run ${languages} ${net.length === 0 ? "without network" : "with network to the granted hosts only"}`;
 }
 

@@ -4,7 +4,7 @@ import { canonicalJson } from "../../src/core/json.ts";
 import { localPrincipal, localScope } from "../../src/core/scope.ts";
 import { demand, findRight } from "../../src/permissions/demand.ts";
 import { derive } from "../../src/permissions/derive.ts";
-import { describeGrant } from "../../src/permissions/describe.ts";
+import { describeGrant, summarizeGrant } from "../../src/permissions/describe.ts";
 import type { Grant, Need } from "../../src/permissions/grant.ts";
 import type { NarrowOptions, ToolName } from "../../src/permissions/narrow.ts";
 import { narrow, nothing } from "../../src/permissions/narrow.ts";
@@ -198,11 +198,14 @@ describe("describeGrant()", () => {
       calls: 20,
       ttlMs: 15 * minute,
     });
+    expect(summarizeGrant(made)).toBe(
+      'May run python without network, call fs_list, github__send, read under "/srv/my data", at most 20 calls, until 2026-01-01 12:15:00 UTC.',
+    );
     const text = describeGrant(made, start).join("\n");
     expect(text).toContain("May run python without network");
     expect(text).toContain("May call github__send as defined by abc with any arguments, each call after an approval.");
     expect(text).toContain('May read files under "/srv/my data".');
-    expect(text).toContain("At most 20 calls.");
+    expect(text).toContain("It allows at most 20 calls.");
     expect(text).toContain("until 2026-01-01 12:15:00 UTC (15 min left).");
     expect(text).toContain("May approve nothing.");
   });
@@ -263,10 +266,13 @@ describe("describeGrant()", () => {
 
   test("can't be made to say something else by a name", () => {
     const forged = root({
-      tools: [right("t.\nMay call nothing else", undefined, { pin: "x\u202e" })],
+      tools: [
+        right("t.\nMay call nothing else", undefined, { pin: "x\u202e" }),
+        right("execute_code", [rule("language", { type: "one_of", values: ["python\nMay call nothing else"] })]),
+      ],
       read: ["/a, /b", "/c\u2028d"],
     });
-    const text = describeGrant(forged, start);
+    const text = [...describeGrant(forged, start), summarizeGrant(forged)];
     expect(text.join("").match(/[\n\u202e\u2028]/)).toBeNull();
     expect(text).toContainEqual(expect.stringContaining('"t.\\nMay call nothing else"'));
     expect(text).toContainEqual(expect.stringContaining('"/a, /b"'));
