@@ -108,15 +108,19 @@ describe("a run whose process dies", () => {
     expect(asked.at(-1)).toBe(0);
   });
 
-  test("whatever the script and however often it dies", async () => {
-    const call = fc.tuple(
-      fc.constantFrom(...effects),
-      fc.string({ maxLength: 5 }).map((text) => ({ text })),
-    );
-    const turn = fc.record({ calls: fc.array(call, { minLength: 1, maxLength: 3 }) });
-    const script = fc.array(turn, { maxLength: 3 }).map((all): readonly Turn[] => [...all, { text: "The end." }]);
-    const lives = fc.array(fc.integer({ min: 0, max: 12 }), { maxLength: 5 });
-    const ends = fc.asyncProperty(script, lives, async (all, deaths) => void (await check(all, deaths)));
-    await expect(fc.assert(ends, { numRuns: slowCases })).resolves.toBeUndefined();
-  });
+  test(
+    "whatever the script and however often it dies",
+    async () => {
+      const call = fc.tuple(
+        fc.constantFrom(...effects),
+        fc.string({ maxLength: 5 }).map((text) => ({ text })),
+      );
+      const turn = fc.record({ calls: fc.array(call, { minLength: 1, maxLength: 3 }) });
+      const script = fc.array(turn, { maxLength: 3 }).map((all): readonly Turn[] => [...all, { text: "The end." }]);
+      const lives = fc.array(fc.integer({ min: 0, max: 12 }), { maxLength: 5 });
+      const ends = fc.asyncProperty(script, lives, async (all, deaths) => void (await check(all, deaths)));
+      await expect(fc.assert(ends, { numRuns: slowCases })).resolves.toBeUndefined();
+    },
+    60_000 + 1_000 * slowCases,
+  );
 });

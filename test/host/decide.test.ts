@@ -148,39 +148,47 @@ const anyScript = fc.array(
 );
 
 describe("decide()", () => {
-  test("finishes the same run over any prefix of its log and any crash, and repeats no harm without asking", () => {
-    let crashed = 0;
-    const finishes = fc.property(anyScript, fc.array(fc.nat(), { maxLength: 60 }), (script, choices) => {
-      const smooth = simulate(script, smoothly);
-      const rough = simulate(script, byChoices(choices));
-      crashed += rough.asked.size;
-      expect(rough.run.end).toEqual(smooth.run.end);
-      expect(rough.run.messagesHash).toBe(smooth.run.messagesHash);
-      expect(rough.run.taint).toEqual(smooth.run.taint);
-      const harmed = [...rough.ran].filter(([callId, times]) => times > 1 + (rough.asked.get(callId) ?? 0));
-      const isHarm = ([callId]: readonly [string, number]): boolean =>
-        rough.events.some(
-          (event) => event.type === "tool.requested" && event.callId === callId && event.effect === "once",
-        );
-      expect(harmed.filter(isHarm)).toEqual([]);
-    });
-    fc.assert(finishes, { numRuns: pureCases });
-    expect(crashed).toBeGreaterThan(pureCases / 100);
-  });
+  test(
+    "finishes the same run over any prefix of its log and any crash, and repeats no harm without asking",
+    () => {
+      let crashed = 0;
+      const finishes = fc.property(anyScript, fc.array(fc.nat(), { maxLength: 60 }), (script, choices) => {
+        const smooth = simulate(script, smoothly);
+        const rough = simulate(script, byChoices(choices));
+        crashed += rough.asked.size;
+        expect(rough.run.end).toEqual(smooth.run.end);
+        expect(rough.run.messagesHash).toBe(smooth.run.messagesHash);
+        expect(rough.run.taint).toEqual(smooth.run.taint);
+        const harmed = [...rough.ran].filter(([callId, times]) => times > 1 + (rough.asked.get(callId) ?? 0));
+        const isHarm = ([callId]: readonly [string, number]): boolean =>
+          rough.events.some(
+            (event) => event.type === "tool.requested" && event.callId === callId && event.effect === "once",
+          );
+        expect(harmed.filter(isHarm)).toEqual([]);
+      });
+      fc.assert(finishes, { numRuns: pureCases });
+      expect(crashed).toBeGreaterThan(pureCases / 100);
+    },
+    30_000 + 10 * pureCases,
+  );
 
-  test("gives the same commands for the same log, and none for one that is over", () => {
-    const same = fc.property(anyScript, fc.array(fc.nat(), { maxLength: 30 }), (script, choices) => {
-      const { events } = simulate(script, byChoices(choices));
-      let run: Run | null = null;
-      for (const event of events) {
-        run = applyEvent(run, event);
-        const again = events.slice(0, event.seq).reduce<Run | null>(applyEvent, null);
-        expect(again === null ? [] : decide(again)).toEqual(decide(run));
-      }
-      expect(run === null ? null : decide(run)).toEqual([]);
-    });
-    fc.assert(same, { numRuns: Math.max(20, pureCases / 20) });
-  });
+  test(
+    "gives the same commands for the same log, and none for one that is over",
+    () => {
+      const same = fc.property(anyScript, fc.array(fc.nat(), { maxLength: 30 }), (script, choices) => {
+        const { events } = simulate(script, byChoices(choices));
+        let run: Run | null = null;
+        for (const event of events) {
+          run = applyEvent(run, event);
+          const again = events.slice(0, event.seq).reduce<Run | null>(applyEvent, null);
+          expect(again === null ? [] : decide(again)).toEqual(decide(run));
+        }
+        expect(run === null ? null : decide(run)).toEqual([]);
+      });
+      fc.assert(same, { numRuns: Math.max(20, pureCases / 20) });
+    },
+    30_000 + 10 * pureCases,
+  );
 
   test("gives an approved call no place that others hold", () => {
     const script: Script = [["once", "read", "idempotent"]];

@@ -101,6 +101,15 @@ describe("an interrupted run", () => {
     expect(await at.events(runId)).toEqual(before);
   });
 
+  test("is over when the interruption came after its end", async () => {
+    const controller = new AbortController();
+    await using at = await openTestHost({ tools: [], provider: scripted([{ text: "The end." }]) });
+    const onSignal = (signal: RunSignal): void => {
+      if (signal.type === "event" && signal.event.type === "run.finished") controller.abort();
+    };
+    expect(await at.start("think", { signal: controller.signal, onSignal })).toMatchObject({ status: "done" });
+  });
+
   test("starts nothing when it was interrupted before it began", async () => {
     const { tool, calls } = hangingTool("read");
     const provider = scripted(turns);

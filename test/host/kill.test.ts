@@ -3,10 +3,11 @@ import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { tempFolder } from "../support/temp.ts";
 
-const script = join(import.meta.dirname, "killed-run.ts");
+const script = fileURLToPath(new URL("./killed-run.ts", import.meta.url));
 
 /** Drives the run of a home in a process of its own, which is killed right after its event of this number. */
 async function live(home: string, killAfter: number): Promise<void> {

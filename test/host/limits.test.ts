@@ -101,6 +101,22 @@ describe("the limits of a run", () => {
     expect((await at.host.load(outcome.runId)).run.refusal).toBe("budget.parallel");
   });
 
+  test("bound how deep its calls may nest", async () => {
+    const nesting = testTool("nesting", {
+      run: async (_, { call }) => {
+        const inner = await call("echo", {}).catch((thrown: unknown) => thrown);
+        return { type: "done", value: inner instanceof CapstanError ? inner.code : "called" };
+      },
+    });
+    const provider = scripted([{ calls: [["nesting", {}]] }, { text: "done" }]);
+    await using at = await openTestHost({ tools: [nesting, echo], provider });
+    for (const depth of [0, 1]) await at.start("nest", { limits: { depth } });
+    const values = provider.requests
+      .map(({ messages }) => messages.at(-1))
+      .flatMap((last) => (last?.role === "tool" ? [last.outcome.value] : []));
+    expect(values).toEqual(["budget.depth", "called"]);
+  });
+
   test("end it when its grant is revoked", async () => {
     const revoking = testTool("echo", {
       run: async (_, { grant }) => {

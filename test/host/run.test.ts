@@ -193,6 +193,20 @@ describe("a run that does not succeed", () => {
     expect(await at.start("try")).toMatchObject(expected);
   });
 
+  test("tells that the output limit left no word of the answer", async () => {
+    await using at = await openTestHost({ tools: [echo], provider: scripted([{ text: "", stop: "length" }]) });
+    expect(await at.start("try")).toMatchObject({ status: "limit", code: "run.cut_off" });
+  });
+
+  test("ends by no code that a tool returns with a result that is none of an error", async () => {
+    const odd = testTool("odd", { run: async () => ({ type: "done", code: "token.revoked" }) });
+    await using at = await openTestHost({
+      tools: [odd],
+      provider: scripted([{ calls: [["odd", {}]] }, { text: "done" }]),
+    });
+    expect(await at.start("try")).toMatchObject({ status: "done" });
+  });
+
   test("fails when the model says nothing at all", async () => {
     await using at = await openTestHost({ tools: [echo], provider: scripted([{ text: " \n" }]) });
     expect(await at.start("try")).toMatchObject({ status: "failed", code: "provider.bad_answer" });
