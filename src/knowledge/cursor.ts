@@ -2,29 +2,32 @@ import { z } from "zod";
 import { CapstanError } from "../core/error.ts";
 import { canonicalJson, sha256 } from "../core/json.ts";
 import type { SearchQuery } from "./query.ts";
+import type { Yardstick } from "./rank.ts";
+
+const Cursor = z.tuple([z.string(), z.int(), z.int().min(1), z.number(), z.int()]);
 
 /**
- * Where a page ended: the last score and entity, and the time of the first page, so that ages, and with them scores, stay as they
- * were. It holds for one search only.
+ * Where a page ended: the last score and entity, and the yardstick of the first page, so that scores stay as they were. It holds for
+ * one search only.
  */
-const Cursor = z.tuple([z.string(), z.int(), z.number(), z.int()]);
-
 export interface Place {
-  readonly now: number;
+  readonly yardstick: Yardstick;
   readonly score: number;
   readonly entity: number;
 }
 
-export function writeCursor(query: SearchQuery, { now, score, entity }: Place): string {
-  return Buffer.from(JSON.stringify([nameOf(query), now, score, entity])).toString("base64url");
+export function writeCursor(query: SearchQuery, { yardstick, score, entity }: Place): string {
+  return Buffer.from(JSON.stringify([nameOf(query), yardstick.now, yardstick.size, score, entity])).toString(
+    "base64url",
+  );
 }
 
 /** Throws `knowledge.bad_query` for a cursor that no page of this search gave. */
 export function readCursor(query: SearchQuery, cursor: string): Place {
   const parsed = Cursor.safeParse(parseJson(Buffer.from(cursor, "base64url").toString()));
   if (parsed.success && parsed.data[0] === nameOf(query)) {
-    const [, now, score, entity] = parsed.data;
-    return { now, score, entity };
+    const [, now, size, score, entity] = parsed.data;
+    return { yardstick: { now, size }, score, entity };
   }
   throw new CapstanError(
     "knowledge.bad_query",

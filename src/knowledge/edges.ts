@@ -1,4 +1,5 @@
 import type { DatabaseSync } from "node:sqlite";
+import type { Query } from "../store/sql.ts";
 import { integer, toQuery } from "../store/sql.ts";
 import type { View } from "./view.ts";
 import { viewConditions, viewValues } from "./view.ts";
@@ -24,25 +25,50 @@ const maxScanned = 2_000;
 /** How many rows are read between two looks at the clock. */
 const rowsPerLook = 256;
 
+/** Which index gives the facts at one end of an entity, in a view of now or of then. */
+const ways = {
+  now: [
+    { index: "fact_spo", end: "f.s", other: "f.o", only: "f.tx_to is null" },
+    { index: "fact_ops", end: "f.o", other: "f.s", only: "f.tx_to is null and f.o is not null" },
+  ],
+  then: [
+    { index: "fact_hist", end: "f.s", other: "f.o", only: "true" },
+    { index: "fact_ops", end: "f.o", other: "f.s", only: "f.tx_to is null and f.o is not null" },
+    { index: "fact_ops_hist", end: "f.o", other: "f.s", only: "f.tx_to is not null and f.o is not null" },
+  ],
+} as const;
+
+/** Tells which of the entities have any fact in a view. */
+export function openHaveFacts(db: DatabaseSync): (nodes: readonly number[], view: View) => ReadonlySet<number> {
+  const prepare = (era: "now" | "then"): Query => {
+    const exist = ways[era].map(
+      ({ index, end, only }) =>
+        `exists (select 1 from fact f indexed by ${index} where ${end} = j.value and ${only} and ${viewConditions(era === "now")})`,
+    );
+    return toQuery(db, `select j.value from json_each(?) j where ${exist.join(" or ")}`);
+  };
+  const statements = { now: prepare("now"), then: prepare("then") };
+  return (nodes, view) => {
+    const era = view.knownAt === null ? "now" : "then";
+    const values = ways[era].flatMap(() => viewValues(view));
+    return new Set(statements[era].all(JSON.stringify(nodes), ...values).map((row) => integer(row[0])));
+  };
+}
+
 /**
  * Reads the facts around many entities, one statement per direction and level. `isLate` is asked now and then; once it says yes, what
  * was read so far is all. A node with more facts than are looked at ends its statement, and another one goes on behind it.
  */
 export function openEdges(db: DatabaseSync) {
-  const select = (index: string, end: "s" | "o", other: string, now: boolean): string =>
-    `select j.value, f.id, ${other}, f.conf from json_each(?) j cross join fact f indexed by ${index}
-     where f.${end} = j.value and ${viewConditions(now)}`;
-  const statements = {
-    now: [
-      toQuery(db, select("fact_spo", "s", "f.o", true)),
-      toQuery(db, `${select("fact_ops", "o", "f.s", true)} and f.o is not null`),
-    ],
-    then: [
-      toQuery(db, select("fact_hist", "s", "f.o", false)),
-      toQuery(db, `${select("fact_ops", "o", "f.s", false)} and f.tx_to is null and f.o is not null`),
-      toQuery(db, `${select("fact_ops_hist", "o", "f.s", false)} and f.tx_to is not null and f.o is not null`),
-    ],
-  };
+  const prepare = (era: "now" | "then"): readonly Query[] =>
+    ways[era].map(({ index, end, other, only }) =>
+      toQuery(
+        db,
+        `select j.value, f.id, ${other}, f.conf from json_each(?) j cross join fact f indexed by ${index}
+         where ${end} = j.value and ${only} and ${viewConditions(era === "now")}`,
+      ),
+    );
+  const statements = { now: prepare("now"), then: prepare("then") };
 
   return (nodes: readonly number[], view: View, isLate: () => boolean): Edges => {
     const values = viewValues(view);

@@ -164,7 +164,7 @@ export function openFacts(db: DatabaseSync, log: (at: number, change: Change) =>
           object: objectKey,
           value,
           confidence: Math.max(statement.confidence, ...touched.map(({ confidence }) => confidence)),
-          text: statement.text ?? only?.text ?? toSentence(statement),
+          text: statement.text ?? only?.text ?? toSaying(relation.name, value),
         },
         touched,
         writer,
@@ -179,14 +179,12 @@ export function openFacts(db: DatabaseSync, log: (at: number, change: Change) =>
   };
 }
 
-/** How a fact reads where nobody gave a sentence. */
-export function toSentence(fact: {
-  readonly subject: { readonly name: string };
-  readonly relation: { readonly name: string };
-  readonly object: { readonly name: string } | string;
-}): string {
-  const object = typeof fact.object === "string" ? fact.object : fact.object.name;
-  return `${fact.subject.name} ${fact.relation.name.replaceAll("_", " ")} ${object}`;
+/**
+ * What full-text search finds of a fact where nobody gave a sentence: what is said, not of whom. The names of its ends are found as
+ * names, and a fact that held them would make every neighbour of an entity match it.
+ */
+export function toSaying(relation: string, value: string | null): string {
+  return [relation.replaceAll("_", " "), ...(value === null ? [] : [value])].join(" ");
 }
 
 function toBelieved([key, object, value, from, to, confidence, sentence]: Row): Believed {

@@ -15,8 +15,18 @@ export const weights: Components = {
 };
 const allWeights = Object.values(weights).reduce((sum, weight) => sum + weight, 0);
 
-/** The raw amount at which a component is a half. */
-const halves = { name: 60, text: 60, graph: 0.1, ageMs: 30 * 24 * 60 * 60 * 1000 } as const;
+/** The raw amounts at which a component is a half. */
+const halves = { graph: 0.1, ageMs: 30 * 24 * 60 * 60 * 1000 } as const;
+/** BM25 grows with the logarithm of how many rows a word could have been in: so must what counts as half. */
+const halfPerLogarithm = 6.7;
+
+/** What stays the same over all pages of a search, so that scores do too. */
+export interface Yardstick {
+  /** Ms since the epoch: ages count to it. */
+  readonly now: number;
+  /** Entities in the graph. */
+  readonly size: number;
+}
 
 /** What a search knows of an entity before it is ranked. */
 export interface Evidence {
@@ -30,12 +40,13 @@ export interface Evidence {
 }
 
 /** Brings raw amounts to 0..1 by fixed transforms, so that a component means the same in every search. */
-export function toComponents(evidence: Evidence, now: number): Components {
+export function toComponents(evidence: Evidence, { now, size }: Yardstick): Components {
+  const half = halfPerLogarithm * Math.log(size + 1);
   const age = Math.max(0, now - evidence.updatedAt);
   return {
     exact: rounded(evidence.exact),
-    name: rounded(saturate(evidence.name, halves.name)),
-    text: rounded(saturate(evidence.text, halves.text)),
+    name: rounded(saturate(evidence.name, half)),
+    text: rounded(saturate(evidence.text, half)),
     spelling: rounded(evidence.spelling),
     graph: rounded(saturate(evidence.activation, halves.graph)),
     recency: rounded(1 - saturate(age, halves.ageMs)),

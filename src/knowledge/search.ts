@@ -7,12 +7,13 @@ import type { Candidate } from "./candidates.ts";
 import { openCandidates } from "./candidates.ts";
 import { readCursor, writeCursor } from "./cursor.ts";
 import type { Edges } from "./edges.ts";
-import { openEdges } from "./edges.ts";
+import { openEdges, openHaveFacts } from "./edges.ts";
 import { toMs } from "./model.ts";
 import { toLabelNorm } from "./names.ts";
 import type { Near } from "./neighbours.ts";
 import { findNear } from "./neighbours.ts";
 import type { Components, Found, SearchPage, SearchQuery } from "./query.ts";
+import type { Yardstick } from "./rank.ts";
 import { toComponents, toScore, weights } from "./rank.ts";
 import { openShow } from "./show.ts";
 import type { View } from "./view.ts";
@@ -44,7 +45,10 @@ interface Ranked {
 export function openSearch(db: DatabaseSync, clock: Clock): (query: SearchQuery) => Searched {
   const findCandidates = openCandidates(db);
   const edgesOf = openEdges(db);
+  const haveFacts = openHaveFacts(db);
   const show = openShow(db);
+  // Entities are never deleted, so the last row tells how many there are.
+  const size = toQuery(db, "select coalesce(max(id), 0) from entity");
   const relationKeys = toQuery(db, "select r.id from json_each(?) j join rel r on r.name = j.value");
   const describe = toQuery(
     db,
@@ -67,11 +71,11 @@ export function openSearch(db: DatabaseSync, clock: Clock): (query: SearchQuery)
   const rank = (
     query: SearchQuery,
     view: View,
-    now: number,
+    yardstick: Yardstick,
   ): { readonly ranked: readonly Ranked[]; readonly truncated: boolean; readonly rest: boolean } => {
     const matching = findCandidates(query.query, view);
     const direct = matching.candidates
-      .map((candidate) => ({ candidate, score: scoreOf(candidate, undefined, now, now).score }))
+      .map((candidate) => ({ candidate, score: scoreOf(candidate, undefined, yardstick.now, yardstick).score }))
       .toSorted((a, b) => b.score - a.score || a.candidate.entity - b.candidate.entity)
       .slice(0, maxCandidates);
     const seeds = new Map(direct.slice(0, maxSeeds).map(({ candidate, score }) => [candidate.entity, score]));
@@ -81,14 +85,16 @@ export function openSearch(db: DatabaseSync, clock: Clock): (query: SearchQuery)
     const candidates = new Map(direct.map(({ candidate }) => [candidate.entity, candidate]));
     const types = query.types === undefined ? undefined : new Set(query.types.map(toLabelNorm));
     const keys = [...new Set([...candidates.keys(), ...walk.near.keys()])];
-    const ranked = describe.all(JSON.stringify(keys)).flatMap(([key, updatedAt, createdAt, type]) => {
+    // A filter of relations is about facts: an entity without any has nothing to show.
+    const shown = view.relations === null ? keys : [...haveFacts(keys, view)];
+    const ranked = describe.all(JSON.stringify(shown)).flatMap(([key, updatedAt, createdAt, type]) => {
       const known = view.knownAt === null || integer(createdAt) <= view.knownAt;
       if (!known || (types !== undefined && !types.has(text(type)))) return [];
       const entity = integer(key);
       const candidate = candidates.get(entity);
       const near = walk.near.get(entity);
       const hops = candidate === undefined ? (near?.hops ?? 0) : 0;
-      return [{ entity, candidate, hops, ...scoreOf(candidate, near, integer(updatedAt), now) }];
+      return [{ entity, candidate, hops, ...scoreOf(candidate, near, integer(updatedAt), yardstick) }];
     });
     return {
       ranked: ranked.toSorted((a, b) => b.score - a.score || a.entity - b.entity),
@@ -106,9 +112,9 @@ export function openSearch(db: DatabaseSync, clock: Clock): (query: SearchQuery)
 
   return (query) => {
     const after = query.cursor === undefined ? undefined : readCursor(query, query.cursor);
-    const now = after?.now ?? clock();
-    const view = toView(query, now);
-    const { ranked, truncated, rest } = rank(query, view, now);
+    const yardstick = after?.yardstick ?? { now: clock(), size: Math.max(1, integer(size.get()?.[0])) };
+    const view = toView(query, yardstick.now);
+    const { ranked, truncated, rest } = rank(query, view, yardstick);
     const items = after === undefined ? ranked : ranked.filter((item) => isBehind(item, after));
     let left = query.maxTokens * charactersPerToken;
     let taint = trusted;
@@ -116,14 +122,12 @@ export function openSearch(db: DatabaseSync, clock: Clock): (query: SearchQuery)
     const results: Found[] = [];
     for (const [at, item] of items.entries()) {
       const edges = edgesOf([item.entity], view, () => false);
-      // The filter is about facts, so an entity without any has nothing to show.
-      if (view.relations !== null && edges.byNode.get(item.entity)?.length === 0) continue;
       const next = toFound(item, edges);
       const found = results.length === 0 ? shorten(next.found, left) : next.found;
       left -= JSON.stringify(found).length;
       if (results.length === query.limit || (left < 0 && results.length > 0)) {
         const last = items[at - 1] ?? item;
-        const nextCursor = writeCursor(query, { now, score: last.score, entity: last.entity });
+        const nextCursor = writeCursor(query, { yardstick, score: last.score, entity: last.entity });
         return { page: { results, weights, truncated: cut, nextCursor }, taint };
       }
       cut ||= found !== next.found;
@@ -138,7 +142,7 @@ function scoreOf(
   candidate: Candidate | undefined,
   near: Near | undefined,
   updatedAt: number,
-  now: number,
+  yardstick: Yardstick,
 ): { readonly score: number; readonly components: Components } {
   const components = toComponents(
     {
@@ -150,7 +154,7 @@ function scoreOf(
       confidence: Math.max(candidate?.confidence ?? 0, near?.confidence ?? 0),
       updatedAt,
     },
-    now,
+    yardstick,
   );
   return { score: toScore(components), components };
 }

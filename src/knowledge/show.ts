@@ -4,7 +4,7 @@ import { mergeTaint } from "../core/taint.ts";
 import type { Row } from "../store/sql.ts";
 import { integer, text, toQuery } from "../store/sql.ts";
 import type { Edge } from "./edges.ts";
-import { toSentence } from "./facts.ts";
+import { toSaying } from "./facts.ts";
 import { readAllLabels, readLabels } from "./labels.ts";
 import type { Found, FoundFact } from "./query.ts";
 
@@ -51,14 +51,14 @@ export function openShow(db: DatabaseSync) {
     const [from, to, recorded, retired, confidence] = row.slice(10);
     const ends = { subject: { id: text(subjectId), name: text(subject) }, relation: text(relation) };
     const other = object === null ? { value: text(value) } : { object: { id: text(objectId), name: text(object) } };
-    const plain = toSentence({ ...ends, relation: { name: ends.relation }, object: other.object ?? other.value });
+    const saying = toSaying(ends.relation, other.value ?? null);
     const id = integer(key);
     return {
       fact: {
         id,
         ...ends,
         ...other,
-        ...(sentence === plain ? {} : { text: text(sentence) }),
+        ...(sentence === saying ? {} : { text: text(sentence) }),
         ...(from === null ? {} : { validFrom: toIso(from) }),
         ...(to === null ? {} : { validTo: toIso(to) }),
         recordedAt: toIso(recorded),
