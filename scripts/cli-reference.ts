@@ -30,7 +30,10 @@ export function toReference(): string {
     "| exit code | meaning |",
     "|---|---|",
     ...exitCodes.map(([code, meaning]) => `| ${code} | ${meaning} |`),
-    ...sections(toProgram(() => {}), []),
+    ...sections(
+      toProgram(() => {}),
+      [],
+    ),
     "",
   ].join("\n");
 }

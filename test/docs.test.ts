@@ -13,7 +13,11 @@ describe("docs", () => {
 
   test("the README's own tool is the example that runs", () => {
     const parts = [...read("examples/own-tool/main.ts").matchAll(/\/\/ README: begin\n(.*?)\/\/ README: end/gs)];
-    const shown = parts.map(([, part = ""]) => part).join("").replace("../../src/index.ts", "capstan").trim();
+    const shown = parts
+      .map(([, part = ""]) => part)
+      .join("")
+      .replace("../../src/index.ts", "capstan")
+      .trim();
     expect(shown).toContain("defineTool({");
     expect(read("README.md")).toContain(`<!-- example: own-tool -->\n\n\`\`\`ts\n${shown}\n\`\`\``);
   });

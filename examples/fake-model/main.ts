@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { writeFile } from "node:fs/promises";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import { createServer } from "node:http";
+import { text } from "node:stream/consumers";
 import { openApp, run } from "../../src/index.ts";
 import { temporaryHome } from "../temporary-home.ts";
 
@@ -26,8 +28,13 @@ const turns = [
   [{ delta: { role: "assistant", content: "It is 1024." } }, { delta: {}, finish_reason: "stop" }],
 ];
 const bodies: string[] = [];
-const model = createServer(async (request, response) => {
-  bodies.push(await new Response(request).text());
+const model = createServer((request, response) => {
+  void answer(request, response);
+}).listen(0, "127.0.0.1");
+await once(model, "listening");
+
+async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  bodies.push(await text(request));
   response.writeHead(200, { "content-type": "text/event-stream" });
   for (const choice of turns[bodies.length - 1] ?? []) {
     const chunk = {
@@ -40,8 +47,8 @@ const model = createServer(async (request, response) => {
     response.write(`data: ${JSON.stringify(chunk)}\n\n`);
   }
   response.end("data: [DONE]\n\n");
-}).listen(0, "127.0.0.1");
-await once(model, "listening");
+}
+
 const address = model.address();
 assert.ok(typeof address === "object" && address !== null);
 

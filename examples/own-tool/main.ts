@@ -12,7 +12,7 @@ const reverse = defineTool({
   hints: { readOnly: true, destructive: false, idempotent: true, openWorld: false },
   effect: "read",
   needs: () => [],
-  run: async ({ text }) => ({ type: "done", value: [...text].reverse().join("") }),
+  run: async ({ text }) => ({ type: "done", value: Array.from(text).reverse().join("") }),
 });
 // README: end
 

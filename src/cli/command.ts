@@ -26,17 +26,17 @@ export interface Session {
   readonly app: App;
   readonly signal: AbortSignal;
   /** The grant that this process acts under. Throws `token.*`. */
-  grant(flags?: GrantFlags): Promise<Grant>;
+  readonly grant: (flags?: GrantFlags) => Promise<Grant>;
   /** Whether a token, a name or flags made that grant; else it is the operator's default. */
-  isGrantNamed(flags?: GrantFlags): boolean;
+  readonly isGrantNamed: (flags?: GrantFlags) => boolean;
   /** Whether the process was started with a token, and so speaks for its holder and not for the operator. */
   readonly confined: boolean;
   /** For what only the operator may do, whoever holds a token: throws `permission.no_right`. */
-  demandOperator(): void;
+  readonly demandOperator: () => void;
   /** Data: the answer or the protocol, with a line end. */
-  print(text: string): void;
+  readonly print: (text: string) => void;
   /** Everything else. */
-  tell(text: string): void;
+  readonly tell: (text: string) => void;
 }
 
 /** The exit code that a command ends with. */

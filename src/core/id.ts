@@ -9,6 +9,3 @@ export function newId(prefix: string): string {
   const uuid = randomUUID();
   return `${prefix}_${Date.now().toString(16).padStart(12, "0")}${uuid.slice(24)}${uuid.slice(0, 8)}`;
 }
-
-/** An RFC 9562 version 4 UUID. */
-export const newUuid = (): string => randomUUID();

@@ -6,6 +6,21 @@ export type JsonObject = { readonly [key: string]: Json };
 /** A JSON Schema of dialect 2020-12, as data. */
 export type JsonSchema = { readonly [key: string]: Json };
 
+/** Whether a value is of a kind that JSON has. It looks at the value itself, not into it. */
+export function isJson(value: unknown): value is Json {
+  return (
+    value === null ||
+    ["boolean", "number", "string"].includes(typeof value) ||
+    Array.isArray(value) ||
+    isJsonObject(value)
+  );
+}
+
+/** Whether a value is an object of JSON: no array, no null. It does not look into it. */
+export function isJsonObject(value: unknown): value is JsonObject {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
 /**
  * JSON with sorted keys and no spaces: equal values give equal text (RFC 8785 for the values that Capstan hashes: finite numbers,
  * strings, plain objects). Throws `core.bad_json` for NaN, infinities, undefined and functions, which have no JSON.

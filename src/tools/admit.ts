@@ -105,7 +105,7 @@ function demandPlace({ grant, scope, principal, runId, depth }: Caller): void {
 }
 
 /** The one answer for a tool that does not exist and for one that this grant does not show. */
-export function unknownTool(name: string): CapstanError {
+function unknownTool(name: string): CapstanError {
   const shown = name.length > 128 ? `${name.slice(0, 128)}…` : name;
   return new CapstanError(
     "tool.unknown",

@@ -1,5 +1,4 @@
 import type { Json, JsonObject } from "../core/json.ts";
-import { CapstanError } from "../core/error.ts";
 import type { Principal, Scope } from "../core/scope.ts";
 import type { Taint } from "../core/taint.ts";
 import { mergeTaint, trusted } from "../core/taint.ts";
@@ -72,16 +71,18 @@ export interface DoorServices {
 export function openDoor(services: DoorServices): Door {
   const { toolbox, store, permissions, onFault } = services;
   const inFlight = openInFlight();
+  const now = (): number => permissions.now();
 
   async function call(request: CallRequest): Promise<CallResult> {
     const { caller, callId } = request;
     if (request.signal.aborted) throw cancelled(request.name);
     const admitted = await admit({ ...services, inFlight }, request);
-    using _place = admitted.place;
-    const startedAt = permissions.now();
-    using nested = openNested({ request, timeoutMs: admitted.deadlineMs, call, now: permissions.now });
+    using held = new DisposableStack();
+    held.use(admitted.place);
+    const startedAt = now();
+    const nested = held.use(openNested({ request, timeoutMs: admitted.deadlineMs, call, now }));
     const outcome = await perform({ request, admitted, nested, onFault });
-    if (outcome.type === "done") await settle(admitted, outcome, permissions.now() - startedAt);
+    if (outcome.type === "done") await settle(admitted, outcome, now() - startedAt);
     const own = outcome.type === "done" ? (outcome.taint ?? trusted) : trusted;
     return { outcome, taint: mergeTaint(own, nested.taint()) };
 

@@ -11,7 +11,7 @@ import type { Outcome } from "./tool.ts";
 
 /** The way back to the door for a running tool and for the code that it runs. */
 export interface Nested extends Disposable {
-  call(name: string, args: JsonObject): Promise<Outcome>;
+  readonly call: (name: string, args: JsonObject) => Promise<Outcome>;
   /** Where untrusted parts of the nested results came from. */
   taint(): Taint;
   /** Aborts when the call around it ends, however it ends. */

@@ -2,6 +2,7 @@ import { Ajv2020 } from "ajv/dist/2020.js";
 import { z } from "zod";
 import { CapstanError } from "../core/error.ts";
 import type { JsonSchema } from "../core/json.ts";
+import { isJsonObject } from "../core/json.ts";
 import type { Schema } from "./tool.ts";
 
 /** How many problems of one value are told; the rest only adds noise for the reader. */
@@ -12,7 +13,8 @@ const maxProblems = 5;
  * Transforms are refused by `z.toJSONSchema` itself: what is parsed stays JSON.
  */
 export function fromZod<T>(schema: z.ZodType<T>): Schema<T> {
-  const json = z.toJSONSchema(schema, { io: "input" }) as JsonSchema;
+  const json: unknown = z.toJSONSchema(schema, { io: "input" });
+  if (!isJsonObject(json)) throw new CapstanError("tool.bad_definition", "The schema has no JSON Schema.");
   return {
     json,
     parse(value) {

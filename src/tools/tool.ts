@@ -1,7 +1,7 @@
 import { CapstanError } from "../core/error.ts";
 import type { Block } from "../core/event.ts";
 import type { Json, JsonObject, JsonSchema } from "../core/json.ts";
-import { deepFreeze } from "../core/json.ts";
+import { deepFreeze, isJson, isJsonObject } from "../core/json.ts";
 import type { Amounts } from "../core/limits.ts";
 import type { Principal, Scope } from "../core/scope.ts";
 import type { Taint } from "../core/taint.ts";
@@ -144,31 +144,31 @@ export function defineTool<I extends object, O = Json>(definition: ToolDefinitio
     maybeOnce: effect === "once" || typeof effect === "function",
     bind(raw) {
       const args = deepFreeze(input.parse(raw));
+      if (!isJsonObject(args)) throw new CapstanError("tool.bad_definition", `The arguments of ${name} are no object.`);
       return {
-        args: args as unknown as JsonObject,
+        args,
         needs: definition.needs(args),
         timeoutMs: definition.timeoutMs?.(args) ?? defaultTimeoutMs,
         effect: (grant) => (typeof effect === "function" ? effect(args, grant) : effect),
         reserve: (grant) => definition.reserve?.(args, grant) ?? {},
         async run(context) {
           const outcome = await definition.run(args, context);
-          if (outcome.type === "waiting" || outcome.value === undefined) return outcome as Outcome;
-          return {
-            ...outcome,
-            value: (output === undefined ? outcome.value : checkOutput(name, output, outcome.value)) as Json,
-          };
+          if (outcome.type === "waiting") return outcome;
+          const { value, ...rest } = outcome;
+          return value === undefined ? rest : { ...rest, value: checkOutput(name, output, value) };
         },
       };
     },
   };
 }
 
-function checkOutput<O>(name: string, output: Schema<O>, value: O): O {
+function checkOutput<O>(name: string, output: Schema<O> | undefined, value: O): Json {
+  const problem = `${name} answered something else than its output schema says.`;
   try {
-    return output.parse(value);
+    const checked = output === undefined ? value : output.parse(value);
+    if (isJson(checked)) return checked;
   } catch (cause) {
-    throw new CapstanError("tool.bad_output", `${name} answered something else than its output schema says.`, {
-      cause,
-    });
+    throw new CapstanError("tool.bad_output", problem, { cause });
   }
+  throw new CapstanError("tool.bad_output", problem);
 }

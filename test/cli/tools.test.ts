@@ -74,7 +74,7 @@ describe("capstan", () => {
     await using home = await tempFolder();
     const ended = await capstan(home.path, args);
     expect(ended.code).toBe(code);
-    if (code !== 0) expect(ended.stdout).toBe("");
+    expect(ended.stdout === "").toBe(code !== 0);
   });
 
   test("names the config key that was meant, with exit code 3", async () => {
