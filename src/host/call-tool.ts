@@ -12,6 +12,8 @@ import type { Work } from "./world.ts";
 
 /** The largest outcome that a log keeps, as JSON. */
 const maxOutcomeChars = 1024 * 1024;
+/** How much of a call's arguments stands in the question to a person; the event has them whole. */
+const maxShownChars = 2_000;
 
 /**
  * Makes one tool call at the door: the intention is on record before the door is asked, and safe from a power cut where the call may
@@ -102,7 +104,15 @@ function toQuestion(work: Work, callId: string, tool: Tool, bound: BoundCall, qu
   const { runId } = work.log.run();
   const call: ApprovableCall = { ...toOwner(work), runId, callId, name, pin, args: bound.args };
   const callHash = work.world.permissions.approvals.hash(call);
-  return { type: "approval.requested", callId, name, args: { ...bound.args }, pin, callHash, question };
+  const asked = `${question} Arguments: ${showArguments(bound.args)}`;
+  return { type: "approval.requested", callId, name, args: { ...bound.args }, pin, callHash, question: asked };
+}
+
+/** What a person is asked to allow, in one line that nothing in it can rearrange; what is cut says how much there is. */
+function showArguments(args: JsonObject): string {
+  const escape = (char: string): string => `\\u{${char.codePointAt(0)?.toString(16)}}`;
+  const text = JSON.stringify(args).replace(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, escape);
+  return text.length <= maxShownChars ? text : `${text.slice(0, maxShownChars)}… (${text.length} characters)`;
 }
 
 function toHalted(reason: CapstanError): CapstanError {

@@ -180,6 +180,13 @@ describe("an approval", () => {
     expect(second.runId).not.toBe(run.runId);
   });
 
+  test("shows the arguments that it is for, on one line that they can't rearrange", async () => {
+    await using given = await openAsking(["to Eve\n\u202Enot Anna\u001B[2J", "x".repeat(900).concat("y")]);
+    const [first, second] = given.run.pending;
+    expect(first?.question).toMatch(/Arguments: \{"text":"to Eve\\n\\u\{202e\}not Anna\\u001b\[2J"\}$/i);
+    expect(second?.question).toContain(`${"x".repeat(900)}y`);
+  });
+
   test("gives the run no right to approve for itself", async () => {
     await using given = await openAsking(["hello"]);
     const record = await given.at.store.record(localScope, "run-grant", given.run.runId);
