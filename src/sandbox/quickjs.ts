@@ -2,6 +2,8 @@ import type { Worker } from "node:worker_threads";
 import { CapstanError } from "../core/error.ts";
 import type { Engine, ExecRequest, ExecResult, Isolation, Sandbox } from "./engine.ts";
 import { openModules } from "./quickjs/module.ts";
+import { toOutputBuffer } from "./quickjs/output.ts";
+import type { OutputBuffer } from "./quickjs/output.ts";
 import { openWorkerPool } from "./quickjs/pool.ts";
 import type { WorkerPool } from "./quickjs/pool.ts";
 import { superviseRun } from "./quickjs/supervise.ts";
@@ -20,10 +22,13 @@ const isolation: Isolation = {
 export function openQuickjsEngine(options: { readonly workers?: number } = {}): Engine {
   const moduleFor = openModules();
   const pool = openWorkerPool(options.workers ?? 2);
+  const outputs = new WeakMap<Worker, OutputBuffer>();
   let runs = 0;
   const supervise = async (worker: Worker, request: ExecRequest, signal: AbortSignal): Promise<Supervised> => {
     const bounded = await moduleFor(request.limits.memoryBytes);
-    return await superviseRun({ worker, bounded, run: (runs += 1), request, signal, onWait: pool.wait });
+    const output = toOutputBuffer(request.limits.outputBytes, outputs.get(worker));
+    outputs.set(worker, output);
+    return await superviseRun({ worker, bounded, output, run: (runs += 1), request, signal, onWait: pool.wait });
   };
   return {
     name: isolation.engine,

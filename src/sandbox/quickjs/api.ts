@@ -8,7 +8,7 @@ import type { AnswerMessage } from "./protocol.ts";
 import { toText } from "./world.ts";
 
 /** Held back from the guest and given back at its end, so that one that has no memory left can still say so. */
-const ballastBytes = 64 * 1024;
+const ballastBytes = new Uint8Array(64 * 1024);
 const maxErrorLength = 16_000;
 /** A line of a trace that stands for our own code in the guest. */
 const ownFrame = /^ {4}at .*\(<null>:0:1\)\n?/gm;
@@ -45,7 +45,7 @@ export function openPrelude(): Prelude {
 
 /** Sets up the guest's world. `isFull` says whether its memory is all but used up. */
 export function openApi(vm: QuickJS, prelude: Prelude, host: JSValueHandle, isFull: () => boolean): Api {
-  const ballast = vm.newArrayBuffer(new Uint8Array(ballastBytes));
+  const ballast = vm.newArrayBuffer(ballastBytes);
   const api = vm.callFunction(prelude(vm), vm.undefined, host);
   const toCaller = (name: keyof GuestApi) => {
     const found = api.getProp(name);

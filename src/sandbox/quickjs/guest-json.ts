@@ -7,10 +7,10 @@ export interface Written {
 /** Writes a value as JSON in pieces to `emit`, which says whether it takes more. `room` is how many characters there may be. */
 export type Write = (root: unknown, emit: (piece: string) => boolean, room: number) => Written;
 
-/** A value on the way from the root to the one being written, for paths in notes and to see cycles. */
+/** A value on the way from the root to the one being written, for paths in notes and to see cycles. `key` is null at the root. */
 interface Step {
   readonly value: unknown;
-  readonly key: string | number;
+  readonly key: string | number | null;
   readonly up: Step | null;
 }
 
@@ -68,11 +68,12 @@ export function guestJson(): Write {
   function toPath(at: Step): string {
     let text = "";
     let step: Step | null = at;
-    while (step !== null && step.up !== null && text.length < 200) {
-      text = (typeof step.key === "number" ? "[" + step.key + "]" : "." + apply(slice, step.key, [0, 40])) + text;
+    while (step !== null && text.length < 200) {
+      const { key }: Step = step;
+      if (key !== null) text = (typeof key === "number" ? "[" + key + "]" : "." + apply(slice, key, [0, 40])) + text;
       step = step.up;
     }
-    return (step === null || step.up === null ? "$" : "$…") + text;
+    return (step === null ? "$" : "$…") + text;
   }
 
   return function write(root, emit, room) {
@@ -140,11 +141,11 @@ export function guestJson(): Write {
       if (prototype !== objectPrototype && prototype !== null && putBuiltin(value, prototype, at, depth)) return;
       const toJson: unknown = attempt(() => get(value, "toJSON"));
       if (typeof toJson !== "function") return putParts(value, at, depth);
-      const replaced: unknown = attempt(() => apply(toJson, value, ["" + at.key]));
+      const replaced: unknown = attempt(() => apply(toJson, value, ["" + (at.key ?? "")]));
       if (replaced === failed) return putNull("what toJSON failed for", at);
       // What toJSON gave is written as it is, also when it gave another object with a toJSON.
       if (typeof replaced !== "object" || replaced === null) return putValue(replaced, at, depth);
-      putParts(replaced, { value: replaced, key: at.key, up: at }, depth);
+      putParts(replaced, { value: replaced, key: null, up: at }, depth);
     }
 
     function putParts(value: object, at: Step, depth: number): void {
@@ -234,7 +235,7 @@ export function guestJson(): Write {
     }
 
     try {
-      putValue(root, { value: root, key: "", up: null }, 0);
+      putValue(root, { value: root, key: null, up: null }, 0);
       flush();
       return { tooLarge: false, notes };
     } catch (thrown) {

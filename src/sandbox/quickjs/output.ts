@@ -8,8 +8,15 @@ const counters = 3;
 const headerBytes = counters * Int32Array.BYTES_PER_ELEMENT;
 const cutAt = 2;
 
-export function toOutputBuffer(limitBytes: number): OutputBuffer {
-  return new SharedArrayBuffer(headerBytes + 2 * limitBytes);
+/**
+ * An empty buffer for so many bytes: `used`, emptied, where it has that size, else a new one. A new one for each run would leave the
+ * process with memory that its allocator keeps.
+ */
+export function toOutputBuffer(limitBytes: number, used?: OutputBuffer): OutputBuffer {
+  const bytes = headerBytes + 2 * limitBytes;
+  if (used?.byteLength !== bytes) return new SharedArrayBuffer(bytes);
+  new Uint8Array(used).fill(0);
+  return used;
 }
 
 /** Appends text to stream 1 (stdout) or 2 (stderr). False: the limit is reached, this text was cut, and no more is taken. */

@@ -79,15 +79,15 @@ export function openWorkerPool(size: number): WorkerPool {
       }
     },
     async give(worker, isClean) {
-      leave();
       if (isClean && !isClosed && ready.length < size) {
         worker.unref();
         ready.push(Promise.resolve(worker));
-        return;
+      } else {
+        await worker.terminate();
+        // The next run should not pay for the end of this one.
+        if (!isClean && !isClosed && ready.length === 0) ready.push(start());
       }
-      await worker.terminate();
-      // The next run should not pay for the end of this one.
-      if (!isClean && !isClosed && ready.length === 0) ready.push(start());
+      leave();
     },
     wait(change) {
       busy -= change;

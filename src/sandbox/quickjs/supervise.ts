@@ -3,7 +3,8 @@ import { toCapstanError, toText } from "../../core/error.ts";
 import type { Json } from "../../core/json.ts";
 import type { ExecRequest, ExecResult, ExecStatus } from "../engine.ts";
 import type { BoundedModule } from "./module.ts";
-import { readOutput, toOutputBuffer } from "./output.ts";
+import { readOutput } from "./output.ts";
+import type { OutputBuffer } from "./output.ts";
 import type { AnswerMessage, CallMessage, DoneMessage, FromWorker, RunMessage } from "./protocol.ts";
 
 /** Of the answer to one call, as JSON text. */
@@ -12,6 +13,8 @@ const maxAnswerBytes = 1024 * 1024;
 export interface Supervision {
   readonly worker: Worker;
   readonly bounded: BoundedModule;
+  /** Empty. */
+  readonly output: OutputBuffer;
   /** Unlike that of every other run of the worker. */
   readonly run: number;
   readonly request: ExecRequest;
@@ -33,13 +36,13 @@ type End = DoneMessage | { readonly type: "stopped"; readonly status: ExecStatus
 export async function superviseRun({
   worker,
   bounded,
+  output,
   run,
   request,
   signal,
   onWait,
 }: Supervision): Promise<Supervised> {
   const { limits, onCall } = request;
-  const output = toOutputBuffer(limits.outputBytes);
   const startedAt = performance.now();
   const loopBefore = worker.performance.eventLoopUtilization();
   // A thread that does not wait in its event loop is busy: an upper bound of its processor time that needs nothing of it.

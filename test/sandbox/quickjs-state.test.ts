@@ -1,0 +1,132 @@
+import { readdirSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, describe, expect, test } from "vitest";
+import type { Json } from "../../src/core/json.ts";
+import { openQuickjsEngine } from "../../src/sandbox/quickjs.ts";
+import { slowCases } from "../support/cases.ts";
+import { testWith } from "../support/machine.ts";
+import { runIn } from "./hostile.ts";
+
+const engine = openQuickjsEngine();
+afterAll(() => engine[Symbol.asyncDispose]());
+const run = (code: string, over?: Parameters<typeof runIn>[3]) => runIn(engine, "javascript", code, over);
+
+describe("one run after the other", () => {
+  test("what a run changed is unchanged for the next (J91)", async () => {
+    const dirty = `Array.prototype.x = 1; JSON.stringify = null; globalThis.tools = globalThis.console = null;
+      Object.prototype.toJSON = () => "evil"; Math.random = () => 4; files.write("a.txt", "x"); setInterval(() => {}, 1); 1`;
+    await run(dirty);
+    const clean = `[[].x, typeof JSON.stringify, typeof tools, typeof console.log, {}.toJSON, Math.random() === 4, files.list()]`;
+    expect(await run(clean)).toMatchObject({
+      status: "ok",
+      result: [null, "function", "object", "function", null, false, []],
+    });
+  });
+
+  test("random numbers of runs that start together differ (J94)", async () => {
+    const code = "Array.from({ length: 4 }, () => Math.random())";
+    const runs = await Promise.all(Array.from({ length: 8 }, () => run(code)));
+    const numbers = runs.flatMap(({ result }) => result).map(Number);
+    expect(new Set(numbers).size).toBe(32);
+    expect(numbers.every((number) => number >= 0 && number < 1)).toBe(true);
+  });
+
+  test("the clock is the real one, in UTC", async () => {
+    const { result } = await run(
+      "[new Date(0).getHours(), performance.now() < 10_000, Math.abs(Date.now() - NOW)]".replace(
+        "NOW",
+        `${Date.now()}`,
+      ),
+    );
+    expect(result).toEqual([0, true, expect.toSatisfy((offMs: number) => offMs < 60_000)]);
+  });
+
+  test("the answer to a call of an earlier run in the same worker goes nowhere (J95)", async () => {
+    const late = Promise.withResolvers<Json>();
+    const single = openQuickjsEngine({ workers: 1 });
+    const first = await runIn(single, "javascript", "tools.slow({}); tools.slow({}); 1", {
+      onCall: () => late.promise,
+    });
+    expect(first).toMatchObject({ status: "ok", result: 1 });
+    const asked = Promise.withResolvers<void>();
+    const second = runIn(single, "javascript", "await tools.other({})", {
+      onCall: async () => {
+        asked.resolve();
+        await sleep(50);
+        return "second";
+      },
+    });
+    await asked.promise;
+    late.resolve("first");
+    expect(await second).toMatchObject({ status: "ok", result: "second" });
+    await single[Symbol.asyncDispose]();
+  });
+
+  test("parallel runs never cross (J96)", async () => {
+    const count = slowCases;
+    const runs = await Promise.all(
+      Array.from({ length: count }, (_, id) =>
+        run(`console.log("out ${id}"); files.write("f", "${id}"); await tools.echo({ id: ${id} })`, {
+          onCall: async (_name, args) => await sleep(id % 7, args),
+        }),
+      ),
+    );
+    runs.forEach(({ stdout, result, artifacts }, id) => {
+      expect(stdout).toBe(`out ${id}\n`);
+      expect(result).toEqual({ id });
+      expect(artifacts.map(({ bytes }) => Buffer.from(bytes).toString())).toEqual([`${id}`]);
+    });
+  });
+
+  test("nested runs, more of them than may compute at a time, come to their end", { timeout: 120_000 }, async () => {
+    const limits = { wallMs: 100_000 };
+    const nest = async (depth: number): Promise<Json> => {
+      const onCall = (): Promise<Json> => (depth === 0 ? Promise.resolve("bottom") : nest(depth - 1));
+      return (await run("await tools.deeper({})", { onCall, limits })).result;
+    };
+    const ends = await Promise.all(Array.from({ length: 9 }, () => nest(1)));
+    expect(new Set(ends)).toEqual(new Set(["bottom"]));
+  });
+
+  testWith("linux")(
+    "runs that are killed at any time leave no thread and no descriptor (J97)",
+    { timeout: 120_000 },
+    async () => {
+      const own = openQuickjsEngine({ workers: 1 });
+      const one = (code: string, signal: AbortSignal) => runIn(own, "javascript", code, { signal });
+      const never = new AbortController().signal;
+      await one("1", never);
+      const before = held();
+      const statuses = new Set<string>();
+      for (let index = 0; index < slowCases; index += 1) {
+        const code = index % 2 === 0 ? "for (;;);" : "await tools.x({})";
+        const running = one(code, AbortSignal.timeout((index * 7) % 60));
+        statuses.add(
+          await running.then(
+            ({ status }) => status,
+            (reason: Error) => reason.name,
+          ),
+        );
+      }
+      expect([...statuses].filter((status) => !["cancelled", "TimeoutError", "ok", "error"].includes(status))).toEqual(
+        [],
+      );
+      expect((await one("1+1", never)).result).toBe(2);
+      await expectHeld(before);
+      await own[Symbol.asyncDispose]();
+      await expectHeld({ threads: before.threads - 1, descriptors: before.descriptors });
+    },
+  );
+});
+
+const held = (): { readonly threads: number; readonly descriptors: number } => ({
+  threads: readdirSync("/proc/self/task").length,
+  descriptors: readdirSync("/proc/self/fd").length,
+});
+
+async function expectHeld(most: ReturnType<typeof held>): Promise<void> {
+  const isOver = (): boolean => held().threads > most.threads + 1 || held().descriptors > most.descriptors + 2;
+  for (let wait = 0; wait < 100 && isOver(); wait += 1) await sleep(50);
+  expect(held().threads).toBeLessThanOrEqual(most.threads + 1);
+  expect(held().descriptors).toBeLessThanOrEqual(most.descriptors + 2);
+}

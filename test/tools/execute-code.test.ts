@@ -1,0 +1,277 @@
+import { afterAll, describe, expect, test } from "vitest";
+import type { Engine } from "../../src/sandbox/engine.ts";
+import { openQuickjsEngine } from "../../src/sandbox/quickjs.ts";
+import { executeCodeTool } from "../../src/tools/execute-code.ts";
+import type { Tool } from "../../src/tools/tool.ts";
+import { testLimits } from "../sandbox/hostile.ts";
+import { openTestDoor, testTool, toGrant, valueOf } from "../support/door.ts";
+
+const engine = openQuickjsEngine();
+afterAll(() => engine[Symbol.asyncDispose]());
+
+const refused = (code: string): object => expect.objectContaining({ name: "CapstanError", code });
+
+/** A door over `execute_code` with a real engine, and the other tools that its code may reach. */
+async function openCodeDoor(others: readonly Tool[] = [], engines: readonly Engine[] = [engine]) {
+  const tools: Tool[] = [...others];
+  tools.push(executeCodeTool({ engines, limits: testLimits, listed: () => tools }));
+  const capstan = await openTestDoor(tools);
+  return {
+    ...capstan,
+    run: (code: string, over: object = {}, request: Parameters<typeof capstan.call>[2] = {}) =>
+      capstan.call("execute_code", { language: "javascript", code, ...over }, request),
+  };
+}
+
+describe("execute_code", () => {
+  test("answers result, output, usage and isolation", async () => {
+    await using capstan = await openCodeDoor();
+    const { outcome } = await capstan.run('console.log("hello"); [1, "two"]');
+    expect(outcome).toMatchObject({ type: "done", taint: [] });
+    expect(outcome).not.toHaveProperty("isError");
+    expect(valueOf(outcome)).toEqual({
+      status: "ok",
+      stdout: "hello\n",
+      stderr: "",
+      result: [1, "two"],
+      artifacts: [],
+      usage: { wallMs: expect.any(Number), cpuMs: expect.any(Number), memoryBytes: expect.any(Number) },
+      isolation: { engine: "quickjs", level: "wasm-in-thread", network: expect.stringContaining("no function") },
+    });
+  });
+
+  test("runs TypeScript by leaving its types out", async () => {
+    await using capstan = await openCodeDoor();
+    const typed = "interface Point { x: number } const point: Point = { x: 7 }; point.x satisfies number";
+    const ran = await capstan.call("execute_code", { language: "typescript", code: typed });
+    expect(valueOf(ran.outcome)).toMatchObject({ status: "ok", result: 7 });
+    const unknown = await capstan.call("execute_code", { language: "typescript", code: "enum A { B }" });
+    expect(unknown.outcome).toMatchObject({ isError: true, value: { status: "error" } });
+    expect(valueOf(unknown.outcome)).toHaveProperty("error", expect.stringContaining("enum"));
+  });
+
+  test("gives an end that is not well as a value that is an error", async () => {
+    await using capstan = await openCodeDoor();
+    const { outcome } = await capstan.run('throw new Error("boom")');
+    expect(outcome).toMatchObject({ isError: true, value: { status: "error", result: null } });
+    expect(valueOf(outcome)).toHaveProperty("error", expect.stringContaining("boom"));
+  });
+
+  test("takes files as text or base64 and gives artifacts back with their type", async () => {
+    await using capstan = await openCodeDoor();
+    const files = [
+      { path: "a/text.txt", text: "é" },
+      { path: "bytes.bin", base64: Buffer.from([0, 255, 1]).toString("base64") },
+    ];
+    const code = `files.write("out/text.txt", files.read("a/text.txt"));
+      files.write("out.bin", files.readBytes("bytes.bin"));
+      files.write("out.png", new Uint8Array([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]));
+      files.list()`;
+    const { outcome } = await capstan.run(code, { files });
+    expect(valueOf(outcome)).toMatchObject({
+      result: ["a/text.txt", "bytes.bin", "out.bin", "out.png", "out/text.txt"],
+      artifacts: [
+        { path: "out/text.txt", bytes: 2, mimeType: "text/plain", text: "é" },
+        { path: "out.bin", bytes: 3, mimeType: "application/octet-stream", base64: "AP8B" },
+        { path: "out.png", bytes: 8, mimeType: "image/png", base64: "iVBORw0KGgo=" },
+      ],
+    });
+  });
+
+  test.for([
+    ["a name that leads out", { files: [{ path: "../x", text: "" }] }, "tool.bad_arguments"],
+    ["no base64", { files: [{ path: "x", base64: "?" }] }, "tool.bad_arguments"],
+    ["text and base64", { files: [{ path: "x", text: "", base64: "" }] }, "tool.bad_arguments"],
+    ["an argument that does not exist", { network: true }, "tool.bad_arguments"],
+    ["a session, which there is not yet", { session: "s" }, "tool.bad_arguments"],
+    ["a language that nothing runs", { language: "ruby" }, "tool.bad_arguments"],
+    ["no time", { timeoutMs: 0 }, "tool.bad_arguments"],
+  ] as const)("refuses %s", async ([, over, code]) => {
+    await using capstan = await openCodeDoor();
+    await expect(capstan.run("1", over)).rejects.toThrow(refused(code));
+  });
+
+  test.for([
+    [
+      "two files of one name",
+      [
+        { path: "x", text: "1" },
+        { path: "x", text: "2" },
+      ],
+    ],
+    ["more bytes than a run takes", [{ path: "x", text: "x".repeat(9 * 1024 * 1024) }]],
+  ] as const)("answers an error to %s", async ([, files]) => {
+    await using capstan = await openCodeDoor();
+    expect((await capstan.run("1", { files })).outcome).toMatchObject({ isError: true, code: "sandbox.bad_request" });
+  });
+
+  test("allows the least of what is configured, asked for and granted", async () => {
+    await using capstan = await openCodeDoor();
+    const spin = "for (;;);";
+    const asked = await capstan.run(spin, { timeoutMs: 200 });
+    expect(valueOf(asked.outcome)).toMatchObject({ status: "timeout", error: expect.stringContaining("200 ms") });
+    const { grant } = capstan;
+    const parent = { id: "parent", limits: { cpuMs: 150, memoryBytes: 20 * 1024 * 1024 } };
+    const child = { ...grant, ancestors: [parent], limits: { wallMs: 5_000 } };
+    const granted = await capstan.run(spin, { timeoutMs: 4_000 }, { by: { grant: child } });
+    expect(valueOf(granted.outcome)).toMatchObject({ status: "timeout", error: expect.stringContaining("150 ms") });
+    const hog = "const a = []; for (;;) a.push(new Array(1000).fill(7))";
+    const limits = { memoryBytes: 20 * 1024 * 1024 };
+    const filled = await capstan.run(hog, { memoryMb: 48 }, { by: { grant: { ...grant, limits } } });
+    expect(valueOf(filled.outcome)).toMatchObject({ status: "memory" });
+    // The interpreter's memory is bounded by a power of two, so 32 MiB for a limit of 20.
+    expect(JSON.stringify(valueOf(filled.outcome))).toMatch(/"memoryBytes":(?:[12]\d|3[0-3])\d{6}\b/);
+  });
+
+  test("reserves the time it may take and settles what it took", async () => {
+    await using capstan = await openCodeDoor();
+    const by = { grant: { ...capstan.grant, limits: { wallMs: 3_000, cpuMs: 100_000 } } };
+    for (let run = 0; run < 3; run += 1) {
+      const { outcome } = await capstan.run("1+1", { timeoutMs: 2_000 }, { by });
+      expect(valueOf(outcome)).toMatchObject({ result: 2 });
+    }
+    const used = (await capstan.store.used([capstan.grant.id])).get(capstan.grant.id);
+    expect(used).toMatchObject({ calls: 3 });
+    expect(used?.wallMs).toBeGreaterThan(0);
+    expect(used?.wallMs).toBeLessThan(3_000);
+    expect(used?.cpuMs).toBeLessThan(3_000);
+  });
+
+  test("needs a sandbox as strong as the grant says", async () => {
+    await using capstan = await openCodeDoor();
+    const rights = { ...capstan.grant.rights, isolation: "container" as const };
+    const by = { grant: { ...capstan.grant, rights } };
+    await expect(capstan.run("1", {}, { by })).rejects.toThrow(refused("permission.no_right"));
+    expect(valueOf((await capstan.run("1+1")).outcome)).toMatchObject({ result: 2 });
+  });
+
+  test("says what to do when no engine runs the language, or the one that does can't", async () => {
+    await using without = await openCodeDoor();
+    const python = await without.call("execute_code", { language: "python", code: "1" });
+    expect(python.outcome).toMatchObject({ isError: true, code: "sandbox.unavailable" });
+    expect(JSON.stringify(python.outcome)).toContain("capstan doctor");
+    const broken: Engine = { ...engine, probe: async () => ({ reason: "it is not there", remedy: "Install it." }) };
+    await using defect = await openCodeDoor([], [broken]);
+    expect(JSON.stringify((await defect.run("1")).outcome)).toContain("quickjs: it is not there. Install it.");
+    await using second = await openCodeDoor([], [broken, engine]);
+    expect(valueOf((await second.run("1+1")).outcome)).toMatchObject({ result: 2 });
+  });
+
+  test("a cancelled call ends a loop, and the next call runs", async () => {
+    await using capstan = await openCodeDoor();
+    const startedAt = performance.now();
+    await expect(capstan.run("for (;;);", {}, { signal: AbortSignal.timeout(300) })).rejects.toThrow(
+      refused("tool.cancelled"),
+    );
+    expect(performance.now() - startedAt).toBeLessThan(5_000);
+    expect(valueOf((await capstan.run("1+1")).outcome)).toMatchObject({ result: 2 });
+  });
+
+  test("has effect once where a once tool is within reach of the code", async () => {
+    const once = testTool("send", { effect: "once" });
+    const all = [testTool("look"), once];
+    const effectWith = (listed: readonly Tool[]) => {
+      const tool: Tool = executeCodeTool({ engines: [engine], limits: testLimits, listed: () => [...listed, tool] });
+      return tool.bind({ language: "javascript", code: "1" }).effect(toGrant(listed, 0, 0));
+    };
+    expect(effectWith(all)).toBe("once");
+    expect(effectWith([testTool("look")])).toBe("idempotent");
+  });
+});
+
+describe("code that calls tools", () => {
+  test("goes through the door: charged, audited with its parent, and no further than the grant", async () => {
+    await using capstan = await openCodeDoor([testTool("look"), testTool("hidden")]);
+    const tools = capstan.grant.rights.tools.filter(({ name }) => name !== "hidden");
+    const grant = { ...capstan.grant, rights: { ...capstan.grant.rights, tools } };
+    const code = `const seen = await tools.look({ text: "é" });
+      let told; try { await tools.hidden({}) } catch (error) { told = [error.name, error.message] }
+      ({ seen, told })`;
+    const { outcome } = await capstan.run(code, {}, { by: { grant }, callId: "call_code" });
+    const told = 'tool.unknown: No tool is called "hidden" here. List the tools to see which are.';
+    expect(valueOf(outcome)).toMatchObject({ result: { seen: { text: "é" }, told: ["ToolError", told] } });
+    const rows = (await capstan.audit()).map(({ entry }) => [entry.name, entry.parentId, entry.decision]);
+    expect(rows).toEqual([
+      ["execute_code", undefined, "allow"],
+      ["look", "call_code", "allow"],
+      ["hidden", "call_code", "deny"],
+    ]);
+  });
+
+  test("reads a failure of a tool with its code", async () => {
+    const failing = testTool("failing", {
+      run: async () => ({
+        type: "done",
+        isError: true,
+        code: "todo.not_found",
+        content: [{ type: "text", text: "todo.not_found: There is no such todo." }],
+      }),
+    });
+    await using capstan = await openCodeDoor([failing]);
+    const { outcome } = await capstan.run(
+      "let text; try { await tools.failing() } catch (error) { text = error.message } text",
+    );
+    expect(valueOf(outcome)).toMatchObject({ result: "todo.not_found: There is no such todo." });
+  });
+
+  test("reads text where a tool gives no value", async () => {
+    const content = [
+      { type: "text" as const, text: "one" },
+      { type: "text" as const, text: "two" },
+    ];
+    await using capstan = await openCodeDoor([testTool("talk", { run: async () => ({ type: "done", content }) })]);
+    expect(valueOf((await capstan.run("await tools.talk()")).outcome)).toMatchObject({ result: "one\ntwo" });
+  });
+
+  test("can't wait for a person", async () => {
+    const asking = testTool("asking", {
+      run: async () => ({ type: "waiting", requests: [{ id: "1", message: "Really?" }], state: null }),
+    });
+    await using capstan = await openCodeDoor([asking, testTool("marked")]);
+    const tools = capstan.grant.rights.tools.map((right) => ({ ...right, ask: right.name === "marked" }));
+    const by = { grant: { ...capstan.grant, rights: { ...capstan.grant.rights, tools } } };
+    const code = `const told = [];
+      for (const name of ["asking", "marked"]) try { await tools[name]({}) } catch (error) { told.push(error.message.split(":")[0]) }
+      told`;
+    const { outcome } = await capstan.run(code, {}, { by });
+    expect(valueOf(outcome)).toMatchObject({ result: ["permission.approval_needed", "permission.approval_needed"] });
+  });
+
+  test("takes arguments by name only", async () => {
+    await using capstan = await openCodeDoor([testTool("look")]);
+    const { outcome } = await capstan.run(
+      'let text; try { await tools.look("x") } catch (error) { text = error.message } text',
+    );
+    expect(valueOf(outcome)).toMatchObject({
+      result: "tool.bad_arguments: look takes its arguments by name: tools.look({argument: value}).",
+    });
+  });
+
+  test("passes on what it was made of and what its calls brought in", async () => {
+    const reader = testTool("reader", { run: async () => ({ type: "done", value: "x", taint: ["files"] }) });
+    await using capstan = await openCodeDoor([reader]);
+    expect((await capstan.run("1", {}, { by: { taint: ["knowledge"] } })).taint).toEqual(["knowledge"]);
+    expect((await capstan.run("await tools.reader()", {}, { by: { taint: ["knowledge"] } })).taint).toEqual([
+      "files",
+      "knowledge",
+    ]);
+    expect((await capstan.run("1")).taint).toEqual([]);
+  });
+
+  test("may run code in turn, to the depth of calls and no deeper", async () => {
+    await using capstan = await openCodeDoor();
+    const code = `const again = async (code) => (await tools.execute_code({ language: "javascript", code })).result;
+      const nest = (depth) => \`try { (await tools.execute_code({ language: "javascript", code: \${JSON.stringify(depth === 0 ? "7" : nest(depth - 1))} })).result } catch (error) { error.message }\`;
+      [await again(nest(1)), await again(nest(6))]`;
+    expect(valueOf((await capstan.run(code)).outcome)).toMatchObject({
+      result: [7, expect.stringContaining("budget.depth")],
+    });
+  });
+
+  test("spends the calls of its grant", async () => {
+    await using capstan = await openCodeDoor([testTool("look")]);
+    const by = { grant: { ...capstan.grant, limits: { calls: 4 } } };
+    const code = `let calls = 0, told; try { for (;;) { await tools.look({}); calls++ } } catch (error) { told = error.message.split(":")[0] } [calls, told]`;
+    expect(valueOf((await capstan.run(code, {}, { by })).outcome)).toMatchObject({ result: [3, "budget.calls"] });
+  });
+});
