@@ -72,10 +72,10 @@ async function processTree(root: number): Promise<ReadonlyMap<number, number>> {
   return tree;
 }
 
-/** The CPU time (ms) that a process and those below it use in a quarter of a second. */
+/** The CPU time (ms) that a process and those below it use in half a second. */
 async function busyMs(root: number): Promise<number> {
   const before = await processTree(root);
-  await sleep(250);
+  await sleep(500);
   const after = await processTree(root);
   return [...after].reduce((sum, [pid, cpuMs]) => sum + cpuMs - (before.get(pid) ?? 0), 0);
 }
@@ -89,7 +89,7 @@ describe("capstan serve", () => {
     const v1 = new ClientV1(identity);
     await v1.connect(new TransportV1(command));
     const listed = await v1.listTools();
-    const added = await v1.callTool({ name: "todo_add", arguments: { title: "buy milk" } });
+    const added = await v1.callTool({ name: "todo_add", arguments: { text: "buy milk" } });
     expect(added.isError).toBeUndefined();
     await v1.close();
 
@@ -99,11 +99,8 @@ describe("capstan serve", () => {
     expect((await v2.listTools()).tools.map(({ name }) => name)).toEqual(listed.tools.map(({ name }) => name));
     const todos = await v2.callTool({ name: "todo_list", arguments: {} });
     expect(JSON.stringify(todos.structuredContent)).toContain("buy milk");
-    expect(
-      (await v2.callTool({ name: "calculator", arguments: { expression: "6*7" } })).structuredContent,
-    ).toMatchObject({
-      value: expect.anything(),
-    });
+    const product = await v2.callTool({ name: "calculator", arguments: { expression: "6*7" } });
+    expect(product.structuredContent).toMatchObject({ result: "42" });
     await v2.close();
   });
 
@@ -156,24 +153,33 @@ describe("capstan serve", () => {
   test.skipIf(notLinux).each([
     ["python", "while True: pass"],
     ["javascript", "while (true) {}"],
-  ])("stops stuck %s within seconds of its cancellation, and leaves no process", async (language, code) => {
-    await using home = await tempFolder();
-    await using server = serve(home.path);
-    const { peer, pid } = server;
-    await peer.initialize();
-    const call = { name: "execute_code", arguments: { language, code, timeoutMs: 25_000 } };
-    peer.send({ jsonrpc: "2.0", id: "stuck", method: "tools/call", params: call });
-    await sleep(1_500);
-    expect(await busyMs(pid)).toBeGreaterThan(100);
-    peer.send({ jsonrpc: "2.0", method: "notifications/cancelled", params: { requestId: "stuck" } });
-    await expect.poll(() => busyMs(pid), { timeout: 8_000 }).toBeLessThan(100);
-    expect(peer.received.filter(({ id }) => id === "stuck")).toEqual([]);
+  ])(
+    "stops stuck %s soon after its cancellation, and leaves no process",
+    { timeout: 120_000 },
+    async (language, code) => {
+      await using home = await tempFolder();
+      await using server = serve(home.path);
+      const { peer, pid } = server;
+      await peer.initialize();
+      const isLawfulServed = async (): Promise<void> => {
+        const { result } = await peer.call("execute_code", { language, code: "6*7" });
+        expect(result?.structuredContent).toMatchObject({ status: "ok", result: 42 });
+      };
+      await isLawfulServed();
 
-    const lawful = await peer.call("execute_code", { language, code: "6*7" });
-    expect(lawful.result?.structuredContent).toMatchObject({ status: "ok", result: 42 });
-    const tree = await processTree(pid);
-    server.hangUp();
-    expect((await server.ended).code).toBe(0);
-    await expect.poll(() => [...tree.keys()].filter(isAlive), { timeout: 5_000 }).toEqual([]);
-  });
+      const call = { name: "execute_code", arguments: { language, code, timeoutMs: 30_000 } };
+      peer.send({ jsonrpc: "2.0", id: "stuck", method: "tools/call", params: call });
+      await sleep(1_500);
+      expect(await busyMs(pid)).toBeGreaterThan(50);
+      peer.send({ jsonrpc: "2.0", method: "notifications/cancelled", params: { requestId: "stuck" } });
+      await expect.poll(() => busyMs(pid), { timeout: 15_000 }).toBeLessThan(50);
+      expect(peer.received.filter(({ id }) => id === "stuck")).toEqual([]);
+      await isLawfulServed();
+
+      const tree = await processTree(pid);
+      server.hangUp();
+      expect((await server.ended).code).toBe(0);
+      await expect.poll(() => [...tree.keys()].filter(isAlive), { timeout: 5_000 }).toEqual([]);
+    },
+  );
 });

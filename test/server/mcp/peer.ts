@@ -63,7 +63,7 @@ export function openPeer(input: Writable, output: Readable): Peer {
     },
     waitFor(matches) {
       return new Promise((resolve, reject) => {
-        const timer = setTimeout(() => reject(new Error("nothing of the kind came within 20 s")), 20_000);
+        const timer = setTimeout(() => reject(new Error("nothing of the kind came within a minute")), 60_000);
         const check = (): void => {
           const found = received.find(matches);
           if (broken === undefined && found === undefined) return;
