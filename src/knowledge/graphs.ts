@@ -10,7 +10,7 @@ import { openKnowledge } from "./knowledge.ts";
 /** The name of a graph within a scope. */
 export const GraphName = z.string().regex(/^[a-z0-9-]{1,40}$/, "expected 1 to 40 of a-z, 0-9 and -");
 
-/** The graphs of a home: one file per scope and name, opened when it is first used. Disposing closes all. */
+/** The graphs of a home: one file per scope and name, opened when it is first used. Disposing lets calls end, then closes all. */
 export interface Graphs extends AsyncDisposable {
   /**
    * Opens a graph for as long as `act` runs, and makes it when it is missing. Throws what opening and `act` throw.
@@ -32,6 +32,7 @@ interface Open {
 export function openGraphs({ folder, clock }: { folder: string; clock: Clock }): Graphs {
   /** In order of use, the longest unused first. */
   const open = new Map<string, Open>();
+  const running = new Set<Promise<unknown>>();
   let closed = false;
 
   const enter = (path: string): Open => {
@@ -43,15 +44,22 @@ export function openGraphs({ folder, clock }: { folder: string; clock: Clock }):
     return entry;
   };
 
-  const use = async <T>(path: string, act: (knowledge: Knowledge) => Promise<T>): Promise<T> => {
+  const demandOpen = (): void => {
     if (closed) throw new CapstanError("store.unavailable", "The graphs are closed. Start Capstan again.");
+  };
+
+  const use = async <T>(path: string, act: (knowledge: Knowledge) => Promise<T>): Promise<T> => {
+    demandOpen();
     const entry = enter(path);
     open.delete(path);
     open.set(path, entry);
     entry.users += 1;
+    const acting = entry.knowledge.then(act);
+    running.add(acting);
     try {
-      return await act(await entry.knowledge);
+      return await acting;
     } finally {
+      running.delete(acting);
       entry.users -= 1;
       await closeIdle();
     }
@@ -67,16 +75,19 @@ export function openGraphs({ folder, clock }: { folder: string; clock: Clock }):
 
   return {
     async write(scope, name, act) {
+      demandOpen();
       const path = toPath(folder, scope, name);
       await mkdir(dirname(path), { recursive: true, mode: 0o700 });
       return use(path, act);
     },
     async read(scope, name, act) {
+      demandOpen();
       const path = toPath(folder, scope, name);
       return (await exists(path)) ? use(path, act) : null;
     },
     async [Symbol.asyncDispose]() {
       closed = true;
+      await Promise.allSettled(running);
       await closeIdle();
     },
   };

@@ -31,7 +31,7 @@ const emptyGrant: Grant = {
 };
 
 /** What a tool gets from the door, for a test of the tool alone: a new call by the operator, who has seen nothing untrusted. */
-export function toCallContext(given: Partial<CallContext> = {}): CallContext {
+function toCallContext(given: Partial<CallContext> = {}): CallContext {
   return {
     signal: new AbortController().signal,
     callId: newId("call"),
