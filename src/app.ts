@@ -86,6 +86,7 @@ export async function openApp(options: AppOptions): Promise<App> {
     scope,
     principal,
     config: config.host,
+    onFault,
     openProvider: (model, baseUrl) => openProvider(model, { config: config.host, env, baseUrl }),
   });
 

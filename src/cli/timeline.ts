@@ -34,7 +34,9 @@ function describe(event: Event): string {
     case "run.resumed":
       return `run resumed under grant ${event.grantId}`;
     case "run.suspended":
-      return `run suspended until ${event.callIds.join(", ")} is decided`;
+      return event.callIds.length === 0
+        ? "run interrupted"
+        : `run suspended until ${event.callIds.join(", ")} is decided`;
     case "run.finished":
       return `run ${event.status}${event.code === undefined ? "" : `, ${event.code}`}: ${short(event.answer)}`;
     default:

@@ -68,6 +68,7 @@ export async function callModel(command: Command & { type: "call_model" }, work:
     if (signal.aborted) return;
     const { code, message, details } = toCapstanError(thrown);
     if (code.startsWith("store.") || code === "run.corrupt") throw thrown;
+    if (code === "core.internal") world.onFault(thrown);
     const { retryAfterMs } = details;
     const failed = { type: "model.failed" as const, callId, code, message };
     const outcome = unbilled.has(code) ? ("error" as const) : ("unknown" as const);

@@ -12,6 +12,7 @@ import { demand } from "../permissions/demand.ts";
 import type { Grant, Need } from "../permissions/grant.ts";
 import { meet } from "../permissions/meet.ts";
 import type { Permissions } from "../permissions/permissions.ts";
+import { toRunGrant } from "../permissions/run-grant.ts";
 import type { RunSummary, Store } from "../store/store.ts";
 import type { Door } from "../tools/call.ts";
 import type { HostConfig } from "./config.ts";
@@ -20,7 +21,7 @@ import { drive } from "./drive.ts";
 import { beginRun, openRunLog } from "./log.ts";
 import type { Provider } from "./provider.ts";
 import { toModelName } from "./providers/all.ts";
-import { loadRunGrant, toGrantRecord, toRunGrant } from "./run-grant.ts";
+import { loadRunGrant, toGrantRecord } from "./run-grant.ts";
 import { sleep } from "./sleep.ts";
 import { systemPrompt } from "./system-prompt.ts";
 import type { RunSignal, World } from "./world.ts";
@@ -36,6 +37,8 @@ export interface HostServices {
   readonly config: HostConfig;
   /** The provider of a model as `--model` names it. Throws `provider.*`. */
   readonly openProvider: (model: string, baseUrl?: string) => Provider;
+  /** Gets what no run may show, such as a fault inside a provider. Missing: it is dropped. Must not throw. */
+  readonly onFault?: World["onFault"];
   /** How a retry waits; missing: on the clock of the machine. */
   readonly sleep?: World["sleep"];
 }
@@ -175,6 +178,7 @@ export function openHost(services: HostServices): Host {
     const world: World = {
       ...services,
       sleep: services.sleep ?? sleep,
+      onFault: services.onFault ?? (() => {}),
       provider,
       model: toModelName(run.model).name,
       price: config.prices[run.model],

@@ -29,6 +29,7 @@ export interface World {
   readonly model: string;
   readonly price?: Price | undefined;
   readonly maxOutputTokens?: number | undefined;
+  readonly onFault: (fault: unknown) => void;
   /** What the run may do, as of now. */
   readonly grant: Grant;
   /** Must not throw. */
