@@ -340,6 +340,37 @@ const memory: readonly Case[] = [
   { id: "F67", title: "a number without end", code: "2n ** (2n ** 40n)", status: ["error", "memory"] },
 ];
 
+const typescript: readonly Case[] = [
+  {
+    id: "F65",
+    title: "recursion in the parser of types",
+    code: `let a: ${"Array<".repeat(50_000)}1${">".repeat(50_000)}`,
+    status: "error",
+    check: says(/^SyntaxError: The parser/),
+  },
+  {
+    id: "F65",
+    title: "brackets without end",
+    code: "(".repeat(100_000),
+    status: "error",
+    check: says(/^SyntaxError: The parser/),
+  },
+  {
+    id: "A1",
+    title: "what has no meaning without a compiler",
+    code: "enum Color { Red } Color.Red",
+    status: "error",
+    check: says(/^SyntaxError: .*enum/s),
+  },
+  {
+    id: "E47",
+    title: "a loop",
+    code: "for (let i: number = 0; ; ) i += 1",
+    status: "timeout",
+    limits: { wallMs: 400 },
+  },
+];
+
 const output: readonly Case[] = [
   {
     id: "H79",
@@ -454,8 +485,7 @@ const codeMode: readonly Case[] = [
 
 const short = time.map((one) => ({ ...one, limits: { wallMs: 400, ...one.limits } }));
 const cases = [...hostObjects, ...filesAndNetwork, ...short, ...memory, ...output, ...codeMode];
-describeHostile(
-  "quickjs",
-  () => openQuickjsEngine(),
-  cases.map((one) => ({ ...one, language: "javascript" })),
-);
+describeHostile("quickjs", () => openQuickjsEngine(), [
+  ...cases.map((one) => ({ ...one, language: "javascript" as const })),
+  ...typescript.map((one) => ({ ...one, language: "typescript" as const })),
+]);

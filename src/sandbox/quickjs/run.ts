@@ -109,7 +109,7 @@ async function evaluate(guest: Guest, { language, code, limits }: RunMessage): P
   try {
     if (language === "typescript") text = stripTypeScriptTypes(code);
   } catch (thrown) {
-    return { status: "error", error: `SyntaxError: ${thrown instanceof Error ? thrown.message : "not TypeScript"}` };
+    return toSyntaxEnd(thrown);
   }
   let value: JSValueHandle;
   try {
@@ -158,6 +158,22 @@ async function settle({ vm, api, world, inbox }: Guest, promise: JSValueHandle):
       if (thrown !== undefined) return thrown;
     }
   }
+}
+
+/** The end of code whose types can't be left out. A parser that failed instead of refusing stays broken for the life of its worker. */
+function toSyntaxEnd(thrown: unknown): End {
+  const code = thrown instanceof Error && "code" in thrown ? thrown.code : undefined;
+  if (code === "ERR_INVALID_TYPESCRIPT_SYNTAX" || code === "ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX") {
+    return {
+      status: "error",
+      error: `SyntaxError: ${thrown instanceof Error ? thrown.message : ""}`.slice(0, maxErrorLength),
+    };
+  }
+  return {
+    status: "error",
+    error: "SyntaxError: The parser of TypeScript failed on this code. Nest it less deeply.",
+    isBroken: true,
+  };
 }
 
 /** The end of a guest whose interpreter itself failed. */
