@@ -67,6 +67,47 @@ describe("a grant over MCP", () => {
   });
 });
 
+describe("an argument that could be read in two ways (B19)", () => {
+  /** A connection whose grant moves only what lies under /srv/project, and the raw text of a call. */
+  async function openMoves() {
+    const server = await openTestServer();
+    const [right] = server.rightsTo(["move"]);
+    if (right === undefined) throw new Error("the test has no tool to narrow");
+    const args = [
+      { name: "from", rule: { type: "path", under: "/srv/project" }, optional: false },
+      { name: "to", rule: { type: "any" }, optional: true },
+    ] as const;
+    const peer = server.connect(server.withRights("narrow", { tools: [{ ...right, args: [...args] }] }));
+    await peer.initialize();
+    const move = (text: string) => {
+      peer.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"move","arguments":${text}}}`);
+      return peer.waitFor(({ id, error }) => id === 1 || error !== undefined);
+    };
+    return { server, move, [Symbol.asyncDispose]: () => server[Symbol.asyncDispose]() };
+  }
+
+  test("by its escapes is checked as it runs", async () => {
+    await using moves = await openMoves();
+    expect((await moves.move(String.raw`{"from":"/srv/project/\u0061"}`)).result?.isError).toBeUndefined();
+    expect(moves.server.log).toEqual(["moved /srv/project/a to here"]);
+  });
+
+  test.each([
+    ["dots as escapes", String.raw`{"from":"/srv/project/\u002e\u002e/secret"}`],
+    ["a slash as an escape", String.raw`{"from":"/srv/project\u002f..\u002fsecret"}`],
+    ["the lawful value first, another behind it", '{"from":"/srv/project/a","from":"/etc/passwd"}'],
+    ["the lawful value last", '{"from":"/etc/passwd","from":"/srv/project/a"}'],
+    ["a twin whose key is escaped", String.raw`{"from":"/srv/project/a","fro\u006d":"/etc/passwd"}`],
+    ["a twin in capitals", '{"from":"/srv/project/a","FROM":"/etc/passwd"}'],
+    ["a prototype", '{"from":"/srv/project/a","__proto__":{"to":"/etc"}}'],
+  ])("is refused: %s", async (_what, args) => {
+    await using moves = await openMoves();
+    const { result, error } = await moves.move(args);
+    expect(result?.isError === true || error?.code === -32600).toBe(true);
+    expect(moves.server.log).toEqual([]);
+  });
+});
+
 describe("a token in _meta", () => {
   test("alone decides where the process has only the operator's default", async () => {
     await using server = await openTestServer();
