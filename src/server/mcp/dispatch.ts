@@ -13,13 +13,13 @@ import { newId } from "../../core/id.ts";
 import { mergeTaint, trusted } from "../../core/taint.ts";
 import type { Permissions } from "../../permissions/permissions.ts";
 import type { CallResult, Door } from "../../tools/call.ts";
-import type { Tool } from "../../tools/tool.ts";
 import { type AskedCall, openApprovals } from "./approval.ts";
 import { canShowForms, demandRevision } from "./envelope.ts";
 import { type GrantFor, grantKey } from "./grants.ts";
 import { openProgress, type ProgressReport } from "./progress.ts";
 import type { RecordRefusal } from "./refusal.ts";
 import { toCallResult, toFailedCall, toProtocolError } from "./result.ts";
+import { toWireTool } from "./wire-tool.ts";
 
 export interface DispatchServices {
   readonly door: Door;
@@ -50,7 +50,6 @@ const ListParams = z.looseObject({ cursor: z.string().optional() });
 export function openDispatch(services: DispatchServices): Dispatch {
   const { door, permissions, grantFor, version } = services;
   const approvals = openApprovals(services);
-  const wireTools = new WeakMap<Tool, WireTool>();
   const running = new Set<Promise<unknown>>();
   // One connection is one context: what came in under one token is still there when the next is presented.
   let seen = trusted;
@@ -89,14 +88,6 @@ export function openDispatch(services: DispatchServices): Dispatch {
     } catch (error) {
       throw toProtocolError(error);
     }
-  }
-
-  function toWireTool(tool: Tool): WireTool {
-    const known = wireTools.get(tool);
-    if (known !== undefined) return known;
-    const made = describe(tool);
-    wireTools.set(tool, made);
-    return made;
   }
 
   async function callTool(
@@ -158,24 +149,6 @@ export function openDispatch(services: DispatchServices): Dispatch {
     toServer,
     async settled() {
       await Promise.allSettled(running);
-    },
-  };
-}
-
-/** A tool as tools/list shows it, for both eras. */
-function describe({ name, title, description, inputSchema, outputSchema, hints }: Tool): WireTool {
-  return {
-    name,
-    title,
-    description,
-    inputSchema: { ...inputSchema, type: "object" },
-    ...(outputSchema === undefined ? {} : { outputSchema: { ...outputSchema, type: "object" } }),
-    annotations: {
-      title,
-      readOnlyHint: hints.readOnly,
-      destructiveHint: hints.destructive,
-      idempotentHint: hints.idempotent,
-      openWorldHint: hints.openWorld,
     },
   };
 }

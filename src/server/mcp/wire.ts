@@ -1,18 +1,17 @@
 import { isUtf8 } from "node:buffer";
 import type { Readable, Writable } from "node:stream";
 import {
-  isInitializeRequest,
   isJSONRPCNotification,
   isJSONRPCRequest,
   isJSONRPCResponse,
   type JSONRPCMessage,
-  type JSONRPCRequest,
   ProtocolErrorCode,
   type RequestId,
   type Transport,
 } from "@modelcontextprotocol/server";
 import { toCapstanError, toText } from "../../core/error.ts";
 import { openLineCutter } from "./lines.ts";
+import { expectedParams, isMeantAsAnswer, readId } from "./message.ts";
 import { parseStrictJson } from "./strict-json.ts";
 
 /** A message is one line of at most this many bytes. */
@@ -114,7 +113,7 @@ export function openWire(streams: {
       return wire.onmessage?.(value);
     }
     if (isJSONRPCResponse(value)) return wire.onmessage?.(value);
-    if (isObject(value) && !("method" in value) && ("result" in value || "error" in value)) return; // Errors answer no answers.
+    if (isMeantAsAnswer(value)) return;
     const what = Array.isArray(value) ? "Batches are no part of MCP" : "The line is no JSON-RPC 2.0 message of MCP";
     fault(
       readId(value),
@@ -187,22 +186,4 @@ export function openWire(streams: {
   }
 }
 
-const isObject = (value: unknown): value is object => typeof value === "object" && value !== null;
-
 const withoutReturn = (line: Buffer): Buffer => (line.at(-1) === 0x0d ? line.subarray(0, -1) : line);
-
-/** What the params should have been, where they are not; null otherwise. The SDK would answer in terms of its own schemas. */
-function expectedParams(request: JSONRPCRequest): string | null {
-  if (request.method === "initialize" && !isInitializeRequest(request)) {
-    return "{protocolVersion, capabilities, clientInfo: {name, version}}";
-  }
-  if (request.method !== "tools/call") return null;
-  const { name, arguments: args = {} } = request.params ?? {};
-  const isCall = typeof name === "string" && isObject(args) && !Array.isArray(args);
-  return isCall ? null : "{name, arguments} with a text and an object";
-}
-
-function readId(value: unknown): RequestId | null {
-  const id = isObject(value) && "id" in value ? value.id : null;
-  return typeof id === "string" || (typeof id === "number" && Number.isSafeInteger(id)) ? id : null;
-}
