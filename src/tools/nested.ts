@@ -14,8 +14,6 @@ export interface Nested extends Disposable {
   readonly call: (name: string, args: JsonObject) => Promise<Outcome>;
   /** Where untrusted parts of the nested results came from. */
   taint(): Taint;
-  /** Aborts when the call around it ends, however it ends. */
-  readonly signal: AbortSignal;
 }
 
 /**
@@ -29,17 +27,22 @@ export function openNested(around: {
   readonly now: () => number;
 }): Nested {
   const { caller, callId, signal: outer } = around.request;
-  const ended = new AbortController();
-  const signal = AbortSignal.any([outer, ended.signal]);
+  // Made by the first nested call, which most calls never make: a signal that aborts costs as much as a decision.
+  let ending: AbortController | undefined;
+  let signal: AbortSignal | undefined;
+  let hasEnded = false;
   let taint = trusted;
   let grant: Grant | undefined;
   let calls = 0;
 
   return {
-    signal,
     taint: () => taint,
     async call(name, args) {
-      if (signal.aborted) throw new CapstanError("tool.cancelled", "The call that this one belongs to has ended.");
+      if (hasEnded || outer.aborted) {
+        throw new CapstanError("tool.cancelled", "The call that this one belongs to has ended.");
+      }
+      ending ??= new AbortController();
+      signal ??= AbortSignal.any([outer, ending.signal]);
       grant ??= forExecution(caller.grant, around.now(), around.timeoutMs);
       const result = await around.call({
         caller: { ...caller, grant, taint: mergeTaint(caller.taint, taint), depth: caller.depth + 1 },
@@ -52,7 +55,10 @@ export function openNested(around: {
       taint = mergeTaint(taint, result.taint);
       return result.outcome;
     },
-    [Symbol.dispose]: () => ended.abort(),
+    [Symbol.dispose]() {
+      hasEnded = true;
+      ending?.abort();
+    },
   };
 }
 

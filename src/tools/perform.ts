@@ -18,15 +18,15 @@ export async function perform(parts: {
   readonly onFault: (fault: unknown) => void;
 }): Promise<Outcome> {
   const { request, admitted, nested } = parts;
-  const deadline = AbortSignal.timeout(admitted.deadlineMs);
-  const signal = AbortSignal.any([request.signal, deadline]);
+  using deadline = openDeadline(request.signal, admitted.deadlineMs);
+  const { signal } = deadline;
   try {
     const outcome = await withGrace(admitted.call.run(toContext(request, nested, signal)), signal);
     signal.throwIfAborted();
     return outcome;
   } catch (thrown) {
     if (request.signal.aborted) throw cancelled(request.name);
-    if (deadline.aborted) {
+    if (signal.aborted) {
       return failed(new CapstanError("tool.timeout", `${request.name} did not end within ${admitted.deadlineMs} ms.`));
     }
     const failure = toCapstanError(thrown);
@@ -43,6 +43,25 @@ export function cancelled(name: string): CapstanError {
 /** A failure as the outcome that a model reads. */
 function failed(failure: CapstanError): Outcome {
   return { type: "done", isError: true, code: failure.code, content: [{ type: "text", text: toText(failure) }] };
+}
+
+/**
+ * A signal that aborts with `outer` or after `ms`, until it is disposed. `AbortSignal.timeout` and `any` do the same at several times
+ * the cost, and each timeout stays in memory until its time is over.
+ */
+function openDeadline(outer: AbortSignal, ms: number): Disposable & { readonly signal: AbortSignal } {
+  const ending = new AbortController();
+  const cancel = (): void => ending.abort(outer.reason);
+  const timer = setTimeout(() => ending.abort(new DOMException(`${ms} ms are over.`, "TimeoutError")), ms).unref();
+  if (outer.aborted) cancel();
+  else outer.addEventListener("abort", cancel, { once: true });
+  return {
+    signal: ending.signal,
+    [Symbol.dispose]() {
+      clearTimeout(timer);
+      outer.removeEventListener("abort", cancel);
+    },
+  };
 }
 
 async function withGrace(running: Promise<Outcome>, signal: AbortSignal): Promise<Outcome> {
