@@ -1,3 +1,6 @@
+import { CapstanError } from "../core/error.ts";
+import type { SandboxFile } from "./engine.ts";
+
 /** Bytes of one part of a path: what common file systems take (255), with room for a suffix. */
 const maxPartBytes = 200;
 const maxPathBytes = 1_000;
@@ -16,6 +19,16 @@ export function wrongWithPath(path: string): string | undefined {
     .split("/")
     .map(wrongWithPart)
     .find((wrong) => wrong !== undefined);
+}
+
+/** Throws `sandbox.bad_request` for input files with a path that no sandbox takes. */
+export function demandPaths(files: readonly SandboxFile[]): void {
+  for (const { path } of files) {
+    const wrong = wrongWithPath(path);
+    if (wrong !== undefined) {
+      throw new CapstanError("sandbox.bad_request", `The input file ${JSON.stringify(path.slice(0, 200))}: ${wrong}.`);
+    }
+  }
 }
 
 function wrongWithPart(part: string): string | undefined {

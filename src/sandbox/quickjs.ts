@@ -1,6 +1,7 @@
 import type { Worker } from "node:worker_threads";
 import { CapstanError } from "../core/error.ts";
 import type { Engine, ExecRequest, ExecResult, Isolation, Sandbox } from "./engine.ts";
+import { demandPaths } from "./guest-path.ts";
 import { openModules } from "./quickjs/module.ts";
 import { toOutputBuffer } from "./quickjs/output.ts";
 import type { OutputBuffer } from "./quickjs/output.ts";
@@ -74,6 +75,7 @@ function openSandbox(
       if (running !== undefined || disposed.signal.aborted) {
         throw new CapstanError("sandbox.bad_request", "A sandbox runs once. Open another one for the next code.");
       }
+      demandPaths(request.files);
       running = runOnce(request, signal);
       return await running;
     },

@@ -161,6 +161,11 @@ export function describeEngine(name: string, openEngine: () => Engine, snippets:
       expect(await run(snippets.readInput, { files })).toMatchObject({ status: "ok", result: "from outside é" });
     });
 
+    test.for(["../in.txt", "/etc/in.txt", "a//b", "a\nb"])("an input file at %j is refused", async (path) => {
+      const refused = run("1+1", { files: [{ path, bytes: Buffer.from("x") }] });
+      await expect(refused).rejects.toSatisfy(hasCode("sandbox.bad_request"));
+    });
+
     test("artifacts come out", async () => {
       const { status, artifacts } = await run(snippets.write("plots/a.txt", "inside é"));
       expect(status).toBe("ok");

@@ -60,7 +60,7 @@ export interface Canaries extends AsyncDisposable {
 }
 
 /** Plants the canaries: environment, file, listeners. Disposing removes them. */
-export async function plantCanaries(): Promise<Canaries> {
+async function plantCanaries(): Promise<Canaries> {
   await using planted = new AsyncDisposableStack();
   const folder = planted.use(await tempFolder());
   const secret = `canary-${crypto.randomUUID()}`;
@@ -142,7 +142,7 @@ export function describeHostile(name: string, openEngine: () => Engine, cases: r
 }
 
 /** Nothing of the canaries is in the result, and none was touched. */
-export function expectUntouched(canaries: Canaries, result: ExecResult): void {
+function expectUntouched(canaries: Canaries, result: ExecResult): void {
   const { artifacts, ...rest } = result;
   const files = artifacts.map(({ path, bytes }) => path + Buffer.from(bytes).toString("latin1"));
   expect(JSON.stringify([rest, files])).not.toContain(canaries.secret);

@@ -120,7 +120,8 @@ export function guest(host: GuestHost, write: Write): GuestApi {
         return typeof value === "string" ? cut(value, maxTextLength) : "";
       }, "");
     const message = part("message");
-    const stack = part("stack");
+    const trace = part("stack");
+    const stack = trace[trace.length - 1] === "\n" ? cut(trace, trace.length - 1) : trace;
     return (part("name") || "Error") + (message === "" ? "" : ": " + message) + (stack === "" ? "" : "\n" + stack);
   }
 

@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
+import { CapstanError } from "../../core/error.ts";
 
 const mebibyte = 1024 * 1024;
 const pageBytes = 64 * 1024;
@@ -23,7 +24,7 @@ export interface BoundedModule {
 
 /**
  * Compiles the interpreter with a maximum on its memory, which V8 enforces: the interpreter's own limit counts its allocations, and
- * this one holds whatever they are. Maxima are powers of two, so that a process compiles few modules; each is compiled once.
+ * this one holds whatever they are. Throws `sandbox.unavailable`. Maxima are powers of two, so that a process compiles few modules; each is compiled once.
  */
 export function openModules(): (memoryBytes: number) => Promise<BoundedModule> {
   const modules = new Map<number, Promise<BoundedModule>>();
@@ -31,13 +32,19 @@ export function openModules(): (memoryBytes: number) => Promise<BoundedModule> {
     const maxBytes = Math.min(largestBytes, 2 ** Math.ceil(Math.log2(Math.max(smallestBytes, memoryBytes))));
     const found = modules.get(maxBytes) ?? compile(maxBytes);
     modules.set(maxBytes, found);
+    found.catch(() => modules.delete(maxBytes));
     return found;
   };
 }
 
 async function compile(maxBytes: number): Promise<BoundedModule> {
-  const binary = await readFile(createRequire(import.meta.url).resolve("quickjs-wasi/quickjs.wasm"));
-  return { module: await WebAssembly.compile(withMaximum(binary, maxBytes / pageBytes)), maxBytes };
+  try {
+    const binary = await readFile(createRequire(import.meta.url).resolve("quickjs-wasi/quickjs.wasm"));
+    return { module: await WebAssembly.compile(withMaximum(binary, maxBytes / pageBytes)), maxBytes };
+  } catch (cause) {
+    const text = "The JavaScript interpreter (quickjs-wasi) can't be read. Install the dependencies again: npm ci.";
+    throw new CapstanError("sandbox.unavailable", text, { cause });
+  }
 }
 
 /** The binary with its one memory limited to `pages`; the minimum stays. */

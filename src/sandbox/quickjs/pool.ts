@@ -2,9 +2,6 @@ import { Worker } from "node:worker_threads";
 import { availableParallelism } from "node:os";
 import { CapstanError } from "../../core/error.ts";
 
-/** Guests that compute at the same time; more wait for their turn. Those that wait for the host don't count. */
-const maxBusy = Math.max(8, 2 * availableParallelism());
-
 /** The worker's own JavaScript heap, beside the guest's memory: results, artifacts, and the reading of TypeScript. */
 const resourceLimits = { maxOldGenerationSizeMb: 96, maxYoungGenerationSizeMb: 16, stackSizeMb: 8 };
 
@@ -18,24 +15,37 @@ export interface WorkerPool extends AsyncDisposable {
   readonly wait: (change: 1 | -1) => void;
 }
 
-/** Opens a pool that keeps at most `size` workers waiting. */
-export function openWorkerPool(size: number): WorkerPool {
+interface Started {
+  readonly worker: Worker;
+  /** Rejects when the worker ended before it could take a run. */
+  readonly online: Promise<void>;
+}
+
+/**
+ * Opens a pool that keeps at most `size` workers waiting. At most `maxBusy` guests compute at the same time (default: two for each
+ * processor, at least 8), and more wait for their turn; those that wait for the host don't count.
+ */
+export function openWorkerPool(size: number, maxBusy = Math.max(8, 2 * availableParallelism())): WorkerPool {
   const all = new Set<Worker>();
-  const ready: Promise<Worker>[] = [];
+  const ready: Started[] = [];
   const queue: (() => void)[] = [];
   let busy = 0;
   let isClosed = false;
 
-  const start = (): Promise<Worker> => {
+  const start = (): Started => {
     const worker = startWorker();
+    const { promise: online, resolve, reject } = Promise.withResolvers<void>();
     all.add(worker);
-    worker.once("exit", () => all.delete(worker));
-    const started = Promise.withResolvers<Worker>();
-    worker.once("message", () => started.resolve(worker));
-    worker.once("exit", () => started.reject(unavailable("A JavaScript worker did not start. Run capstan doctor.")));
+    worker.once("message", () => resolve());
+    worker.once("exit", () => {
+      reject(unavailable("A JavaScript worker did not start. Run capstan doctor."));
+      all.delete(worker);
+      const at = ready.findIndex((waiting) => waiting.worker === worker);
+      if (at >= 0) ready.splice(at, 1);
+    });
     // One that waits may end before anyone asks for it.
-    started.promise.catch(() => {});
-    return started.promise;
+    online.catch(() => {});
+    return { worker, online };
   };
   const admit = (): void => {
     while (busy < maxBusy && queue.length > 0) {
@@ -70,9 +80,10 @@ export function openWorkerPool(size: number): WorkerPool {
       await enter(signal);
       try {
         demandOpen();
-        const worker = await (ready.pop() ?? start());
-        worker.ref();
-        return worker;
+        const started = ready.pop() ?? start();
+        started.worker.ref();
+        await started.online;
+        return started.worker;
       } catch (thrown) {
         leave();
         throw thrown;
@@ -81,7 +92,7 @@ export function openWorkerPool(size: number): WorkerPool {
     async give(worker, isClean) {
       if (isClean && !isClosed && ready.length < size) {
         worker.unref();
-        ready.push(Promise.resolve(worker));
+        ready.push({ worker, online: Promise.resolve() });
       } else {
         await worker.terminate();
         // The next run should not pay for the end of this one.

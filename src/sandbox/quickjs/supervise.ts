@@ -48,7 +48,7 @@ export async function superviseRun({
   // A thread that does not wait in its event loop is busy: an upper bound of its processor time that needs nothing of it.
   const toBusyMs = (): number => worker.performance.eventLoopUtilization(loopBefore).active;
   const ended = Promise.withResolvers<End>();
-  await using watch = new AsyncDisposableStack();
+  using watch = new DisposableStack();
 
   const stop = (status: ExecStatus, error: string): void => ended.resolve({ type: "stopped", status, error });
   const calls = openCalls(onCall, onWait, (answer) => worker.postMessage({ type: "answer", run, ...answer }));
@@ -82,6 +82,7 @@ export async function superviseRun({
 
   const isUntouched = signal.aborted;
   if (isUntouched) onAbort();
+  else if (worker.threadId < 0) onExit();
   else {
     watchTime();
     const { language, code, files } = request;
@@ -121,7 +122,12 @@ export async function superviseRun({
 function toOutcome(end: End): Pick<ExecResult, "status" | "result" | "resultNote" | "error"> {
   if (end.type === "stopped") return { status: end.status, result: null, error: end.error };
   const { status, resultNote, error } = end;
-  const result: Json = JSON.parse(end.result);
+  let result: Json;
+  try {
+    result = JSON.parse(end.result);
+  } catch {
+    return { status: "crashed", result: null, error: "The worker of the code gave a result that is no JSON." };
+  }
   return {
     status,
     result,
