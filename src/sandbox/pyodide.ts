@@ -34,26 +34,23 @@ export function openPyodideEngine(options: {
   async function boot(signal: AbortSignal): Promise<Interpreter> {
     try {
       files ??= preparePython(cacheDir, signal);
-      const tried = confinement ?? "bubblewrap";
-      const booted = await bootInterpreter(await files, tried, signal);
+      const found = await files;
+      const booted = await bootInterpreter(found, confinement ?? "bubblewrap", signal);
       if ("interpreter" in booted) {
-        confinement ??= tried;
+        confinement ??= "bubblewrap";
         return booted.interpreter;
       }
       // Once it has worked, bubblewrap is never given up: a passing failure must not weaken the later runs.
-      if (confinement === "bubblewrap") {
-        throw new CapstanError(
-          "sandbox.unavailable",
-          `Python did not start inside bubblewrap: ${booted.noBubblewrap}.`,
-        );
-      }
-      confinement = "plain";
+      if (confinement !== undefined) throw notConfined(booted.noBubblewrap);
+      const plain = await bootInterpreter(found, "plain", signal);
+      if (!("interpreter" in plain)) throw notConfined(plain.noBubblewrap);
+      confinement ??= "plain";
+      return plain.interpreter;
     } catch (thrown) {
       // The next boot looks at the cache folder again.
       files = undefined;
       throw thrown;
     }
-    return await boot(signal);
   }
 
   const engine: Engine = {
@@ -106,4 +103,11 @@ export function openPyodideEngine(options: {
     },
   };
   return engine;
+}
+
+function notConfined(why: string): CapstanError {
+  return new CapstanError(
+    "sandbox.unavailable",
+    `Python did not start inside bubblewrap: ${why}. See \`capstan doctor\`.`,
+  );
 }

@@ -44,4 +44,3 @@ was`,
 };
 
 describeEngine("Python", () => openPython(), snippets);
-describeEngine("Python without bubblewrap", () => openPython({ bubblewrap: "never" }), snippets);

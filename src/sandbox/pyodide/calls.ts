@@ -5,7 +5,7 @@ import type { ExecRequest } from "../engine.ts";
 import { type Answer, type Frame, isShallow, maxCallBytes } from "./wire.ts";
 
 /** Calls of one run that the host works on at a time; the others wait their turn. */
-const maxParallel = 8;
+const maxParallel = 16;
 /** Answers that a guest has not read yet. One that takes none is no program but an attack on our memory. */
 const maxUnreadBytes = 16 * 1024 * 1024;
 

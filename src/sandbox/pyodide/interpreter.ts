@@ -47,7 +47,7 @@ export async function bootInterpreter(
   const failed = new Promise<Error>((resolve) => child.on("error", resolve));
   if (child.pid === undefined) {
     const cause = await failed;
-    if (confinement === "bubblewrap" && "code" in cause && cause.code === "ENOENT") {
+    if (confinement === "bubblewrap" && "code" in cause && (cause.code === "ENOENT" || cause.code === "EACCES")) {
       return { noBubblewrap: "bwrap is not installed" };
     }
     throw notStarted(cause);

@@ -1,13 +1,9 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync } from "node:fs";
-import { z } from "zod";
 import type { PythonFiles } from "./prepare.ts";
 import { pipes } from "./wire.ts";
 
 /** `bubblewrap`: in namespaces of its own. `plain`: a process like any other. */
 export type Confinement = "bubblewrap" | "plain";
-
-const Report = z.object({ sharedObjects: z.array(z.string()) });
 
 /** The JavaScript heap of a child; the guest's own memory is WebAssembly's, with a limit of its own. */
 const heapMb = 512;
@@ -22,13 +18,13 @@ export function launch(files: PythonFiles, confinement: Confinement): ChildProce
  * place to write. The network is a namespace without interfaces. When Capstan or bubblewrap ends, the kernel kills what is inside.
  */
 function launchConfined(files: PythonFiles): ChildProcess {
-  const inside: PythonFiles = { pyodide: "/capstan/pyodide", made: "/capstan/made" };
+  const inside = { pyodide: "/capstan/pyodide", made: "/capstan/made" };
   const bind = (from: string, to = from) => ["--ro-bind", from, to];
   const args = [
     ...["--unshare-all", "--die-with-parent", "--new-session", "--as-pid-1", "--clearenv", "--cap-drop", "ALL"],
     ...["--uid", "65534", "--gid", "65534", "--hostname", "sandbox", "--info-fd", String(pipes.lifeline)],
     ...bind(process.execPath, "/capstan/node"),
-    ...librariesOfNode().flatMap((library) => bind(library)),
+    ...files.libraries.flatMap((library) => bind(library)),
     ...bind(files.pyodide, inside.pyodide),
     ...bind(files.made, inside.made),
     ...["--remount-ro", "/", "--chdir", "/", "--", "/capstan/node"],
@@ -47,7 +43,7 @@ function launchPlain(files: PythonFiles): ChildProcess {
   return start("/bin/sh", ["-c", script, process.execPath, ...nodeArguments(files)]);
 }
 
-function nodeArguments({ pyodide, made }: PythonFiles): readonly string[] {
+function nodeArguments({ pyodide, made }: Omit<PythonFiles, "libraries">): readonly string[] {
   return [
     ...["--permission", `--allow-fs-read=${pyodide}/`, `--allow-fs-read=${made}/`],
     ...["--disallow-code-generation-from-strings", "--no-warnings", `--max-old-space-size=${heapMb}`],
@@ -64,14 +60,4 @@ function start(command: string, args: readonly string[]): ChildProcess {
     detached: process.platform !== "win32",
     windowsHide: true,
   });
-}
-
-/** Absolute paths of the shared libraries of this very Node, as the loader found them. Without the network part it takes 2 ms. */
-function librariesOfNode(): readonly string[] {
-  const { report } = process;
-  const before: unknown = Reflect.get(report, "excludeNetwork");
-  Reflect.set(report, "excludeNetwork", true);
-  const { sharedObjects } = Report.parse(report.getReport());
-  Reflect.set(report, "excludeNetwork", before);
-  return sharedObjects.filter((path) => path.startsWith("/") && !path.endsWith(".node") && existsSync(path));
 }

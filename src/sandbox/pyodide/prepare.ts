@@ -1,10 +1,12 @@
 import { execFile } from "node:child_process";
+import { existsSync } from "node:fs";
 import { createHash, randomUUID } from "node:crypto";
 import { access, lstat, mkdir, readdir, readFile, rename, rm } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { z } from "zod";
 import { CapstanError } from "../../core/error.ts";
 
 /** Where a Python process starts from; all of it is only read. */
@@ -13,7 +15,11 @@ export interface PythonFiles {
   readonly pyodide: string;
   /** The folder that make.ts wrote: the child's program and the library. */
   readonly made: string;
+  /** Absolute paths of the shared libraries of this very Node. */
+  readonly libraries: readonly string[];
 }
+
+const Report = z.object({ sharedObjects: z.array(z.string()) });
 
 /** Compiling the library takes about 4 s; a machine that needs this long is too slow for Python. */
 const makeMs = 120_000;
@@ -35,7 +41,7 @@ export async function preparePython(cacheDir: string, signal: AbortSignal): Prom
   const made = join(cacheDir, `python-${hash.digest("hex").slice(0, 32)}`);
   await secureFolder(cacheDir);
   if (!(await exists(made))) await make(join(own, `make${extension}`), join(own, "child"), made, signal);
-  return { pyodide: dirname(manifest), made };
+  return { pyodide: dirname(manifest), made, libraries: librariesOfNode() };
 }
 
 /** Code is run from this folder, so nobody else may write there. */
@@ -78,4 +84,14 @@ async function exists(path: string): Promise<boolean> {
     () => true,
     () => false,
   );
+}
+
+/** As the loader found them. Without the part about the network the report takes 2 ms. */
+function librariesOfNode(): readonly string[] {
+  const { report } = process;
+  const before: unknown = Reflect.get(report, "excludeNetwork");
+  Reflect.set(report, "excludeNetwork", true);
+  const { sharedObjects } = Report.parse(report.getReport());
+  Reflect.set(report, "excludeNetwork", before);
+  return sharedObjects.filter((path) => path.startsWith("/") && !path.endsWith(".node") && existsSync(path));
 }

@@ -38,7 +38,7 @@ export const Frame = z.discriminatedUnion("type", [
     /** True: the interpreter stands still until the answer is there. */
     blocking: z.boolean(),
   }),
-  z.strictObject({ type: z.literal("artifact"), nonce, path: z.string(), data: z.base64() }),
+  z.strictObject({ type: z.literal("artifact"), nonce, path: z.string(), data: z.string() }),
   z.strictObject({
     type: z.literal("done"),
     nonce,

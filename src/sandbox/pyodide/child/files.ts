@@ -6,7 +6,7 @@ const maxFolderDepth = 16;
 const maxEntries = 1_000;
 
 interface MemoryFile {
-  readonly contents: Uint8Array;
+  contents: Uint8Array<ArrayBuffer>;
 }
 type Write = (
   stream: { readonly node: MemoryFile },
@@ -32,6 +32,7 @@ export interface Files {
   readonly ErrnoError: new (errno: number) => Error;
   readonly filesystems: {
     readonly MEMFS: {
+      expandFileStorage: (node: MemoryFile, capacity: number) => void;
       readonly ops_table: {
         readonly file: { readonly stream: { write: Write }; readonly node: { setattr: SetAttributes } };
         readonly dir: { readonly node: { unlink: Unlink } };
@@ -40,9 +41,13 @@ export interface Files {
   };
 }
 
-/** Counts what files take and refuses more, as a full disk does. Best effort: the parent's watch on memory is the limit that holds. */
+/**
+ * Counts what files take and refuses more, as a full disk does. Best effort: the parent's watch on memory is the limit that holds. And a
+ * file that grows takes its bytes along: by itself it leaves a copy at each step, and the watch would take them for a bomb.
+ */
 export function capFiles(files: Files, noSpace: number): void {
-  const { file, dir } = files.filesystems.MEMFS.ops_table;
+  const { MEMFS } = files.filesystems;
+  const { file, dir } = MEMFS.ops_table;
   const { write } = file.stream;
   const { setattr } = file.node;
   const { unlink } = dir.node;
@@ -53,6 +58,12 @@ export function capFiles(files: Files, noSpace: number): void {
     const answer = change();
     used += node.contents.length - before;
     return answer;
+  };
+  const { expandFileStorage } = MEMFS;
+  MEMFS.expandFileStorage = (node, capacity) => {
+    const { buffer, length } = node.contents;
+    if (length === 0 || length !== buffer.byteLength) expandFileStorage(node, capacity);
+    else if (capacity > length) node.contents = new Uint8Array(buffer.transfer(Math.max(capacity, length * 1.25)));
   };
   file.stream.write = (stream, buffer, offset, length, position, canOwn) =>
     changing(stream.node, position + length, () => write(stream, buffer, offset, length, position, canOwn));

@@ -1,0 +1,67 @@
+import { execFileSync } from "node:child_process";
+import { chmodSync, cpSync, mkdirSync, readdirSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { openPyodideEngine } from "../../src/sandbox/pyodide.ts";
+import { testWith } from "../support/machine.ts";
+import { tempFolder } from "../support/temp.ts";
+import { runIn, testLimits } from "./hostile.ts";
+import { openPython, pythonCache } from "./python.ts";
+
+const never = new AbortController().signal;
+
+describe("what Python starts from", () => {
+  test("two that make it at the same time both get it, once", async () => {
+    await using folder = await tempFolder();
+    const cacheDir = join(folder.path, "cache");
+    await using one = openPyodideEngine({ cacheDir, warm: 0 });
+    await using other = openPyodideEngine({ cacheDir, warm: 0 });
+    const results = await Promise.all([runIn(one, "python", "1"), runIn(other, "python", "2")]);
+    expect(results.map(({ result }) => result)).toEqual([1, 2]);
+    const made = readdirSync(cacheDir);
+    expect(made).toEqual([expect.stringMatching(/^python-[0-9a-f]{32}$/)]);
+    expect([cacheDir, join(cacheDir, made.join(""))].map((path) => statSync(path).mode & 0o777)).toEqual([
+      0o700, 0o700,
+    ]);
+  }, 120_000);
+
+  testWith("linux")("is not taken from a folder where others may write", async () => {
+    await using folder = await tempFolder();
+    const cacheDir = join(folder.path, "cache");
+    cpSync(pythonCache, cacheDir, { recursive: true });
+    chmodSync(cacheDir, 0o777);
+    await using engine = openPyodideEngine({ cacheDir, warm: 0 });
+    await expect(engine.open("python", never)).rejects.toMatchObject({ code: "sandbox.unavailable" });
+    expect(await engine.probe(never)).toMatchObject({ reason: expect.stringContaining("chmod 700") });
+    chmodSync(cacheDir, 0o700);
+    expect(await engine.probe(never)).toBeNull();
+  });
+
+  testWith("linux")("is told to be missing where it can't be made", async () => {
+    await using folder = await tempFolder();
+    const cacheDir = join(folder.path, "cache");
+    mkdirSync(cacheDir, { mode: 0o700 });
+    // A program that lies where a folder must: nobody, not even root, makes the folder then.
+    for (const entry of readdirSync(pythonCache)) cpSync(join(pythonCache, entry, "main.mjs"), join(cacheDir, entry));
+    await using engine = openPyodideEngine({ cacheDir, warm: 0 });
+    await expect(engine.open("python", never)).rejects.toMatchObject({ code: "sandbox.unavailable" });
+  });
+});
+
+testWith("bubblewrap")("Python runs without bubblewrap where that is not to be had, and says so", async () => {
+  const bwrap = execFileSync("/bin/sh", ["-c", "command -v bwrap"], { encoding: "utf8" }).trim();
+  await using engine = openPython({ warm: 0 });
+  await runIn(engine, "python", "1");
+  const program = `
+    import { openPyodideEngine } from ${JSON.stringify(join(import.meta.dirname, "../../src/sandbox/pyodide.ts"))};
+
+    await using engine = openPyodideEngine({ cacheDir: ${JSON.stringify(pythonCache)}, warm: 0 });
+    const signal = new AbortController().signal;
+    await using sandbox = await engine.open("python", signal);
+    const { status, isolation } = await sandbox.run({ language: "python", code: "1", files: [], limits: ${JSON.stringify(testLimits)} }, signal);
+    console.log(JSON.stringify([status, isolation.network]));
+  `;
+  const node = [process.execPath, "--no-warnings", "--input-type=module-typescript", "--eval", program];
+  const args = ["--dev-bind", "/", "/", "--ro-bind", "/dev/null", bwrap, "--", ...node];
+  expect(JSON.parse(execFileSync(bwrap, args, { encoding: "utf8" }))).toEqual(["ok", "stubs in the child only"]);
+});

@@ -1,0 +1,226 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { cpSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { slowCases } from "../support/cases.ts";
+import { testWith } from "../support/machine.ts";
+import { tempFolder } from "../support/temp.ts";
+import { openPyodideEngine } from "../../src/sandbox/pyodide.ts";
+import { runIn, testLimits } from "./hostile.ts";
+import { openPython, pythonCache } from "./python.ts";
+
+const never = new AbortController().signal;
+const busy = { language: "python", code: "while True: pass", files: [], limits: testLimits } as const;
+
+/** A cache folder of its own, so that the processes that were started from it can be told by their command lines. */
+async function ownCache() {
+  const folder = await tempFolder();
+  cpSync(pythonCache, folder.path, { recursive: true });
+  return folder;
+}
+
+/** Every process with the path in its command line, and what descends from one, as "pid:start time". */
+function family(path: string): readonly string[] {
+  const all = readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .flatMap((pid) => {
+      try {
+        const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
+        const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+        const command = readFileSync(`/proc/${pid}/cmdline`, "utf8");
+        return fields[0] === "Z" ? [] : [{ pid, parent: fields[1], start: fields[19], command }];
+      } catch {
+        return [];
+      }
+    });
+  const found = new Set(all.filter(({ command }) => command.includes(`${path}/python-`)).map(({ pid }) => pid));
+  for (let before = -1; before !== found.size;) {
+    before = found.size;
+    for (const { pid, parent } of all) if (found.has(parent ?? "")) found.add(pid);
+  }
+  return all.filter(({ pid }) => found.has(pid)).map(({ pid, start }) => `${pid}:${start}`);
+}
+
+async function expectNoneOf(processes: readonly string[]): Promise<void> {
+  const alive = () =>
+    processes.filter((process) => {
+      const [pid, start] = process.split(":");
+      try {
+        const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
+        const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+        return fields[19] === start && fields[0] !== "Z";
+      } catch {
+        return false;
+      }
+    });
+  for (const deadline = Date.now() + 3_000; alive().length > 0 && Date.now() < deadline;) await sleep(20);
+  expect(alive()).toEqual([]);
+}
+
+// The shared cache is there before it is copied.
+beforeAll(async () => {
+  await using engine = openPython({ warm: 0 });
+  await runIn(engine, "python", "1");
+});
+
+describe.each(["auto", "never"] as const)("Python processes, bubblewrap: %s", (bubblewrap) => {
+  testWith("linux")("a run that is killed at any time leaves no process and no descriptor", async () => {
+    await using cache = await ownCache();
+    await using engine = openPyodideEngine({ cacheDir: cache.path, bubblewrap, warm: 0 });
+    await runIn(engine, "python", "1");
+    const descriptors = readdirSync("/proc/self/fd").length;
+    for (let round = 0; round < slowCases / 2; round += 1) {
+      const sandbox = await engine.open("python", never);
+      const started = family(cache.path);
+      expect(started.length).toBeGreaterThan(0);
+      const running = sandbox.run(busy, AbortSignal.timeout(Math.ceil(Math.random() * 60)));
+      await sleep(Math.random() * 60);
+      await sandbox[Symbol.asyncDispose]();
+      expect((await running).status).toBe("cancelled");
+      await expectNoneOf(started);
+    }
+    expect(family(cache.path)).toEqual([]);
+    expect(readdirSync("/proc/self/fd").length).toBeLessThanOrEqual(descriptors + 2);
+  });
+
+  testWith("linux")("an opening that is given up leaves no process", async () => {
+    await using cache = await ownCache();
+    await using engine = openPyodideEngine({ cacheDir: cache.path, bubblewrap, warm: 0 });
+    for (let round = 0; round < 3; round += 1) {
+      await expect(engine.open("python", AbortSignal.timeout(20 + 60 * round))).rejects.toThrow("timeout");
+      const started = family(cache.path);
+      // One that was under way is killed when it is ready.
+      for (const deadline = Date.now() + 20_000; family(cache.path).length > 0 && Date.now() < deadline;)
+        await sleep(50);
+      await expectNoneOf(started);
+    }
+    expect(await runIn(engine, "python", "2")).toMatchObject({ status: "ok", result: 2 });
+  });
+
+  testWith("linux")("no interpreter outlives a process that was killed, busy or waiting", async () => {
+    await using cache = await ownCache();
+    const program = `
+      import { openPyodideEngine } from ${JSON.stringify(join(import.meta.dirname, "../../src/sandbox/pyodide.ts"))};
+      const engine = openPyodideEngine(${JSON.stringify({ cacheDir: cache.path, bubblewrap, warm: 1 })});
+      const signal = new AbortController().signal;
+      const sandbox = await engine.open("python", signal);
+      await (await engine.open("python", signal))[Symbol.asyncDispose]();
+      void sandbox.run(${JSON.stringify(busy)}, signal);
+      setTimeout(() => process.stdout.write("busy"), 200);
+    `;
+    const args = ["--no-warnings", "--input-type=module-typescript", "--eval", program];
+    const parent = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"] });
+    await once(parent.stdout, "data");
+    const started = family(cache.path);
+    expect(started.length).toBeGreaterThanOrEqual(2);
+    parent.kill("SIGKILL");
+    await once(parent, "exit");
+    await expectNoneOf(started);
+  });
+
+  testWith("linux")("none is started before the first use, and as many wait after it as were asked for", async () => {
+    await using cache = await ownCache();
+    const engine = openPyodideEngine({ cacheDir: cache.path, bubblewrap, warm: 1 });
+    expect(family(cache.path)).toEqual([]);
+    await runIn(engine, "python", "1");
+    const [first] = await waiting(cache.path);
+    // It serves one run, and another takes its place.
+    expect(await runIn(engine, "python", "2")).toMatchObject({ status: "ok", result: 2 });
+    const [second] = await waiting(cache.path);
+    expect(second).not.toBe(first);
+    // One that ran nothing goes on waiting.
+    await (await engine.open("python", never))[Symbol.asyncDispose]();
+    expect(await waiting(cache.path)).toContain(second);
+    await engine[Symbol.asyncDispose]();
+    expect(family(cache.path)).toEqual([]);
+  });
+
+  /** The processes of interpreters in waiting, once there are some. */
+  async function waiting(path: string): Promise<readonly string[]> {
+    for (const deadline = Date.now() + 20_000; Date.now() < deadline; await sleep(50)) {
+      const found = family(path);
+      if (found.length > 0) return found;
+    }
+    throw new Error("No interpreter waits.");
+  }
+
+  test("disposing the engine ends the runs under way", async () => {
+    const engine = openPython({ bubblewrap, warm: 0 });
+    const sandbox = await engine.open("python", never);
+    const running = sandbox.run(busy, never);
+    await sleep(50);
+    await engine[Symbol.asyncDispose]();
+    expect(await running).toMatchObject({ status: "cancelled" });
+    await sandbox[Symbol.asyncDispose]();
+  });
+});
+
+describe("Python runs", () => {
+  let engine = openPython();
+  afterAll(() => engine[Symbol.asyncDispose]());
+
+  test("no two share a hash seed or a random number", async () => {
+    const code = `
+import os, random, secrets, uuid
+[hash("a"), random.random(), secrets.token_hex(), str(uuid.uuid4()), os.urandom(8).hex(), id(object())]`;
+    const rounds = await Promise.all(Array.from({ length: 3 }, () => runIn(engine, "python", code)));
+    const values = rounds.map(({ result }) => (Array.isArray(result) ? result.slice(0, 5) : []));
+    for (let column = 0; column < 5; column += 1) {
+      expect(new Set(values.map((row) => JSON.stringify(row[column]))).size).toBe(3);
+    }
+  });
+
+  test("twenty at a time never cross", async () => {
+    const ids = Array.from({ length: 20 }, (_, id) => id);
+    const results = await Promise.all(
+      ids.map((id) =>
+        runIn(engine, "python", `print("out", ${id})\nopen("mine.txt", "w").write("${id}")\ntools.mine()`, {
+          onCall: () => Promise.resolve(`answer ${id}`),
+        }),
+      ),
+    );
+    for (const id of ids) {
+      const { stdout, result, artifacts } = results[id] ?? {};
+      expect({ stdout, result }).toEqual({ stdout: `out ${id}\n`, result: `answer ${id}` });
+      expect(artifacts?.map(({ bytes }) => Buffer.from(bytes).toString())).toEqual([String(id)]);
+    }
+  }, 120_000);
+
+  test("what one leaves behind the next does not find", async () => {
+    await runIn(
+      engine,
+      "python",
+      `
+import builtins, json, os, sys
+open("/tmp/left", "w").write("x")
+open("/lib/python3.14/site-packages/left.py", "w").write("x = 1")
+os.environ["LEFT"] = "1"
+os.umask(0)
+os.chdir("/tmp")
+sys.modules["json"] = None
+builtins.open = None
+sys.path.insert(0, "/tmp")`,
+    );
+    const { result } = await runIn(
+      engine,
+      "python",
+      `
+import importlib.util, json, os, sys
+[os.path.exists("/tmp/left"), importlib.util.find_spec("left"), "LEFT" in os.environ, os.getcwd(), json.dumps(1), callable(open), "/tmp" in sys.path]`,
+    );
+    expect(result).toEqual([false, null, false, "/out", "1", true, false]);
+  });
+
+  testWith("bubblewrap")("tell what denies them the network", async () => {
+    const { isolation } = await runIn(engine, "python", "1");
+    expect(isolation).toEqual({
+      engine: "pyodide",
+      level: "wasm-in-child",
+      network: "network namespace (bubblewrap)",
+    });
+    await using plain = openPython({ bubblewrap: "never", warm: 0 });
+    expect((await runIn(plain, "python", "1")).isolation.network).toBe("stubs in the child only");
+  });
+});
