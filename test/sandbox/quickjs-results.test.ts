@@ -113,7 +113,7 @@ describe("the result of JavaScript", () => {
     );
   });
 
-  test("any JSON comes through unchanged", async () => {
+  test("any JSON comes through unchanged", { timeout: 600_000 }, async () => {
     await assert(
       asyncProperty(jsonValue({ maxDepth: 5 }), async (value) => {
         // JSON text has no -0, and __proto__ is left out.

@@ -62,8 +62,8 @@ describe("one run after the other", () => {
     await single[Symbol.asyncDispose]();
   });
 
-  test("parallel runs never cross (J96)", async () => {
-    const count = slowCases;
+  test("parallel runs never cross (J96)", { timeout: 120_000 }, async () => {
+    const count = Math.min(100, slowCases);
     const runs = await Promise.all(
       Array.from({ length: count }, (_, id) =>
         run(`console.log("out ${id}"); files.write("f", "${id}"); await tools.echo({ id: ${id} })`, {
@@ -90,7 +90,7 @@ describe("one run after the other", () => {
 
   testWith("linux")(
     "runs that are killed at any time leave no thread and no descriptor (J97)",
-    { timeout: 120_000 },
+    { timeout: 600_000 },
     async () => {
       const own = openQuickjsEngine({ workers: 1 });
       const one = (code: string, signal: AbortSignal) => runIn(own, "javascript", code, { signal });
@@ -98,7 +98,7 @@ describe("one run after the other", () => {
       await one("1", never);
       const before = held();
       const statuses = new Set<string>();
-      for (let index = 0; index < slowCases; index += 1) {
+      for (let index = 0; index < Math.min(500, slowCases); index += 1) {
         const code = index % 2 === 0 ? "for (;;);" : "await tools.x({})";
         const running = one(code, AbortSignal.timeout((index * 7) % 60));
         statuses.add(

@@ -93,7 +93,7 @@ export async function superviseRun({
       language,
       code,
       // A view would take everything else that its buffer holds with it.
-      files: files.map(({ path, bytes }) => ({ path, bytes: Uint8Array.from(bytes) })),
+      files: files.map(({ path, bytes }) => ({ path, bytes: new Uint8Array(bytes) })),
       limits,
       mayCall: onCall !== undefined,
       output,
@@ -138,6 +138,7 @@ function toOutcome(end: End): Pick<ExecResult, "status" | "result" | "resultNote
 
 /** The calls of one run. Disposing cancels those that are in flight; what comes back later goes nowhere. */
 interface Calls extends Disposable {
+  /** Never rejects. */
   readonly take: (message: CallMessage) => Promise<void>;
 }
 
