@@ -1,6 +1,5 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { LineCounter, parseDocument } from "yaml";
 import { z } from "zod";
 import { CapstanError } from "./core/error.ts";
 import { nearest } from "./core/nearest.ts";
@@ -40,11 +39,13 @@ export async function loadConfig(home: string, file: string | undefined): Promis
     );
   }
   if (text.length > maxBytes) throw new CapstanError("config.malformed", `${path} is larger than ${maxBytes} bytes.`);
-  return parseConfig(text, path);
+  return await parseConfig(text, path);
 }
 
 /** Parses the text of a config file; `path` is for messages only. Throws `config.*`. */
-export function parseConfig(text: string, path: string): Config {
+export async function parseConfig(text: string, path: string): Promise<Config> {
+  // Its 72 files would be read at each start; most homes have no config.
+  const { LineCounter, parseDocument } = await import("yaml");
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: true });
   const [problem] = document.errors;

@@ -23,6 +23,7 @@ export { operatorGrant } from "./permissions/operator.ts";
 export type { Permissions } from "./permissions/permissions.ts";
 export { run } from "./run.ts";
 export type { Caller, CallRequest, CallResult, Door } from "./tools/call.ts";
-export { fromJsonSchema, fromZod } from "./tools/schema.ts";
+export { fromJsonSchema } from "./tools/json-schema.ts";
+export { fromZod } from "./tools/schema.ts";
 export type { CallContext, Effect, Hints, Outcome, Schema, Tool, ToolDefinition } from "./tools/tool.ts";
 export { defineTool } from "./tools/tool.ts";

@@ -8,9 +8,9 @@ import { tempFolder } from "./support/temp.ts";
 
 const example = readFileSync(join(import.meta.dirname, "../capstan.example.yaml"), "utf8");
 
-function refusal(text: string): CapstanError {
+async function refusal(text: string): Promise<CapstanError> {
   try {
-    parseConfig(text, "capstan.yaml");
+    await parseConfig(text, "capstan.yaml");
   } catch (error) {
     if (error instanceof CapstanError) return error;
     throw error;
@@ -26,21 +26,21 @@ function paths(value: unknown, at = ""): readonly string[] {
 }
 
 describe("config", () => {
-  test("the example file holds every default, and nothing else", () => {
-    expect(parseConfig(example, "capstan.example.yaml")).toEqual(Config.parse({}));
+  test("the example file holds every default, and nothing else", async () => {
+    expect(await parseConfig(example, "capstan.example.yaml")).toEqual(Config.parse({}));
     const shown = new Set(paths(parse(example)));
     for (const path of paths(Config.parse({}))) {
       expect(shown.has(path), `${path} stands in the example`).toBe(true);
     }
   });
 
-  test("a wrong key names the nearest right one", () => {
-    expect(refusal("sandbox:\n  timeoutMS: 5\n")).toMatchObject({
+  test("a wrong key names the nearest right one", async () => {
+    expect(await refusal("sandbox:\n  timeoutMS: 5\n")).toMatchObject({
       code: "config.unknown_key",
       message: expect.stringContaining('Did you mean "timeoutMs"?'),
     });
-    expect(refusal("sandbx: {}\n").message).toContain('Did you mean "sandbox"?');
-    expect(refusal("zzzzzz: 1\n").message).toContain("Known here: permissions, sandbox, host");
+    expect((await refusal("sandbx: {}\n")).message).toContain('Did you mean "sandbox"?');
+    expect((await refusal("zzzzzz: 1\n")).message).toContain("Known here: permissions, sandbox, host");
   });
 
   test.each([
@@ -50,15 +50,15 @@ describe("config", () => {
     ["just text\n", "config.bad_value", "the file"],
     ["a: 1\n b: : 2\n", "config.malformed", "line"],
     ["sandbox: {}\nsandbox: {}\n", "config.malformed", "line 2"],
-  ])("%j is refused with %s", (text, code, said) => {
-    const error = refusal(text);
+  ])("%j is refused with %s", async (text, code, said) => {
+    const error = await refusal(text);
     expect(error.code).toBe(code);
     expect(error.message).toContain(said);
   });
 
   test("an empty file, and no file in the home, mean the defaults", async () => {
     await using home = await tempFolder();
-    expect(parseConfig("", "x")).toEqual(Config.parse({}));
+    expect(await parseConfig("", "x")).toEqual(Config.parse({}));
     expect(await loadConfig(home.path, undefined)).toEqual(Config.parse({}));
   });
 
