@@ -1,8 +1,9 @@
 import { randomUUID } from "node:crypto";
 import { CapstanError } from "../../core/error.ts";
 import type { Json } from "../../core/json.ts";
-import type { ExecLimits, ExecRequest, ExecResult, ExecStatus, Isolation, SandboxFile } from "../engine.ts";
+import type { ExecRequest, ExecResult, ExecStatus, Isolation } from "../engine.ts";
 import { wrongWithPath } from "../guest-path.ts";
+import { openArtifacts } from "./artifacts.ts";
 import { openCalls } from "./calls.ts";
 import { readFrames } from "./frames.ts";
 import type { Interpreter } from "./interpreter.ts";
@@ -40,7 +41,6 @@ export async function conduct(
   const order = toOrder(request);
   const start = readMeter(interpreter.pid);
   const startedAt = performance.now();
-  const wallMs = () => performance.now() - startedAt;
   const over = new AbortController();
   const ended = Promise.withResolvers<End>();
   const end = (status: ExecStatus, error?: string) => ended.resolve({ status, error });
@@ -68,12 +68,13 @@ export async function conduct(
     if (output.received("stderr") >= done.stderrBytes) ended.resolve(toEnd(done, limits.resultBytes));
   };
 
-  const artifacts = collect(limits);
+  const artifacts = openArtifacts(limits);
   const calls = openCalls(request, interpreter, over.signal);
   readFrames(interpreter.control, order.nonce, limits, (frame) => {
     if (done !== undefined) return;
     if (frame === null) end("crashed", "The interpreter spoke out of form.");
-    else if (frame.type === "artifact") artifacts.take(frame.path, frame.data);
+    else if (frame.type === "artifact" && !artifacts.take(frame))
+      end("crashed", "The interpreter sent files without end.");
     else if (frame.type === "call" && !calls.take(frame)) end("crashed", "The code let answers to its calls pile up.");
     else if (frame.type === "done") {
       done = frame;
@@ -96,7 +97,7 @@ export async function conduct(
   interpreter.hold(true);
   const { status, result = null, note, error } = await ended.promise;
   measure();
-  const usedMs = wallMs();
+  const usedMs = Math.round(performance.now() - startedAt);
   clearTimeout(timer);
   clearInterval(meter);
   signal.removeEventListener("abort", abort);
@@ -114,8 +115,8 @@ export async function conduct(
     artifacts: artifacts.files,
     // Where the system tells nothing, what the run may have used at most.
     usage: {
-      wallMs: Math.round(usedMs),
-      cpuMs: start === null || last === null ? Math.round(usedMs) : last.cpuMs - start.cpuMs,
+      wallMs: usedMs,
+      cpuMs: start === null || last === null ? usedMs : last.cpuMs - start.cpuMs,
       memoryBytes: last?.peakBytes ?? limits.memoryBytes,
     },
     isolation,
@@ -149,26 +150,4 @@ function toEnd({ status, resultJson, note, error }: Done, resultBytes: number): 
   } catch {
     return { status: "crashed", error: "The interpreter gave a result that is no JSON." };
   }
-}
-
-/** Takes files out of a guest that may lie about their sizes and names. */
-function collect(limits: ExecLimits) {
-  const files: SandboxFile[] = [];
-  const refused: string[] = [];
-  let bytesLeft = limits.artifactBytes;
-  return {
-    files,
-    take(path: string, data: string): void {
-      const bytes = Buffer.from(data, "base64");
-      const wrong = wrongWithPath(path) ?? (files.some((file) => file.path === path) ? "it came twice" : undefined);
-      if (wrong !== undefined) refused.push(wrong);
-      else if (files.length >= limits.artifacts || bytes.length > bytesLeft) refused.push("it is beyond the limits");
-      else {
-        files.push({ path, bytes });
-        bytesLeft -= bytes.length;
-      }
-    },
-    note: () =>
-      refused.length === 0 ? undefined : `${refused.length} of /out were refused: ${[...new Set(refused)].join(", ")}`,
-  };
 }

@@ -1,7 +1,5 @@
 import type { ChildProcess } from "node:child_process";
-import { once } from "node:events";
 import { Socket } from "node:net";
-import { z } from "zod";
 import { CapstanError } from "../../core/error.ts";
 import { type Confinement, launch } from "./launch.ts";
 import type { PythonFiles } from "./prepare.ts";
@@ -34,8 +32,6 @@ export interface Interpreter {
 /** What came of booting: an interpreter, or that bubblewrap does not work on this machine. */
 export type Booted = { readonly interpreter: Interpreter } | { readonly noBubblewrap: string };
 
-const Info = z.object({ "child-pid": z.int().positive() });
-
 /** Starts an interpreter and waits until it is ready. Throws `sandbox.unavailable`; aborting kills it. */
 export async function bootInterpreter(
   files: PythonFiles,
@@ -53,16 +49,21 @@ export async function bootInterpreter(
     throw notStarted(cause);
   }
   const control = socketOf(child, pipes.control);
-  const info = readText(socketOf(child, pipes.lifeline));
   const diagnostics = readText(socketOf(child, pipes.diagnostics));
-  const kill = () => killGroup(child, confinement);
-  const gone = once(child, "close").then(() => undefined);
+  let left = false;
+  const gone = new Promise<void>((resolve) => child.once("close", resolve)).then(() => void (left = true));
+  // When nothing is left, the number of its group may be somebody else's.
+  const kill = () => left || killGroup(child, confinement);
   child.once("exit", kill);
   const deadline = AbortSignal.any([signal, AbortSignal.timeout(bootMs)]);
   deadline.addEventListener("abort", kill);
-  const ready = await Promise.race([once(control, "data").then(() => true), gone.then(() => false)]);
+  const booted = Promise.all([
+    confinement === "plain" ? child.pid : readPid(socketOf(child, pipes.lifeline)),
+    new Promise((resolve) => control.once("data", resolve)),
+  ]);
+  const pid = await Promise.race([booted.then(([found]) => found), gone.then(() => undefined)]);
   deadline.removeEventListener("abort", kill);
-  if (!ready || deadline.aborted) {
+  if (pid === undefined || deadline.aborted) {
     kill();
     await gone;
     signal.throwIfAborted();
@@ -72,7 +73,7 @@ export async function bootInterpreter(
   }
   const interpreter: Interpreter = {
     confinement,
-    pid: confinement === "bubblewrap" ? Info.parse(JSON.parse(info()))["child-pid"] : child.pid,
+    pid,
     stdout: socketOf(child, pipes.stdout),
     stderr: socketOf(child, pipes.stderr),
     control,
@@ -121,6 +122,17 @@ function readText(socket: Socket): () => string {
     text = (text + chunk).slice(0, maxDiagnostics);
   });
   return () => text;
+}
+
+/** What bubblewrap tells on its info descriptor, among other things. */
+function readPid(socket: Socket): Promise<number> {
+  const info = readText(socket);
+  return new Promise((resolve) =>
+    socket.on("data", () => {
+      const pid = /"child-pid": (\d+)\D/.exec(info())?.[1];
+      if (pid !== undefined) resolve(Number(pid));
+    }),
+  );
 }
 
 function notStarted(cause: Error): CapstanError {

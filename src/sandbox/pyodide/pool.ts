@@ -43,20 +43,16 @@ export function openPool(warm: number, boot: (signal: AbortSignal) => Promise<In
     started.then(settle, settle);
     return started;
   };
-  const wait = (started: Promise<Interpreter>) => {
-    if (waiting.size >= warm || closing.signal.aborted) {
-      started.then(
-        (interpreter) => interpreter.kill(),
-        () => undefined,
-      );
-      return;
-    }
+  /** Whether it is one of those in waiting now. */
+  const keep = (started: Promise<Interpreter>): boolean => {
+    if (waiting.size >= warm || closing.signal.aborted) return false;
     waiting.add(started);
     const leave = () => waiting.delete(started);
     started.then(({ gone }) => gone.then(leave), leave);
+    return true;
   };
   const refill = () => {
-    while (waiting.size < warm && !closing.signal.aborted) wait(start());
+    while (waiting.size < warm && !closing.signal.aborted) keep(start());
   };
 
   const next = async (signal: AbortSignal): Promise<Interpreter> => {
@@ -67,7 +63,7 @@ export function openPool(warm: number, boot: (signal: AbortSignal) => Promise<In
         const interpreter = await unlessAborted(started, signal);
         if (living.has(interpreter)) return interpreter;
       } catch (thrown) {
-        if (signal.aborted) wait(started);
+        if (signal.aborted && !keep(started)) started.then(kill, () => undefined);
         throw thrown;
       }
     }
@@ -82,8 +78,7 @@ export function openPool(warm: number, boot: (signal: AbortSignal) => Promise<In
         const interpreter = await next(either);
         setTimeout(refill, refillDelayMs).unref();
         const end = async (pristine: boolean) => {
-          if (pristine) wait(Promise.resolve(interpreter));
-          else {
+          if (!(pristine && living.has(interpreter) && keep(Promise.resolve(interpreter)))) {
             interpreter.kill();
             await interpreter.gone;
           }
@@ -104,6 +99,8 @@ export function openPool(warm: number, boot: (signal: AbortSignal) => Promise<In
     },
   };
 }
+
+const kill = (interpreter: Interpreter): void => interpreter.kill();
 
 /** The promise, or the signal's reason, whichever comes first. */
 async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
