@@ -44,7 +44,13 @@ function findWidened(parent: Grant, asked: GrantRequest): string | null {
   if (asked.delegations >= parent.delegations || parent.ancestors.length >= maxAncestors) return "delegations";
   if (asked.expiresAt > parent.expiresAt) return "expiresAt";
   if (parent.run !== undefined && asked.run !== parent.run) return "run";
+  if (mayOutlive(parent, asked)) return "limits.runMs";
   return findWidenedLimit(parent.limits, asked.limits) ?? findWidenedRight(parent.rights, asked.rights);
+}
+
+/** Whether a run of the child could go on after the parent has ended, which a parent that names no `runMs` does not allow. */
+function mayOutlive(parent: Grant, { expiresAt, limits }: GrantRequest): boolean {
+  return parent.limits.runMs === undefined && limits.runMs !== undefined && expiresAt + limits.runMs > parent.expiresAt;
 }
 
 /** The request as data of our own: what is checked here is what the grant will hold, whatever the caller does to its object. */

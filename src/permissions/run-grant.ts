@@ -9,19 +9,19 @@ import { narrow } from "./narrow.ts";
  * The grant of a new run: all that its starter holds but the right to approve, bound to the run and within the run's limits.
  *
  * It ends when the starter's does, or, where that names `runMs`, so long after now: this is the one place where a derived grant may
- * outlive its parent, because the parent's own maker allowed it by that limit. Revoking the parent or one above it still ends it.
+ * outlive its parent, because the parent's own maker allowed it by that limit: `derive` and `meet` see to that. Revoking the parent or
+ * one above it still ends it.
  */
 export function toRunGrant(starter: Grant, run: RunRequest): Grant {
   const { now, id, runId, limits } = run;
-  const lineage = [starter.limits, ...starter.ancestors.map((ancestor) => ancestor.limits)];
   const capped: Limits = {
     depth: Math.min(limits.depth, starter.limits.depth ?? Infinity),
     parallel: Math.min(limits.parallel, starter.limits.parallel ?? Infinity),
     costMicroUsd: Math.min(limits.costMicroUsd, starter.limits.costMicroUsd ?? Infinity),
   };
   const derived = derive(starter, narrow(starter, { run: runId, limits: capped }, [], now), { id, now });
-  const runMs = Math.min(...lineage.map((one) => one.runMs ?? Infinity));
-  return runMs === Infinity ? derived : deepFreeze({ ...derived, expiresAt: now + runMs });
+  const { runMs } = starter.limits;
+  return runMs === undefined ? derived : deepFreeze({ ...derived, expiresAt: now + runMs });
 }
 
 interface RunRequest {

@@ -4,7 +4,7 @@ import { derive } from "../../src/permissions/derive.ts";
 import type { Grant, GrantRequest } from "../../src/permissions/grant.ts";
 import { meet } from "../../src/permissions/meet.ts";
 import { narrow } from "../../src/permissions/narrow.ts";
-import { codeOf, root, sameAs, start, t0, t1, t2 } from "./grants.ts";
+import { codeOf, minute, root, sameAs, start, t0, t1, t2 } from "./grants.ts";
 
 /** A request as it comes from outside, where no type holds it; the text "1e309" stands for that number. */
 function forge(request: unknown): GrantRequest {
@@ -167,6 +167,19 @@ describe("derive() on the widenings of the table of attacks", () => {
     const child = derive(t1, forge(withRead(read(`${src}/lib`))), { id: "x", now: start });
     expect(decide(child, "fs/read", { path: `${src}/lib/a` })).toBe("allow");
     expect(decide(child, "fs/read", { path: `${src}/a` })).toBe(refused);
+  });
+
+  test("57: a child can't give its runs more time than its parent has left", () => {
+    const ask = (parent: Grant, over: object): string =>
+      codeOf(() => derive(parent, forge({ ...sameAs(parent), ...over }), { id: "x", now: start }));
+    const long = { limits: { ...t1.limits, runMs: 60 * minute } };
+    expect(ask(t1, long)).toBe("permission.widen");
+    expect(ask(t1, { limits: { ...t1.limits, runMs: 5 * minute } })).toBe("permission.widen");
+    expect(ask(t1, { limits: { ...t1.limits, runMs: 5 * minute }, expiresAt: start + 5 * minute })).toBe("allow");
+    const generous = { ...t1, limits: { ...t1.limits, runMs: 60 * minute } };
+    expect(ask(generous, long)).toBe("allow");
+    expect(ask(generous, { limits: { ...t1.limits, runMs: 61 * minute } })).toBe("permission.widen");
+    expect(ask(generous, { limits: t1.limits })).toBe("permission.widen");
   });
 
   test("59: a grant that may not be handed on, and one that has ended, have no children", () => {
