@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { CapstanError } from "../core/error.ts";
+import { CapstanError, toCapstanError } from "../core/error.ts";
 import { newId } from "../core/id.ts";
 import { canonicalJson, sha256 } from "../core/json.ts";
 import { Principal } from "../core/scope.ts";
@@ -47,12 +47,11 @@ export function openApprovals({ store, keys, revocations, demandLive, now, fourE
     hash: toCallHash,
 
     async approve(approver, call) {
-      demandLive(approver);
-      demand(approver, [{ type: "approve", tool: call.name }], now());
-      demandPlace(approver, call);
-      if (fourEyes && isSame(approver.principal, call.principal)) {
-        throw refused("whoever asked can't approve (four eyes). Another person must");
-      }
+      await onRecord("approval/give", approver, call, () => {
+        if (fourEyes && isSame(approver.principal, call.principal)) {
+          throw refused("whoever asked can't approve (four eyes). Another person must");
+        }
+      });
       const at = now();
       const approval: Approval = {
         id: newId("approval"),
@@ -70,10 +69,15 @@ export function openApprovals({ store, keys, revocations, demandLive, now, fourE
       await store.commit({
         scope: call.scope,
         records: [{ kind, key: approval.id, value, ifVersion: 0 }],
-        audit: [toAudit(approver, call, approval)],
+        audit: [{ ...toAudit("approval/give", approver, call, at), approvalId: approval.id }],
         durability: "power",
       });
       return approval.id;
+    },
+
+    async refuse(approver, call) {
+      await onRecord("approval/refuse", approver, call);
+      await store.commit({ scope: call.scope, audit: [toAudit("approval/refuse", approver, call, now())] });
     },
 
     async redeem(approvalId, call) {
@@ -95,7 +99,29 @@ export function openApprovals({ store, keys, revocations, demandLive, now, fourE
       return { callId: newId("use"), accounts, amounts: { calls: 1 }, at };
     },
   };
+
+  /** Throws where the approver may not decide about the call, which is recorded too. */
+  async function onRecord(
+    action: Decision,
+    approver: Grant,
+    call: ApprovableCall,
+    demandMore: () => void = () => {},
+  ): Promise<void> {
+    try {
+      demandLive(approver);
+      demand(approver, [{ type: "approve", tool: call.name }], now());
+      demandPlace(approver, call);
+      demandMore();
+    } catch (thrown) {
+      const { code: reason } = toCapstanError(thrown);
+      const row: AuditEntry = { ...toAudit(action, approver, call, now()), decision: "deny", reason };
+      await store.commit({ scope: call.scope, audit: [row] });
+      throw thrown;
+    }
+  }
 }
+
+type Decision = "approval/give" | "approval/refuse";
 
 function toCallHash({ principal, scope, runId, callId, name, pin, args, contents = {} }: ApprovableCall): string {
   return sha256(canonicalJson({ principal, scope, runId, callId, name, pin, args, contents }));
@@ -113,7 +139,7 @@ function demandPlace(approver: Grant, call: ApprovableCall): void {
   }
 }
 
-function toAudit(approver: Grant, call: ApprovableCall, { id, at }: Approval): AuditEntry {
+function toAudit(action: Decision, approver: Grant, call: ApprovableCall, at: number): AuditEntry {
   return {
     at,
     scope: call.scope,
@@ -122,13 +148,12 @@ function toAudit(approver: Grant, call: ApprovableCall, { id, at }: Approval): A
     ancestors: approver.ancestors.map((ancestor) => ancestor.id),
     ...(call.runId === undefined ? {} : { runId: call.runId }),
     callId: call.callId,
-    action: "approval/give",
+    action,
     name: call.name,
     pin: call.pin,
     argsHash: sha256(canonicalJson(call.args)),
     taint: [],
     decision: "allow",
-    approvalId: id,
   };
 }
 

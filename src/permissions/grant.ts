@@ -89,13 +89,15 @@ export type Rights = Readonly<z.infer<typeof Rights>>;
 /**
  * A set of rights with their owner, their limits and their end. Frozen inside the process; signed, it is a token. `ancestors`, root
  * first, are charged and checked for revocation with it. `delegations` is how many generations may still be derived. `run`, when
- * present, binds the grant to that run. Times are ms since the epoch.
+ * present, binds the grant to that run. `met`, of a grant that is the meet of others, names those: what comes in under it has come
+ * in under each of them. Times are ms since the epoch.
  */
 export const Grant = z.strictObject({
   id: z.string().min(1).max(64),
   ancestors: z.array(z.strictObject({ id: z.string().min(1).max(64), limits: Limits })).max(16),
   principal: Principal,
   scope: Scope,
+  met: z.array(z.string().min(1).max(64)).max(16).optional(),
   run: z.string().optional(),
   issuedAt: z.int(),
   notBefore: z.int(),

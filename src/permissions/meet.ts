@@ -23,19 +23,21 @@ const maxItems = 64;
 export function meet(a: Grant, b: Grant, made: { readonly id?: string; readonly now: number }): Grant {
   demandSameOwner(a, b);
   const run = a.run ?? b.run;
+  const expiresAt = Math.min(a.expiresAt, b.expiresAt);
   return deepFreeze({
     id: made.id ?? `meet_${sha256(JSON.stringify([a.id, b.id])).slice(0, 32)}`,
     ancestors: meetLineages(a, b),
+    met: [...new Set([...(a.met ?? [a.id]), ...(b.met ?? [b.id])])],
     principal: a.principal,
     scope: a.scope,
     ...(run === undefined ? {} : { run }),
     issuedAt: made.now,
     notBefore: Math.max(a.notBefore, b.notBefore),
-    expiresAt: Math.min(a.expiresAt, b.expiresAt),
+    expiresAt,
     epoch: Math.min(a.epoch, b.epoch),
     delegations: Math.min(a.delegations, b.delegations),
     rights: meetRights(a.rights, b.rights),
-    limits: meetLimits(a.limits, b.limits),
+    limits: { ...meetLimits(a.limits, b.limits), ...meetRunMs(a, b, expiresAt) },
   });
 }
 
@@ -143,6 +145,13 @@ function meetLimits(a: Limits, b: Limits): Limits {
     if (cap !== Infinity) met[name] = cap;
   }
   return met;
+}
+
+/** A run may outlive the meet where both allow that; a grant that names no `runMs` allows it until its own end. */
+function meetRunMs(a: Grant, b: Grant, expiresAt: number): Pick<Limits, "runMs"> {
+  if (a.limits.runMs === undefined && b.limits.runMs === undefined) return {};
+  const mostOf = (grant: Grant): number => grant.limits.runMs ?? grant.expiresAt - expiresAt;
+  return { runMs: Math.min(mostOf(a), mostOf(b)) };
 }
 
 function pairs<T, R>(a: readonly T[], b: readonly T[], combine: (a: T, b: T) => R): R[] {

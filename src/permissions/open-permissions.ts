@@ -83,7 +83,7 @@ export async function openPermissions(options: PermissionsOptions): Promise<Perm
     demandLive,
     refresh,
     revoke: (grantId, reason) => revocations.revoke(grantId, reason, now()),
-    revokeAll: (principal) => revocations.revokeAll(principal),
+    revokeAll: (principal) => revocations.revokeAll(principal, now()),
     named: openNamedGrants({ store, scope, keys, demandLive }),
     verifyAudit: async () => await verifyAudit(store.audit(), await readAuditHeads(home), keys),
     approvals: openApprovals({ store, keys, revocations, demandLive, now, fourEyes }),

@@ -27,6 +27,8 @@ export interface Approvals {
    * asker can't approve (`permission.approval_refused`). The approval dies with the approver's grant. Returns its id.
    */
   approve(approver: Grant, call: ApprovableCall): Promise<string>;
+  /** Records that a person says no to a call. Throws as `approve` does, but for four eyes: whoever asked may withdraw. */
+  refuse(approver: Grant, call: ApprovableCall): Promise<void>;
   /**
    * The charge that uses the approval up, to be committed together with the call's own; a second use fails in the ledger. Throws
    * `permission.approval_refused` when it is unknown, forged, expired, used, or for another call, `token.revoked` when the approver's
@@ -71,7 +73,7 @@ export interface Permissions extends AsyncDisposable {
   demandLive(grant: Grant): void;
   /** Reads revocations and epochs again where they are older than a second. Cheap to call before each call. */
   refresh(): Promise<void>;
-  /** Revokes a grant and with it all that was derived from it. */
+  /** Revokes a grant and with it all that was derived from it; on record, as `revokeAll` is. */
   revoke(grantId: string, reason: string): Promise<void>;
   /** Revokes every grant of a principal by raising its epoch. */
   revokeAll(principal: Principal): Promise<void>;

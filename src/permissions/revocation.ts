@@ -1,7 +1,9 @@
 import { z } from "zod";
 import { CapstanError } from "../core/error.ts";
+import { newId } from "../core/id.ts";
 import type { Principal, Scope } from "../core/scope.ts";
-import type { Store } from "../store/store.ts";
+import { localPrincipal } from "../core/scope.ts";
+import type { AuditEntry, Store } from "../store/store.ts";
 import type { Grant } from "./grant.ts";
 
 const revocationKind = "revocation";
@@ -25,7 +27,7 @@ export interface Revocations {
   /** Reads what has changed. Throws `store.*`; what is known stays in force then, until it is 60 s old. */
   refresh(now: number): Promise<void>;
   revoke(grantId: string, reason: string, now: number): Promise<void>;
-  revokeAll(principal: Principal): Promise<void>;
+  revokeAll(principal: Principal, now: number): Promise<void>;
 }
 
 /** Opens the list and reads it, so that nothing is ever allowed on an unread one. Throws `store.*`. */
@@ -69,10 +71,11 @@ export async function openRevocations(
     },
     async revoke(grantId, reason, at) {
       const record = { kind: revocationKind, key: grantId, value: { reason, at } };
-      await store.commit({ scope, records: [record, { ...changes, value: at }], durability: "power" });
+      const audit = [toAudit(scope, grantId, "grant/revoke", grantId, at)];
+      await store.commit({ scope, records: [record, { ...changes, value: at }], audit, durability: "power" });
       await refresh(at);
     },
-    async revokeAll(principal) {
+    async revokeAll(principal, at) {
       const key = toKey(principal);
       const stored = await store.record(scope, epochKind, key);
       const record = {
@@ -81,7 +84,8 @@ export async function openRevocations(
         value: parseEpoch(stored?.value ?? 0) + 1,
         ifVersion: stored?.version ?? 0,
       };
-      await store.commit({ scope, records: [record, { ...changes, value: key }], durability: "power" });
+      const audit = [toAudit(scope, "all", "grant/revoke-all", key, at)];
+      await store.commit({ scope, records: [record, { ...changes, value: key }], audit, durability: "power" });
       await refresh(readAt);
     },
   };
@@ -98,6 +102,13 @@ async function readAll(store: Store, scope: Scope, kind: string) {
     all.push(...page);
     if (page.length < pageSize) return all;
   }
+}
+
+/** Revoking is for whoever owns the home. */
+function toAudit(scope: Scope, grantId: string, action: string, name: string, at: number): AuditEntry {
+  const { user } = localPrincipal;
+  const callId = newId("call");
+  return { at, scope, user, grantId, ancestors: [], callId, action, name, taint: [], decision: "allow" };
 }
 
 function parseEpoch(value: unknown): number {

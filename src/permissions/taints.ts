@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { CapstanError } from "../core/error.ts";
+import type { Scope } from "../core/scope.ts";
 import { mergeTaint, trusted } from "../core/taint.ts";
 import type { Taint } from "../core/taint.ts";
 import type { Store, StoredRecord } from "../store/store.ts";
@@ -10,7 +11,8 @@ const maxTries = 10;
 
 /**
  * Taint by grant id, in the grant's own scope. A grant has seen what its ancestors have seen, so that deriving a new one washes
- * nothing. Each reading goes to the store: another process may serve the same grant.
+ * nothing; and what came in under the meet of two grants has come in under both. Each reading goes to the store: another process may
+ * serve the same grant.
  */
 export function openTaints(store: Store): Taints {
   return {
@@ -19,25 +21,26 @@ export function openTaints(store: Store): Taints {
       const records = await Promise.all(ids.map((id) => store.record(grant.scope, kind, id)));
       return mergeTaint(...records.map(toTaint));
     },
-    async add(grant, taint) {
-      for (let tries = 1; ; tries++) {
-        const record = await store.record(grant.scope, kind, grant.id);
-        const before = toTaint(record);
-        if (taint.every((label) => before.includes(label))) return;
-        const value = [...mergeTaint(before, taint)];
-        try {
-          await store.commit({
-            scope: grant.scope,
-            records: [{ kind, key: grant.id, value, ifVersion: record?.version ?? 0 }],
-          });
-          return;
-        } catch (thrown) {
-          const isRace = thrown instanceof CapstanError && thrown.code === "store.conflict";
-          if (!isRace || tries === maxTries) throw thrown;
-        }
-      }
+    async add({ scope, id, met = [] }, taint) {
+      for (const key of [id, ...met]) await addTo(scope, key, taint);
     },
   };
+
+  async function addTo(scope: Scope, key: string, taint: Taint): Promise<void> {
+    for (let tries = 1; ; tries++) {
+      const record = await store.record(scope, kind, key);
+      const before = toTaint(record);
+      if (taint.every((label) => before.includes(label))) return;
+      const value = [...mergeTaint(before, taint)];
+      try {
+        await store.commit({ scope, records: [{ kind, key, value, ifVersion: record?.version ?? 0 }] });
+        return;
+      } catch (thrown) {
+        const isRace = thrown instanceof CapstanError && thrown.code === "store.conflict";
+        if (!isRace || tries === maxTries) throw thrown;
+      }
+    }
+  }
 }
 
 function toTaint(record: StoredRecord | null): Taint {

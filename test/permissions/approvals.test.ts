@@ -163,4 +163,24 @@ describe("an approval", () => {
       { action: "approval/give", user: "bob", grantId: "approver", callId: "call1", approvalId },
     ]);
   });
+
+  test("that is not given is on record too: refused by a person, or tried without the right", async () => {
+    await using home = await openTestHome({ clock: () => start });
+    const { approvals } = home.permissions;
+    const powerless = { ...approver, rights: { ...approver.rights, approve: [] } };
+    const ofOtherRun = { ...approver, run: "run2" };
+    expect(await codeOfAsync(() => approvals.approve(powerless, call))).toBe("permission.no_right");
+    expect(await codeOfAsync(() => approvals.approve(ofOtherRun, call))).toBe("token.other_run");
+    expect(await codeOfAsync(() => approvals.refuse(powerless, call))).toBe("permission.no_right");
+    expect(await codeOfAsync(() => approvals.refuse(ofOtherRun, call))).toBe("token.other_run");
+    expect(await codeOfAsync(() => approvals.refuse(approver, call))).toBe("allow");
+    const rows = (await Array.fromAsync(home.store.audit())).map(({ entry }) => entry);
+    expect(rows.map(({ action, decision, reason = "" }) => `${action} ${decision} ${reason}`)).toEqual([
+      "approval/give deny permission.no_right",
+      "approval/give deny token.other_run",
+      "approval/refuse deny permission.no_right",
+      "approval/refuse deny token.other_run",
+      "approval/refuse allow ",
+    ]);
+  });
 });

@@ -273,6 +273,16 @@ describe("meet()", () => {
     expect(Object.isFrozen(both.rights)).toBe(true);
   });
 
+  test("lets a run go on after it no longer than either grant does", () => {
+    const mayOutlive = root({}, { id: "a", limits: { runMs: 60 * minute }, expiresAt: start + 15 * minute });
+    const most = (limits: Grant["limits"], expiresAt: number): number | undefined =>
+      meet(mayOutlive, root({}, { id: "b", limits, expiresAt }), { now: start }).limits.runMs;
+    expect(most({ runMs: 30 * minute }, start + minute)).toBe(30 * minute);
+    expect(most({}, start + 10 * minute)).toBe(0);
+    expect(most({}, start + 20 * minute)).toBe(5 * minute);
+    expect(most({}, start + 600 * minute)).toBe(60 * minute);
+  });
+
   test("of the same two grants has the same id, unless it is told another", () => {
     const b = root({}, { id: "b" });
     expect(meet(t1, b, { now: start }).id).toBe(meet(t1, b, { now: start + 1 }).id);

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { CapstanError } from "../../src/core/error.ts";
 import { derive } from "../../src/permissions/derive.ts";
+import { meet } from "../../src/permissions/meet.ts";
 import { openHighWater } from "../../src/permissions/high-water.ts";
 import { openRevocations } from "../../src/permissions/revocation.ts";
 import type { Store } from "../../src/store/store.ts";
@@ -190,6 +191,19 @@ describe("named grants", () => {
   });
 });
 
+describe("a revocation", () => {
+  test("is on record with what it ends", async () => {
+    await using home = await openTestHome({ clock: () => start });
+    await home.permissions.revoke("t1", "lost");
+    await home.permissions.revokeAll(principal);
+    const rows = (await Array.fromAsync(home.store.audit())).map(({ entry }) => entry);
+    expect(rows).toMatchObject([
+      { at: start, action: "grant/revoke", name: "t1", grantId: "t1", decision: "allow" },
+      { at: start, action: "grant/revoke-all", name: "org1/ann", decision: "allow" },
+    ]);
+  });
+});
+
 describe("taint by grant", () => {
   test("stays with the grant and all that is derived from it, in every process, and with no other", async () => {
     await using home = await openTestHome({ clock: () => start });
@@ -201,6 +215,18 @@ describe("taint by grant", () => {
     await other.permissions.taints.add(t1, ["files", "mcp:github"]);
     expect(await home.permissions.taints.of(t1)).toEqual(["files", "mcp:github"]);
     expect(await other.permissions.taints.of(child)).toEqual(["files", "mcp:github"]);
+    expect(await home.permissions.taints.of(t0)).toEqual([]);
+  });
+
+  test("that came in under the meet of two grants has come in under each, and under no ancestor of theirs", async () => {
+    await using home = await openTestHome({ clock: () => start });
+    const flags = root({}, { id: "flags" });
+    const desk = root({}, { id: "desk" });
+    const met = meet(meet(flags, t1, { now: start }), desk, { now: start });
+    await home.permissions.taints.add(met, ["files"]);
+    for (const grant of [met, t1, desk, meet(root({}, { id: "other" }), t1, { now: start })]) {
+      expect(await home.permissions.taints.of(grant), grant.id).toEqual(["files"]);
+    }
     expect(await home.permissions.taints.of(t0)).toEqual([]);
   });
 
