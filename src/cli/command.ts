@@ -72,14 +72,18 @@ export async function withApp(globals: Globals, command: (session: Session) => P
     const isGrantNamed = (flags: GrantFlags = {}): boolean => isNamed(presented, flags);
     const confined = presented !== undefined;
     const demandOperator = (): void => {
-      if (confined)
-        throw new CapstanError("permission.no_right", "Only the operator may do this. Leave the token out.");
+      if (confined) throw onlyOperator();
     };
     const outputs = { print, tell };
     return await command({ app, signal: interrupt.signal, grant, isGrantNamed, confined, demandOperator, ...outputs });
   } finally {
     interrupt.stop();
   }
+}
+
+/** What a command answers a token for which it is none of its holder's business. */
+export function onlyOperator(): CapstanError {
+  return new CapstanError("permission.no_right", "Only the operator may do this. Leave the token out.");
 }
 
 /** Says on stderr what went wrong and returns the exit code for it. A stack is shown only with `--verbose`. */

@@ -1,4 +1,4 @@
-import { CapstanError } from "../core/error.ts";
+import { CapstanError, toCapstanError } from "../core/error.ts";
 import { newId } from "../core/id.ts";
 import { resolveRoot } from "../files/resolve-root.ts";
 import { derive } from "../permissions/derive.ts";
@@ -8,6 +8,7 @@ import { meet } from "../permissions/meet.ts";
 import type { NarrowOptions } from "../permissions/narrow.ts";
 import { narrow, nothing } from "../permissions/narrow.ts";
 import { rootGrant } from "../permissions/operator.ts";
+import type { AuditEntry } from "../store/store.ts";
 import type { ExitCode, Session } from "./command.ts";
 import { parseCount, parseDuration } from "./duration.ts";
 import { toJsonText } from "./json.ts";
@@ -63,15 +64,16 @@ export async function deriveGrant(session: Session, token: string, options: Gran
 }
 
 async function issue(
-  { app, print, tell }: Session,
+  session: Session,
   parent: Grant,
   options: NarrowOptions,
   name: string | undefined,
 ): Promise<ExitCode> {
-  const { permissions, toolNames } = app;
-  const now = permissions.now();
-  const grant = derive(parent, narrow(parent, options, toolNames, now), { id: newId("grant"), now });
-  await app.store.commit({ scope: app.scope, audit: [toAudit(grant, now)] });
+  const { app, print, tell } = session;
+  const { permissions } = app;
+  // A name lasts in the home, where only the operator leaves things.
+  if (name !== undefined) session.demandOperator();
+  const grant = await make(session, parent, options);
   tell(summarizeGrant(grant));
   if (name === undefined) {
     print(permissions.mint(grant));
@@ -80,6 +82,22 @@ async function issue(
   await permissions.named.save(name, grant);
   tell(`Saved. Use it with: capstan serve --as ${name}`);
   return 0;
+}
+
+/** Derives a grant; that it was made, or why not, is on record first. */
+async function make({ app }: Session, parent: Grant, options: NarrowOptions): Promise<Grant> {
+  const { permissions, toolNames, store, scope } = app;
+  const now = permissions.now();
+  const id = newId("grant");
+  try {
+    const grant = derive(parent, narrow(parent, options, toolNames, now), { id, now });
+    await store.commit({ scope, audit: [toAudit(grant, id, now)] });
+    return grant;
+  } catch (thrown) {
+    const reason = toCapstanError(thrown).code;
+    await store.commit({ scope, audit: [{ ...toAudit(parent, id, now), decision: "deny", reason }] });
+    throw thrown;
+  }
 }
 
 async function toNarrowing(options: GrantOptions): Promise<NarrowOptions> {
@@ -149,7 +167,7 @@ async function find(session: Session, what: string): Promise<Grant> {
   return grant;
 }
 
-function toAudit(grant: Grant, at: number) {
+function toAudit(grant: Grant, name: string, at: number): AuditEntry {
   return {
     at,
     scope: grant.scope,
@@ -158,8 +176,8 @@ function toAudit(grant: Grant, at: number) {
     ancestors: grant.ancestors.map(({ id }) => id),
     callId: newId("call"),
     action: "grant/create",
-    name: grant.id,
+    name,
     taint: [],
-    decision: "allow" as const,
+    decision: "allow",
   };
 }

@@ -6,7 +6,8 @@ import { confirm, isCancel } from "@clack/prompts";
 import { CapstanError } from "../core/error.ts";
 import { nearest } from "../core/nearest.ts";
 import type { ExitCode, Globals } from "./command.ts";
-import { print, tell, toHome } from "./command.ts";
+import { onlyOperator, print, tell, toHome } from "./command.ts";
+import { readToken } from "./token-source.ts";
 
 /** Where a client keeps its servers: the file, and the key that holds them. */
 interface Client {
@@ -43,6 +44,7 @@ export interface InstallOptions {
  * The entry holds absolute paths and never a token.
  */
 export async function install(globals: Globals, options: InstallOptions): Promise<ExitCode> {
+  if ((await readToken(globals.grant, process.env)) !== undefined) throw onlyOperator();
   const client = Object.hasOwn(clients, options.client) ? clients[options.client] : undefined;
   if (client === undefined) throw unknownClient(options.client);
   const path = options.file === undefined ? client.file() : resolve(options.file);

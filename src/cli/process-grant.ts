@@ -1,4 +1,5 @@
 import type { App } from "../app.ts";
+import { CapstanError } from "../core/error.ts";
 import { newId } from "../core/id.ts";
 import { resolveRoot } from "../files/resolve-root.ts";
 import type { Grant } from "../permissions/grant.ts";
@@ -19,10 +20,20 @@ export async function toProcessGrant(app: App, token: string | undefined, flags:
   const now = permissions.now();
   const parts: Grant[] = [];
   if (token !== undefined) parts.push(await permissions.verify(token));
-  if (flags.as !== undefined) parts.push(await permissions.named.get(flags.as));
+  if (flags.as !== undefined) parts.push(await loadNamed(app, flags.as, token !== undefined));
   if (hasFlags(flags) || parts.length === 0) parts.push(await fromFlags(app, flags, now));
   for (const part of parts) permissions.demandLive(part);
   return parts.reduce((grant, part) => meet(grant, part, { now }));
+}
+
+/** Whoever holds a token only is not told which names there are. */
+async function loadNamed({ permissions }: App, name: string, confined: boolean): Promise<Grant> {
+  try {
+    return await permissions.named.get(name);
+  } catch (thrown) {
+    if (!confined || !(thrown instanceof CapstanError)) throw thrown;
+    throw new CapstanError("token.unknown_name", "There is no grant of that name for this token. Leave --as out.");
+  }
 }
 
 /** Whether anything was named for this process, so that its grant is not the operator's default. */

@@ -2,6 +2,8 @@ import { text } from "node:stream/consumers";
 import { CapstanError, meaningOf } from "../core/error.ts";
 import type { RunOutcome } from "../host/host.ts";
 import type { RunSignal } from "../host/world.ts";
+import { demand } from "../permissions/demand.ts";
+import type { Grant } from "../permissions/grant.ts";
 import type { ExitCode, GrantFlags, Session } from "./command.ts";
 import { parseCount, parseDuration } from "./duration.ts";
 import { toJsonText } from "./json.ts";
@@ -23,6 +25,8 @@ const maxContextBytes = 4 * 1024 * 1024;
 /** `capstan run "task"`: the answer on stdout, everything else on stderr. */
 export async function runTask(session: Session, task: string, options: RunOptions): Promise<ExitCode> {
   const { app, signal } = session;
+  const grant = await session.grant(options);
+  demandBaseUrl(session, grant, options);
   const context = await readContext(session);
   const model = options.model ?? app.config.host.model;
   const outcome = await app.host.start({
@@ -30,12 +34,17 @@ export async function runTask(session: Session, task: string, options: RunOption
     ...(context === undefined ? {} : { context }),
     model,
     ...(options.baseUrl === undefined ? {} : { baseUrl: options.baseUrl }),
-    grant: await session.grant(options),
+    grant,
     limits: toLimits(options),
     signal,
     onSignal: toProgress(session, options),
   });
   return await conclude(session, outcome, options);
+}
+
+/** What the operator names is trusted; the holder of a token is sent nowhere but where the token may go. */
+function demandBaseUrl({ app, confined }: Session, grant: Grant, { baseUrl }: RunOptions): void {
+  if (confined && baseUrl !== undefined) demand(grant, [{ type: "net", url: baseUrl }], app.permissions.now());
 }
 
 /** Prints the end of a run and says what goes on; shared by `run` and `runs resume`. */

@@ -1,6 +1,7 @@
 import { open } from "node:fs/promises";
 import { CapstanError } from "../core/error.ts";
 import type { Event } from "../core/event.ts";
+import type { Run } from "../core/run.ts";
 import { demand } from "../permissions/demand.ts";
 import type { ExitCode, GrantFlags, Session } from "./command.ts";
 import { parseCount } from "./duration.ts";
@@ -28,10 +29,8 @@ export async function listRuns(session: Session, options: { json?: boolean; limi
 
 /** `capstan runs show ID`: the run as a timeline that a person reads, or its events. */
 export async function showRun(session: Session, runId: string, options: { json?: boolean }): Promise<ExitCode> {
-  const { app, print } = session;
-  await demandRead(session, runId);
-  const events: Event[] = [];
-  for await (const event of app.host.events(runId)) events.push(event);
+  const { print } = session;
+  const { events } = await readRun(session, runId);
   if (options.json === true) print(toJsonText(events));
   else for (const line of toTimeline(events)) print(line);
   return 0;
@@ -69,11 +68,11 @@ export async function denyCall(
 }
 
 /** `capstan runs export ID -o FILE`: the whole log as JSON lines, to stdout without `-o`; an existing file is kept. */
-export async function exportRun(
-  { app, print, tell }: Session,
-  runId: string,
-  options: { output?: string },
-): Promise<ExitCode> {
+export async function exportRun(session: Session, runId: string, options: { output?: string }): Promise<ExitCode> {
+  const { app, print, tell } = session;
+  // Files are written with the operator's own hands.
+  if (options.output !== undefined) session.demandOperator();
+  await readRun(session, runId);
   if (options.output === undefined) {
     for await (const line of app.host.exportRun(runId)) print(line);
     return 0;
@@ -90,6 +89,18 @@ export async function exportRun(
   await file.writeFile(`${lines.join("\n")}\n`);
   tell(`Wrote ${lines.length} lines to ${options.output}.`);
   return 0;
+}
+
+/** A run for who may read runs. Whoever reads it under a token has seen what the run saw. */
+async function readRun(
+  session: Session,
+  runId: string,
+): Promise<{ readonly run: Run; readonly events: readonly Event[] }> {
+  await demandRead(session, runId);
+  const { app, confined } = session;
+  const read = await app.host.load(runId);
+  if (confined) await app.permissions.taints.add(await session.grant(), read.run.taint);
+  return read;
 }
 
 /** A log holds what its run saw: only who may read runs may read it. */

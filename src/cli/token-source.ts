@@ -11,7 +11,7 @@ type Env = Readonly<Record<string, string | undefined>>;
 export async function readToken(option: string | undefined, env: Env): Promise<string | undefined> {
   const file = env["CAPSTAN_GRANT_FILE"];
   if (option !== undefined) return await readTokenArgument(option);
-  if (file !== undefined) return await readTokenFile(file);
+  if (file !== undefined) return await readOwnFile(file);
   const plain = env["CAPSTAN_GRANT"];
   return plain === undefined ? undefined : demandToken(plain, "CAPSTAN_GRANT");
 }
@@ -21,6 +21,19 @@ export async function readTokenArgument(argument: string): Promise<string> {
   if (argument === "-") return demandToken(await text(process.stdin), "stdin");
   if (argument.startsWith("@")) return await readTokenFile(argument.slice(1));
   return demandToken(argument, "the argument");
+}
+
+/** A file that stays where it is for one process after the other: others must not be able to read it. Windows has no such modes. */
+async function readOwnFile(path: string): Promise<string> {
+  const mode =
+    process.getuid === undefined
+      ? 0
+      : await stat(path).then(
+          (found) => found.mode,
+          () => 0,
+        );
+  if ((mode & 0o077) === 0) return await readTokenFile(path);
+  throw new CapstanError("token.unreadable", `Others may use the token file ${path}. Run: chmod 600 ${path}`);
 }
 
 async function readTokenFile(path: string): Promise<string> {
