@@ -87,6 +87,8 @@ export const EventBody = z.discriminatedUnion("type", [
     system: z.string().optional(),
     limits: RunLimits,
     grantId: z.string(),
+    /** What whoever started the run had seen. Missing: nothing untrusted. */
+    taint: z.array(z.string()).optional(),
     parent: z.strictObject({ runId: z.string(), callId: z.string() }).optional(),
     previous: z.strictObject({ runId: z.string(), seq: z.int() }).optional(),
   }),

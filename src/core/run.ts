@@ -158,7 +158,7 @@ export async function foldRun(events: AsyncIterable<Event> | Iterable<Event>): P
 
 function create(event: Event): Run {
   if (event.type !== "run.created" || event.seq !== 1) throw corrupt(event, "run.created as event 1");
-  const { runId, scope, at, task, model, baseUrl, system, limits, grantId } = event;
+  const { runId, scope, at, task, model, baseUrl, system, limits, grantId, taint = trusted } = event;
   const run: Run = {
     runId,
     scope,
@@ -189,7 +189,7 @@ function create(event: Event): Run {
     toolCalls: 0,
     usage: { inputUncached: 0, cacheRead: 0, cacheWrite5m: 0, cacheWrite1h: 0, output: 0, reasoning: 0 },
     costMicroUsd: 0,
-    taint: trusted,
+    taint,
     refusal: null,
     fatal: null,
     cancelled: null,

@@ -138,11 +138,13 @@ export function openHost(services: HostServices): Host {
   async function start(request: StartRequest): Promise<RunOutcome> {
     const { task, context, model, baseUrl, grant } = request;
     if (task.trim() === "") throw new CapstanError("usage.bad_option", "The task is empty. Say what is to be done.");
+    demandOwn(grant);
     await demandNow(grant, [{ type: "run", action: "create" }]);
     const provider = services.openProvider(model, baseUrl);
     const runId = newId("run");
     const limits = toLimits({ ...config.limits, ...request.limits });
     const own = toRunGrant(grant, { id: newId("grant"), runId, now: permissions.now(), limits });
+    const taint = await permissions.taints.of(grant);
     const created = {
       type: "run.created" as const,
       task: redact(task),
@@ -151,6 +153,7 @@ export function openHost(services: HostServices): Host {
       system: systemPrompt,
       limits: { ...limits, parallel: Math.max(1, Math.min(limits.parallel, own.limits.parallel ?? Infinity)) },
       grantId: own.id,
+      ...(taint.length === 0 ? {} : { taint: [...taint] }),
     };
     const input: RunInput = { type: "message", text: redact(context ?? ""), taint: ["stdin"] };
     const received = context === undefined ? [] : [{ type: "input.received" as const, input }];
@@ -160,8 +163,9 @@ export function openHost(services: HostServices): Host {
   }
 
   async function resume(runId: string, request: ResumeRequest): Promise<RunOutcome> {
-    const { run, recorded } = await loadOwn(runId);
+    demandOwn(request.grant);
     await demandNow(request.grant, [{ type: "run", action: "resume", runId }]);
+    const { run, recorded } = await loadOwn(runId);
     demandOpen(run);
     if (driven.has(runId)) throw new CapstanError("store.conflict", `This process already drives ${runId}.`);
     if ((await stillWaits(run)) && run.status === "suspended") return toOutcome(run);
@@ -188,7 +192,10 @@ export function openHost(services: HostServices): Host {
     };
     driven.add(run.runId);
     try {
-      return toOutcome(await drive(run, world, signal));
+      const left = await drive(run, world, signal);
+      // Whoever reads the outcome has seen what the run saw.
+      await permissions.taints.add(request.grant, left.taint);
+      return toOutcome(left);
     } finally {
       driven.delete(run.runId);
     }
@@ -203,14 +210,16 @@ export function openHost(services: HostServices): Host {
   }
 
   async function deny(runId: string, callId: string, reason: string, grant: Grant): Promise<void> {
-    const { name } = await loadWaiting(runId, callId);
-    await demandNow(grant, [{ type: "approve", tool: name }]);
+    const { name, pin, args, recorded } = await loadWaiting(runId, callId);
+    await demandNow(grant, []);
+    await permissions.approvals.refuse(grant, { principal: recorded.principal, scope, runId, callId, name, pin, args });
     await send(runId, { type: "approval", callId, decision: "deny", reason: redact(reason) });
   }
 
   async function cancel(runId: string, reason: string, grant: Grant): Promise<void> {
-    const { run } = await loadOwn(runId);
+    demandOwn(grant);
     await demandNow(grant, [{ type: "run", action: "cancel", runId }]);
+    const { run } = await loadOwn(runId);
     demandOpen(run);
     await send(runId, { type: "cancel", reason: redact(reason) });
   }
@@ -218,6 +227,13 @@ export function openHost(services: HostServices): Host {
   /** An input for the run's driver, whoever that is; safe from a power cut, since a person gave it. */
   async function send(runId: string, input: RunInput): Promise<void> {
     await store.commit({ scope, inbox: [{ runId, input }], durability: "power" });
+  }
+
+  /** Runs are begun, taken up and ended by whose they are. Approving is open to others of the scope. */
+  function demandOwn({ scope: place, principal }: Grant): void {
+    const isPlace = place.org === scope.org && place.project === scope.project;
+    if (isPlace && isSame(principal, services.principal)) return;
+    throw new CapstanError("token.other_scope", "There is nothing here for this grant.");
   }
 
   async function demandNow(grant: Grant, needs: readonly Need[]): Promise<void> {
@@ -229,8 +245,7 @@ export function openHost(services: HostServices): Host {
   /** The run and the grant it was started with. A run of somebody else is not there. */
   async function loadOwn(runId: string): Promise<{ readonly run: Run; readonly recorded: Grant }> {
     const recorded = await loadRunGrant(store, scope, runId);
-    const { org, user } = recorded.principal;
-    if (org !== services.principal.org || user !== services.principal.user) throw notFound(runId);
+    if (!isSame(recorded.principal, services.principal)) throw notFound(runId);
     return { run: await foldRun(store.events(scope, runId)), recorded };
   }
 
@@ -321,6 +336,8 @@ function demandOpen({ runId, end }: Run): void {
     `${runId} is over (${end.status}), so nothing can change it. Start a new run.`,
   );
 }
+
+const isSame = (a: Principal, b: Principal): boolean => a.org === b.org && a.user === b.user;
 
 function notFound(runId: string): CapstanError {
   return new CapstanError("run.not_found", `There is no run ${runId}. See \`capstan runs ls\`.`);

@@ -122,6 +122,27 @@ describe("an approval", () => {
     expect(sent).toEqual(["hello"]);
   });
 
+  test("and its refusal need a grant for this run, and are on record", async () => {
+    await using given = await openAsking(["hello"]);
+    const { at, grant, run } = given;
+    const callId = run.pending[0]?.callId ?? "";
+    const ofOtherRun = { ...grant, run: "run_other" };
+    for (const act of [
+      () => at.host.approve(run.runId, callId, ofOtherRun),
+      () => at.host.deny(run.runId, callId, "no", ofOtherRun),
+    ]) {
+      await expect(act()).rejects.toMatchObject({ code: "token.other_run" });
+    }
+    expect(await at.store.inbox(localScope, run.runId)).toEqual([]);
+    await at.host.deny(run.runId, callId, "no", grant);
+    const rows = (await Array.fromAsync(at.store.audit())).map(({ entry }) => entry);
+    expect(rows.slice(-3)).toMatchObject([
+      { action: "approval/give", decision: "deny", reason: "token.other_run", callId },
+      { action: "approval/refuse", decision: "deny", reason: "token.other_run", callId },
+      { action: "approval/refuse", decision: "allow", callId, runId: run.runId },
+    ]);
+  });
+
   test("needs the right to approve", async () => {
     await using given = await openAsking(["hello"]);
     const { at, grant, run } = given;

@@ -1,5 +1,6 @@
 import { setTimeout as wait } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
+import type { Grant } from "../../src/permissions/grant.ts";
 import type { RunSignal } from "../../src/host/world.ts";
 import type { Effect, Tool } from "../../src/tools/tool.ts";
 import { testTool } from "../support/door.ts";
@@ -191,6 +192,29 @@ describe("the log of a run", () => {
       code: "permission.widen",
     });
     expect(await at.host.list(5)).toEqual([]);
+  });
+
+  test("is nobody else's, and who has no right to runs is not told which there are (75, B24)", async () => {
+    await using at = await openTestHost({ tools: [], provider: scripted([{ text: "The end." }]) });
+    const { runId } = await at.start("think");
+    const others: Partial<Grant>[] = [
+      { scope: { org: "org2", project: "default" } },
+      { scope: { org: "local", project: "other" } },
+      { principal: { org: "local", user: "eve" } },
+    ];
+    for (const other of others) {
+      const grant = { ...at.grant, ...other };
+      await expect(at.start("think", { grant })).rejects.toMatchObject({ code: "token.other_scope" });
+      await expect(at.resume(runId, { grant })).rejects.toMatchObject({ code: "token.other_scope" });
+      await expect(at.host.cancel(runId, "no", grant)).rejects.toMatchObject({ code: "token.other_scope" });
+    }
+    const powerless = { ...at.grant, rights: { ...at.grant.rights, runs: [] } };
+    for (const id of [runId, "run_that_is_not_there"]) {
+      await expect(at.resume(id, { grant: powerless })).rejects.toMatchObject({ code: "permission.no_right" });
+      await expect(at.host.cancel(id, "no", powerless)).rejects.toMatchObject({ code: "permission.no_right" });
+    }
+    expect(await at.host.list(5)).toHaveLength(1);
+    await expect(at.resume(runId)).rejects.toMatchObject({ code: "run.finished" });
   });
 
   test("outlives the token that began it by as much as that allows, and no longer", async () => {

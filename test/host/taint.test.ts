@@ -97,11 +97,30 @@ describe("what came from outside", () => {
     const request = {
       task: "take and send",
       model: "scripted",
-      grant: at.grant,
+      // Another grant: what the first run saw stays with its own, too.
+      grant: { ...at.grant, id: "grant-of-the-second" },
       signal: new AbortController().signal,
     };
     expect(await second.start(request)).toMatchObject({ status: "suspended", pending: [{ name: "send" }] });
     expect(sent).toEqual([]);
+  });
+
+  test("goes into a run with the grant of whoever starts it, and comes back with what the run saw", async () => {
+    const { tool, sent } = sinkTool();
+    const provider = scripted([{ calls: [["send", { text: "it" }]] }, { text: "done" }]);
+    await using at = await openTestHost({ tools: [read, tool], provider });
+    const seeing = { ...at.grant, id: "grant-that-saw" };
+    await at.permissions.taints.add(seeing, ["web"]);
+    expect(await at.start("send it", { grant: seeing })).toMatchObject({ status: "suspended" });
+    expect(sent).toEqual([]);
+    expect(await at.start("send it")).toMatchObject({ status: "done" });
+    expect(sent).toEqual(["it"]);
+
+    const reader = at.open({ openProvider: () => scripted([{ calls: [["read_page", {}]] }, { text: "done" }]) });
+    const signal = new AbortController().signal;
+    expect(await at.permissions.taints.of(at.grant)).toEqual([]);
+    await reader.start({ task: "read", model: "scripted", grant: at.grant, signal });
+    expect(await at.permissions.taints.of(at.grant)).toEqual(["web"]);
   });
 
   test("leaves a sink free where the grant says so", async () => {
