@@ -66,24 +66,28 @@ beforeAll(async () => {
 });
 
 describe.each(["auto", "never"] as const)("Python processes, bubblewrap: %s", (bubblewrap) => {
-  testWith("linux")("a run that is killed at any time leaves no process and no descriptor", async () => {
-    await using cache = await ownCache();
-    await using engine = openPyodideEngine({ cacheDir: cache.path, bubblewrap, warm: 0 });
-    await runIn(engine, "python", "1");
-    const descriptors = readdirSync("/proc/self/fd").length;
-    for (let round = 0; round < slowCases / 2; round += 1) {
-      const sandbox = await engine.open("python", never);
-      const started = family(cache.path);
-      expect(started.length).toBeGreaterThan(0);
-      const running = sandbox.run(busy, AbortSignal.timeout(Math.ceil(Math.random() * 60)));
-      await sleep(Math.random() * 60);
-      await sandbox[Symbol.asyncDispose]();
-      expect((await running).status).toBe("cancelled");
-      await expectNoneOf(started);
-    }
-    expect(family(cache.path)).toEqual([]);
-    expect(readdirSync("/proc/self/fd").length).toBeLessThanOrEqual(descriptors + 2);
-  });
+  testWith("linux")(
+    "a run that is killed at any time leaves no process and no descriptor",
+    async () => {
+      await using cache = await ownCache();
+      await using engine = openPyodideEngine({ cacheDir: cache.path, bubblewrap, warm: 0 });
+      await runIn(engine, "python", "1");
+      const descriptors = readdirSync("/proc/self/fd").length;
+      for (let round = 0; round < slowCases / 2; round += 1) {
+        const sandbox = await engine.open("python", never);
+        const started = family(cache.path);
+        expect(started.length).toBeGreaterThan(0);
+        const running = sandbox.run(busy, AbortSignal.timeout(Math.ceil(Math.random() * 60)));
+        await sleep(Math.random() * 60);
+        await sandbox[Symbol.asyncDispose]();
+        expect((await running).status).toBe("cancelled");
+        await expectNoneOf(started);
+      }
+      expect(family(cache.path)).toEqual([]);
+      expect(readdirSync("/proc/self/fd").length).toBeLessThanOrEqual(descriptors + 2);
+    },
+    180_000,
+  );
 
   testWith("linux")("an opening that is given up leaves no process", async () => {
     await using cache = await ownCache();

@@ -53,7 +53,12 @@ export async function bootInterpreter(
   let left = false;
   const gone = new Promise<void>((resolve) => child.once("close", resolve)).then(() => void (left = true));
   // When nothing is left, the number of its group may be somebody else's.
-  const kill = () => left || killGroup(child, confinement);
+  const kill = () => {
+    if (left) return;
+    // Who waits for its end needs an event loop that waits too.
+    hold(child, true);
+    killGroup(child, confinement);
+  };
   child.once("exit", kill);
   const deadline = AbortSignal.any([signal, AbortSignal.timeout(bootMs)]);
   deadline.addEventListener("abort", kill);
@@ -79,12 +84,7 @@ export async function bootInterpreter(
     control,
     answers: socketOf(child, pipes.answers),
     diagnostics,
-    hold(held) {
-      for (const handle of [child, ...Object.values(pipes).map((fd) => socketOf(child, fd))]) {
-        if (held) handle.ref();
-        else handle.unref();
-      }
-    },
+    hold: (held) => hold(child, held),
     kill,
     gone,
   };
@@ -104,6 +104,13 @@ function killGroup(child: ChildProcess, confinement: Confinement): void {
     else process.kill(-child.pid, "SIGKILL");
   } catch {
     // Nobody is left.
+  }
+}
+
+function hold(child: ChildProcess, held: boolean): void {
+  for (const handle of [child, ...Object.values(pipes).map((fd) => socketOf(child, fd))]) {
+    if (held) handle.ref();
+    else handle.unref();
   }
 }
 
