@@ -23,9 +23,9 @@ export interface Client extends AsyncDisposable {
   load(call: { readonly name: string; readonly arguments: object }, inFlight: number, ms: number): Promise<number>;
 }
 
-/** Starts `node ARGS`. What the server says on stderr is shown. */
-export function startServer(args: readonly string[], { modern = false } = {}): Client {
-  const child = spawn(process.execPath, args, { stdio: ["pipe", "pipe", "inherit"] });
+/** Starts `node ARGS`. What the server says on stderr is shown, unless it is `quiet`. */
+export function startServer(args: readonly string[], { modern = false, quiet = false } = {}): Client {
+  const child = spawn(process.execPath, args, { stdio: ["pipe", "pipe", quiet ? "ignore" : "inherit"] });
   const exited = once(child, "exit");
   const waiting = new Map<number, (answer: Answer) => void>();
   let lastId = 0;

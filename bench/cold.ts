@@ -55,7 +55,8 @@ export async function* benchCold(): AsyncGenerator<Figure> {
 
 async function start(args: readonly string[]): Promise<number> {
   const startedAt = performance.now();
-  await using server = startServer(args);
+  // registerTool warns of formats that it does not know.
+  await using server = startServer(args, { quiet: true });
   await server.initialize();
   await server.request("tools/list");
   return performance.now() - startedAt;
