@@ -1,4 +1,4 @@
-import { mkdir } from "node:fs/promises";
+import { mkdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Config } from "./config.ts";
 import { loadConfig } from "./config.ts";
@@ -75,8 +75,9 @@ export async function openApp(options: AppOptions): Promise<App> {
   for (const engine of engines) opened.use(engine);
   const graphs = opened.use(openGraphs({ folder: join(home, "knowledge"), clock }));
   const limits = toExecLimits(config.sandbox);
+  const hidden = await stat(home, { bigint: true });
   const listed = (grant: Grant): readonly Tool[] => door.list(grant);
-  const toolbox = toToolbox([...builtinTools({ store, graphs, engines, limits, clock, listed }), ...tools]);
+  const toolbox = toToolbox([...builtinTools({ store, graphs, engines, limits, clock, hidden, listed }), ...tools]);
   const door = openDoor({ toolbox, store, permissions, onFault });
   const host = openHost({
     store,

@@ -10,6 +10,9 @@ const maxHops = 8;
 /** How deep below its root a place may lie: as many descriptors are open during a walk. */
 const maxDepth = 256;
 
+/** A folder by what it is, wherever it is found and under whatever name. */
+export type FolderId = Pick<BigIntStats, "dev" | "ino">;
+
 /** A granted folder or file, opened: where every walk begins. Whoever opened it closes it. */
 export interface Root extends Disposable {
   /** As it was granted: absolute, for people. */
@@ -19,6 +22,8 @@ export interface Root extends Disposable {
   /** What every path below `path` begins with when seen from `place`: the file's name, or nothing. */
   readonly prefix: readonly Buffer[];
   readonly method: Method;
+  /** A folder that counts as outside wherever a walk meets it, with all below it. */
+  readonly hidden: FolderId | undefined;
 }
 
 /** What a walk ended at. It stays this very thing, whatever is renamed or swapped meanwhile. Whoever opened it closes it. */
@@ -32,6 +37,7 @@ export interface Opened extends Disposable {
   readonly target?: Buffer;
   readonly place: Place;
   readonly method: Method;
+  readonly hidden: FolderId | undefined;
 }
 
 export interface WalkOptions {
@@ -46,15 +52,18 @@ export interface WalkOptions {
 
 /**
  * Opens a granted folder or file, from `/` down, through no link: a folder above it that became a link since it was granted refuses.
- * Takes some 5 µs a part, so that it is opened anew for each call and what was granted is always what is there now. Throws `files.*`.
+ * Takes some 5 µs a part, so that it is opened anew for each call and what was granted is always what is there now. `hidden` (a folder's identity) is never entered, from above or as the root itself. Throws `files.*`.
  */
-export function openRoot(path: string, method: Method = pickMethod()): Root {
+export function openRoot(
+  path: string,
+  { method = pickMethod(), hidden }: { readonly method?: Method; readonly hidden?: FolderId | undefined } = {},
+): Root {
   const names = toNames(parsePath(normalizePath(path)).parts);
   using top = method.top();
-  const start: Root = { path: "/", place: top, prefix: [], method, [Symbol.dispose]() {} };
+  const start: Root = { path: "/", place: top, prefix: [], method, hidden, [Symbol.dispose]() {} };
   const found = walk(start, names, { want: "any", symlinks: "deny" });
   if (found.kind === "folder") {
-    return { path, place: found.place, prefix: [], method, [Symbol.dispose]: () => found[Symbol.dispose]() };
+    return { path, place: found.place, prefix: [], method, hidden, [Symbol.dispose]: () => found[Symbol.dispose]() };
   }
   found[Symbol.dispose]();
   // A file is granted by its name: programs save by replacing, and a kept descriptor would show the old file for ever.
@@ -64,6 +73,7 @@ export function openRoot(path: string, method: Method = pickMethod()): Root {
     place: parent.place,
     prefix: names.slice(-1),
     method,
+    hidden,
     [Symbol.dispose]: () => parent[Symbol.dispose](),
   };
 }
@@ -80,8 +90,8 @@ export function openInside(root: Root, path: string | readonly Uint8Array[], opt
 
 /** The one step of the walk by itself: opens a name in an opened folder, links denied. Throws as `openInside`. */
 export function openEntry(folder: Opened, name: Uint8Array): Opened {
-  const { path, place, method } = folder;
-  const root: Root = { path, place, prefix: [], method, [Symbol.dispose]() {} };
+  const { path, place, method, hidden } = folder;
+  const root: Root = { path, place, prefix: [], method, hidden, [Symbol.dispose]() {} };
   return walk(root, [name], { want: "any", symlinks: "deny" });
 }
 
@@ -120,6 +130,7 @@ function walk(root: Root, path: readonly Uint8Array[], { want, symlinks }: WalkO
       if (trail.length >= maxDepth) throw new CapstanError("files.bad_path", `${quote(asked)} lies too deep.`);
       const place = root.method.find(here, name);
       trail.push({ name, place });
+      if (place.stat.ino === root.hidden?.ino && place.stat.dev === root.hidden.dev) throw outside(asked);
       const kind = toKind(place, here);
       const isLast = pending.length === 0;
       if (kind === "symlink") {
@@ -174,6 +185,7 @@ function walk(root: Root, path: readonly Uint8Array[], { want, symlinks }: WalkO
       ...(target === undefined ? {} : { target }),
       place,
       method: root.method,
+      hidden: root.hidden,
       [Symbol.dispose]: () => place[Symbol.dispose](),
     };
   }

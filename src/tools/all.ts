@@ -1,6 +1,7 @@
 import type { Clock } from "../core/clock.ts";
 import type { Graphs } from "../knowledge/graphs.ts";
 import type { Grant } from "../permissions/grant.ts";
+import type { FolderId } from "../permissions/safe-path.ts";
 import type { Engine, ExecLimits } from "../sandbox/engine.ts";
 import type { Store } from "../store/store.ts";
 import { calculatorTool } from "./calculator.ts";
@@ -18,17 +19,20 @@ export interface ToolServices {
   readonly engines: readonly Engine[];
   readonly limits: ExecLimits;
   readonly clock: Clock;
+  /** The home: no file tool enters it, whatever is granted. */
+  readonly hidden: FolderId;
   /** What a grant may call, once the door is open: code can reach that. */
   readonly listed: (grant: Grant) => readonly Tool[];
 }
 
 /** The built-in tools. A new one is one file and one line here. */
-export function builtinTools({ store, graphs, engines, limits, clock, listed }: ToolServices): readonly Tool[] {
+export function builtinTools(services: ToolServices): readonly Tool[] {
+  const { store, graphs, engines, limits, clock, hidden, listed } = services;
   return [
     calculatorTool(),
     executeCodeTool({ engines, limits, listed }),
-    fsListTool(),
-    fsStatTool(),
+    fsListTool(hidden),
+    fsStatTool(hidden),
     kgAddFactsTool({ graphs }),
     kgSearchTool({ graphs }),
     ...todoTools({ store, clock }),

@@ -5,7 +5,7 @@ import type { Found } from "../files/list-folder.ts";
 import { listFolder } from "../files/list-folder.ts";
 import { howToGrant, locate, readNeeds } from "../files/locate.ts";
 import { Kind, Metadata, toKind, toMetadata } from "../files/metadata.ts";
-import type { Root } from "../permissions/safe-path.ts";
+import type { FolderId, Root } from "../permissions/safe-path.ts";
 import { leadsOutside, openInside, openRoot } from "../permissions/safe-path.ts";
 import { isShownExactly, showName } from "../permissions/safe-path-text.ts";
 import { fromZod } from "./schema.ts";
@@ -68,8 +68,8 @@ const Output = z.strictObject({
 });
 type Output = z.infer<typeof Output>;
 
-/** `fs_list`: the entries of a granted folder in pages, links as links. Nothing outside the granted folders is looked at. */
-export function fsListTool(): Tool {
+/** `fs_list`: the entries of a granted folder in pages, links as links. Nothing outside the granted folders, nor in `hidden`, is looked at. */
+export function fsListTool(hidden?: FolderId): Tool {
   return defineTool({
     name: "fs_list",
     title: "List a folder",
@@ -84,9 +84,9 @@ export function fsListTool(): Tool {
     async run(args, context) {
       const { read } = context.grant.rights;
       // The granted folders are the operator's own words; all that is in them is not.
-      if (args.path === undefined) return { type: "done", value: listGranted(read) };
+      if (args.path === undefined) return { type: "done", value: listGranted(read, hidden) };
       try {
-        return { type: "done", value: await listPath({ ...args, path: args.path }, context), taint: ["files"] };
+        return { type: "done", value: await listPath({ ...args, path: args.path }, context, hidden), taint: ["files"] };
       } catch (thrown) {
         if (!(thrown instanceof CapstanError)) throw thrown;
         // The sentence may quote names and targets of links, which came from the folder too.
@@ -97,14 +97,14 @@ export function fsListTool(): Tool {
   });
 }
 
-function listGranted(granted: readonly string[]): Output {
+function listGranted(granted: readonly string[], hidden: FolderId | undefined): Output {
   const note = granted.length === 0 ? { note: `No folder is granted. ${howToGrant}` } : {};
-  return { folder: null, entries: granted.map(toGrantedEntry), truncated: false, ...note };
+  return { folder: null, entries: granted.map((path) => toGrantedEntry(path, hidden)), truncated: false, ...note };
 }
 
-function toGrantedEntry(path: string): Entry {
+function toGrantedEntry(path: string, hidden: FolderId | undefined): Entry {
   try {
-    using root = openRoot(path);
+    using root = openRoot(path, { hidden });
     using opened = openInside(root, [], { want: "any", symlinks: "deny" });
     return { path, kind: opened.kind };
   } catch (refusal) {
@@ -113,10 +113,14 @@ function toGrantedEntry(path: string): Entry {
   }
 }
 
-async function listPath(args: Input & { readonly path: string }, context: CallContext): Promise<Output> {
+async function listPath(
+  args: Input & { readonly path: string },
+  context: CallContext,
+  hidden: FolderId | undefined,
+): Promise<Output> {
   const { depth = 1, limit = maxEntries, sort = "name", order = "asc", cursor } = args;
   const { root, names } = locate(context.grant.rights.read, args.path);
-  using from = openRoot(root);
+  using from = openRoot(root, { hidden });
   using folder = openInside(from, names, { want: "folder", symlinks: "deny" });
   const listing = { folder: folder.path, sort, order };
   const after = cursor === undefined ? null : parseCursor(listing, cursor);

@@ -4,7 +4,7 @@ import type { HashBudget } from "../files/content.ts";
 import { hashContent, readMediaType } from "../files/content.ts";
 import { howToGrant, locate, readNeeds } from "../files/locate.ts";
 import { Kind, Metadata, toMetadata } from "../files/metadata.ts";
-import type { Opened } from "../permissions/safe-path.ts";
+import type { FolderId, Opened } from "../permissions/safe-path.ts";
 import { leadsOutside, openInside, openRoot } from "../permissions/safe-path.ts";
 import { showName } from "../permissions/safe-path-text.ts";
 import { fromZod } from "./schema.ts";
@@ -42,8 +42,8 @@ type Item = z.infer<typeof Item>;
 
 const Output = z.strictObject({ items: z.array(Item), note: z.string().optional() });
 
-/** `fs_stat`: metadata of up to 100 granted paths, each described or refused by itself. A link is described, never followed. */
-export function fsStatTool(): Tool {
+/** `fs_stat`: metadata of up to 100 granted paths, each described or refused by itself. A link is described, never followed; nothing in `hidden` is. */
+export function fsStatTool(hidden?: FolderId): Tool {
   return defineTool({
     name: "fs_stat",
     title: "Describe files and folders",
@@ -60,7 +60,7 @@ export function fsStatTool(): Tool {
       const { read } = grant.rights;
       const hash = sha256 === true ? { left: maxHashBytes } : null;
       const items: Item[] = [];
-      for (const path of paths ?? read) items.push(await describe(read, path, hash, signal));
+      for (const path of paths ?? read) items.push(await describe({ read, hidden }, path, hash, signal));
       const note = paths === undefined && read.length === 0 ? { note: `No folder is granted. ${howToGrant}` } : {};
       return { type: "done", value: { items, ...note }, ...toFailure(items), taint: ["files"] };
     },
@@ -68,15 +68,15 @@ export function fsStatTool(): Tool {
 }
 
 async function describe(
-  granted: readonly string[],
+  { read, hidden }: { readonly read: readonly string[]; readonly hidden: FolderId | undefined },
   path: string,
   hash: HashBudget | null,
   signal: AbortSignal,
 ): Promise<Item> {
   signal.throwIfAborted();
   try {
-    const { root, names } = locate(granted, path);
-    using from = openRoot(root);
+    const { root, names } = locate(read, path);
+    using from = openRoot(root, { hidden });
     using opened = openInside(from, names, { want: "any", symlinks: "show" });
     const { target } = opened;
     return {

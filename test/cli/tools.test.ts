@@ -61,6 +61,16 @@ describe("capstan tools", () => {
     expect(missing.code).not.toBe(0);
     expect(missing.stderr).toContain("nothing");
   });
+
+  test("shows nothing of its own home, even where --root names what is above it", async () => {
+    await using user = await tempFolder();
+    const home = `${user.path}/.capstan`;
+    const beside = await callTool(home, "fs_stat", { paths: [user.path] }, "--root", user.path);
+    expect(beside.code).toBe(0);
+    const inside = await callTool(home, "fs_stat", { paths: [`${home}/key.json`] }, "--root", user.path);
+    expect(inside.code).toBe(6);
+    expect(inside.stdout).not.toContain("application/json");
+  });
 });
 
 describe("capstan", () => {

@@ -4,7 +4,7 @@ import { openInside, openRoot } from "../../src/permissions/safe-path.ts";
 import { byDescriptor, byPath } from "../../src/permissions/safe-path-place.ts";
 
 const [method, folder = "", ...names] = process.argv.slice(2);
-using root = openRoot(folder, method === "paths" ? byPath : byDescriptor);
+using root = openRoot(folder, { method: method === "paths" ? byPath : byDescriptor });
 const results = names.map((name) => {
   try {
     using opened = openInside(root, name, { want: "any", symlinks: "deny" });

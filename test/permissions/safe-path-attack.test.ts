@@ -32,7 +32,7 @@ describe.each(methods)("a granted folder by $name", (method) => {
       "src/round": { link: "folder/secret.txt" },
       "src/passwd": { link: "/etc/passwd" },
     });
-    using root = openRoot(tree.root, method);
+    using root = openRoot(tree.root, { method });
     for (const path of ["src/link", "src/folder/secret.txt", "src/up", "src/round", "src/passwd"]) {
       // The attack is real: the system itself would follow.
       expect([path, existsSync(tree.at(path))]).toEqual([path, true]);
@@ -44,10 +44,10 @@ describe.each(methods)("a granted folder by $name", (method) => {
 
   test("B1: does not open a granted path of which a part became a link", async () => {
     await using tree = await openTree({ "in/f": "x", link: { link: "$OUT" }, same: { link: "in" } });
-    expect(() => openRoot(join(tree.root, "link"), method)).toThrow(/symbolic link/);
-    expect(() => openRoot(join(tree.root, "link/secret.txt"), method)).toThrow(/symbolic link/);
-    expect(() => openRoot(join(tree.root, "same/f"), method)).toThrow(/symbolic link/);
-    using lawful = openRoot(join(tree.root, "in/f"), method);
+    expect(() => openRoot(join(tree.root, "link"), { method })).toThrow(/symbolic link/);
+    expect(() => openRoot(join(tree.root, "link/secret.txt"), { method })).toThrow(/symbolic link/);
+    expect(() => openRoot(join(tree.root, "same/f"), { method })).toThrow(/symbolic link/);
+    using lawful = openRoot(join(tree.root, "in/f"), { method });
     expect(await read(lawful, ".")).toBe("x");
   });
 
@@ -58,7 +58,7 @@ describe.each(methods)("a granted folder by $name", (method) => {
       folder: { link: "$OUT" },
       "lawful.txt": "x",
     });
-    using root = openRoot(tree.root, method);
+    using root = openRoot(tree.root, { method });
     expect(refusalOf(root, "there", inside)).toBe(refusalOf(root, "missing", inside));
     for (const options of [file, inside]) {
       expect(refusalOf(root, "folder/secret.txt", options)).toBe(
@@ -78,7 +78,7 @@ describe.each(methods)("a granted folder by $name", (method) => {
       "data-evil/f": "not granted",
       "data/l": { link: "$IN/data-evil/f" },
     });
-    using root = openRoot(tree.at("data"), method);
+    using root = openRoot(tree.at("data"), { method });
     expect(await read(root, "l", inside)).toBe("files.outside_root");
     expect(await read(root, "../data-evil/f", inside)).toBe("files.bad_path");
     expect(await read(root, "f")).toBe("granted");
@@ -86,7 +86,7 @@ describe.each(methods)("a granted folder by $name", (method) => {
 
   test("a dangling link is refused like any other, and nothing is made at its end (CVE-2025-53109)", async () => {
     await using tree = await openTree({ dangling: { link: "$OUT/new.txt" }, "here/dangling": { link: "none" } });
-    using root = openRoot(tree.root, method);
+    using root = openRoot(tree.root, { method });
     expect(await read(root, "dangling", inside)).toBe("files.outside_root");
     expect(await read(root, "here/dangling", inside)).toBe("files.not_found");
     expect(existsSync(join(tree.outside, "new.txt"))).toBe(false);
@@ -114,7 +114,7 @@ describe.each(methods)("a granted folder by $name", (method) => {
 
   test("B4: a file that becomes a pipe before it is read is the file still, or refused", async () => {
     await using tree = await openTree({ f: "x" });
-    using root = openRoot(tree.root, method);
+    using root = openRoot(tree.root, { method });
     using opened = openInside(root, "f", file);
     execFileSync("sh", ["-c", `rm "$1" && mkfifo "$1"`, "sh", tree.at("f")]);
     const content = openContent(opened).then(
@@ -130,7 +130,7 @@ describe.each(methods)("a granted folder by $name", (method) => {
   test("B5: opens the exact bytes that were asked for, or nothing", async () => {
     const nfc = "caf\u00e9.txt";
     await using tree = await openTree({ "a.txt": "a", [nfc]: "composed", Case: "case" });
-    using root = openRoot(tree.root, method);
+    using root = openRoot(tree.root, { method });
     for (const twin of ["a.txt ", " a.txt", 'a.txt"', "a.txt'", "a.txt.", "A.TXT", nfc.normalize("NFD"), "case"]) {
       // A volume that takes both spellings refuses the one that the disk does not hold.
       expect([twin, await read(root, twin)]).toEqual([twin, expect.stringMatching(/^files\.(not_found|changed)$/)]);
@@ -138,22 +138,22 @@ describe.each(methods)("a granted folder by $name", (method) => {
     expect(await read(root, "a.txt")).toBe("a");
     expect(await read(root, nfc)).toBe("composed");
     expect(await read(root, "Case")).toBe("case");
-    expect(() => openRoot(tree.root.toUpperCase(), method)).toThrow(/There is no|changed/);
+    expect(() => openRoot(tree.root.toUpperCase(), { method })).toThrow(/There is no|changed/);
   });
 
   test("B5: a percent-encoded name is a name, unless decoding it would lead elsewhere", async () => {
     await using tree = await openTree({ "a%20b": "literal", "sub/f": "x" });
-    using root = openRoot(tree.at("sub"), method);
+    using root = openRoot(tree.at("sub"), { method });
     for (const path of ["%2e%2e/a%20b", "..%2fa%20b", "%252e%252e/a", "f%00", "..%5ca", "\ud800"]) {
       expect([path, await read(root, path)]).toEqual([path, "files.bad_path"]);
     }
-    using above = openRoot(tree.root, method);
+    using above = openRoot(tree.root, { method });
     expect(await read(above, "a%20b")).toBe("literal");
   });
 
   test("never shows how it opened what it opened", async () => {
     await using tree = await openTree({ "a/f": "x", "a/l": { link: "f" } });
-    using root = openRoot(tree.root, method);
+    using root = openRoot(tree.root, { method });
     using opened = openInside(root, "a/f", file);
     const shown = [opened.path, ...["a/l", "a/none", "a", "a/f/g"].map((path) => refusalOf(root, path))].join("\n");
     expect(shown).not.toMatch(/proc|fd|\/\//);

@@ -95,7 +95,7 @@ describe.each(methods)("openInside() by $name", (method) => {
         for (const [name, to] of Object.entries(made)) {
           symlinkSync(to.replace("$OUT", tree.outside).replace("$IN", tree.root), tree.at(name));
         }
-        using root = openRoot(tree.root, method);
+        using root = openRoot(tree.root, { method });
         for (const path of paths) {
           const real = reach(tree.at(path));
           const isOutside = real !== null && real !== tree.root && !real.startsWith(`${tree.root}/`);

@@ -13,7 +13,7 @@ const inside = { want: "file", symlinks: "inside" } as const;
 describe.each(methods)("openInside() by $name", (method) => {
   test("opens files and folders below the root, and the root itself", async () => {
     await using tree = await openTree({ "a/b/c.txt": "deep", "..a..b": "odd but lawful" });
-    using root = openRoot(tree.root, method);
+    using root = openRoot(tree.root, { method });
     expect(await read(root, "a/b/c.txt")).toBe("deep");
     expect(await read(root, "./a//b/./c.txt")).toBe("deep");
     expect(await read(root, "..a..b")).toBe("odd but lawful");
@@ -27,7 +27,7 @@ describe.each(methods)("openInside() by $name", (method) => {
 
   test("says which of the expected things a place is not", async () => {
     await using tree = await openTree({ "sub/f": "x" });
-    using root = openRoot(tree.root, method);
+    using root = openRoot(tree.root, { method });
     expect(refusalOf(root, "sub", { want: "file", symlinks: "deny" })).toMatch(
       /^files.bad_path: .* is a folder; a file/,
     );
@@ -50,7 +50,7 @@ describe.each(methods)("openInside() by $name", (method) => {
       // Taken as text, this would be src/x.txt; the system goes up from where the link really leads.
       "src/twist": { link: "folder/../lib/x.txt" },
     });
-    using root = openRoot(tree.root, method);
+    using root = openRoot(tree.root, { method });
     for (const path of ["src/up", "src/folder/x.txt", "src/absolute", "src/chain", "src/twist"]) {
       expect([path, await read(root, path, inside)]).toEqual([path, "x"]);
       expect([path, await read(root, path)]).toEqual([path, "files.symlink"]);
@@ -61,7 +61,7 @@ describe.each(methods)("openInside() by $name", (method) => {
 
   test("shows a link as itself where it is the last part, and follows none on the way", async () => {
     await using tree = await openTree({ out: { link: "$OUT" }, "in/f": "x", to: { link: "in" } });
-    using root = openRoot(tree.root, method);
+    using root = openRoot(tree.root, { method });
     using link = openInside(root, "out", { want: "any", symlinks: "show" });
     expect(link).toMatchObject({ kind: "symlink", target: Buffer.from(tree.outside) });
     expect(refusalOf(root, "out/secret.txt", { want: "any", symlinks: "show" })).toMatch(/^files.symlink/);
@@ -79,7 +79,7 @@ describe.each(methods)("openInside() by $name", (method) => {
       ping: { link: "pong/x" },
       pong: { link: "ping" },
     });
-    using root = openRoot(tree.root, method);
+    using root = openRoot(tree.root, { method });
     expect(await read(root, "l4", inside)).toBe("end");
     expect(await read(root, "l3", inside)).toBe("files.symlink");
     expect(await read(root, "loop", inside)).toBe("files.symlink");
@@ -88,7 +88,7 @@ describe.each(methods)("openInside() by $name", (method) => {
 
   test("grants a file by its name: the file that replaced it is read, its neighbours are not", async () => {
     await using tree = await openTree({ "notes.txt": "old", "other.txt": "other", "new.txt": "new" });
-    using root = openRoot(tree.at("notes.txt"), method);
+    using root = openRoot(tree.at("notes.txt"), { method });
     using opened = openInside(root, [], any);
     expect(opened).toMatchObject({ kind: "file", path: tree.at("notes.txt") });
     expect(await read(root, ".")).toBe("old");
@@ -99,18 +99,18 @@ describe.each(methods)("openInside() by $name", (method) => {
 
   test("never leaves a granted file that became a link, not even to its neighbour", async () => {
     await using tree = await openTree({ "was.txt": "was", "other.txt": "other", now: { link: "other.txt" } });
-    using root = openRoot(tree.at("was.txt"), method);
+    using root = openRoot(tree.at("was.txt"), { method });
     renameSync(tree.at("now"), tree.at("was.txt"));
     expect(await read(root, ".", inside)).toBe("files.outside_root");
     expect(await read(root, ".")).toBe("files.symlink");
     expect(leadsOutside(root, [])).toBe(true);
-    expect(() => openRoot(tree.at("was.txt"), method)).toThrow(/is a symbolic link/);
+    expect(() => openRoot(tree.at("was.txt"), { method })).toThrow(/is a symbolic link/);
   });
 
   test("reports hard links, whose other names can't be known", async () => {
     await using tree = await openTree({ "alone.txt": "x" });
     linkSync(join(tree.outside, "secret.txt"), tree.at("shared.txt"));
-    using root = openRoot(tree.root, method);
+    using root = openRoot(tree.root, { method });
     using alone = openInside(root, "alone.txt", any);
     using shared = openInside(root, "shared.txt", any);
     expect([alone.stat.nlink, shared.stat.nlink]).toEqual([1n, 2n]);
@@ -118,7 +118,7 @@ describe.each(methods)("openInside() by $name", (method) => {
 
   test("refuses names that the system would read as more than one part, or as another", async () => {
     await using tree = await openTree({ "a/b": "x" });
-    using root = openRoot(tree.at("a"), method);
+    using root = openRoot(tree.at("a"), { method });
     for (const name of ["../outside", "..", ".", "", "b/", "b\0c", "/etc"]) {
       expect(() => openInside(root, [Buffer.from(name)], any)).toThrow(/out of the granted folder/);
     }
@@ -129,7 +129,7 @@ describe.each(methods)("openInside() by $name", (method) => {
   test.skipIf(process.getuid?.() === 0)("tells of what may not be read, and describes it all the same", async () => {
     await using tree = await openTree({ "shut.txt": "x" });
     execFileSync("chmod", ["000", tree.at("shut.txt")]);
-    using root = openRoot(tree.root, method);
+    using root = openRoot(tree.root, { method });
     using opened = openInside(root, "shut.txt", any);
     expect(opened.stat.size).toBe(1n);
     expect(await read(root, "shut.txt")).toBe("files.no_access");

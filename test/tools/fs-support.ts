@@ -1,3 +1,4 @@
+import { stat } from "node:fs/promises";
 import type { Grant } from "../../src/permissions/grant.ts";
 import { fsListTool } from "../../src/tools/fs-list.ts";
 import { fsStatTool } from "../../src/tools/fs-stat.ts";
@@ -5,9 +6,10 @@ import type { Outcome } from "../../src/tools/tool.ts";
 import { toCapstanError } from "../../src/core/error.ts";
 import { openTestDoor } from "../support/door.ts";
 
-/** A real door with the two file tools, under a grant that may read the given folders. */
-export async function openFiles(read: readonly string[]) {
-  const door = await openTestDoor([fsListTool(), fsStatTool()]);
+/** A real door with the two file tools, under a grant that may read the given folders; `hidden` is the folder that nobody may see. */
+export async function openFiles(read: readonly string[], hidden?: string) {
+  const id = hidden === undefined ? undefined : await stat(hidden, { bigint: true });
+  const door = await openTestDoor([fsListTool(id), fsStatTool(id)]);
   const grant: Grant = { ...door.grant, rights: { ...door.grant.rights, read: [...read] } };
   return {
     ...door,
