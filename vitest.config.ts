@@ -1,5 +1,15 @@
 import { defineConfig } from "vitest/config";
 
+const cases = Number(process.env["CAPSTAN_CASES"] ?? 0);
+const slowCases = Number(process.env["CAPSTAN_SLOW_CASES"] ?? 0);
+
 export default defineConfig({
-  test: { include: ["test/**/*.test.ts"], testTimeout: 30_000, hookTimeout: 60_000, pool: "forks", maxWorkers: 2 },
+  test: {
+    include: ["test/**/*.test.ts"],
+    // More cases (test/support/cases.ts) get more time; the machine of CI has two noisy cores.
+    testTimeout: 60_000 + 4 * cases + 10_000 * slowCases,
+    hookTimeout: 60_000,
+    pool: "forks",
+    maxWorkers: 2,
+  },
 });
