@@ -16,7 +16,7 @@ const maxQueryLength = 64;
 /** The rarest trigrams say the most; all of them cost fifteen times as much and find the same names. */
 const maxTrigrams = 6;
 /** Entities that share some of these trigrams, together. */
-const maxRows = 10_000;
+const maxRows = 4_000;
 const maxCandidates = 100;
 /** Names and aliases of the candidates that are compared with the query. */
 const maxNames = 2_000;

@@ -29,7 +29,7 @@ export interface WordHits {
 }
 
 /** A word that more rows have says little, and ranking them would cost more than it tells. */
-const maxRows = 2_000;
+const maxRows = 1_000;
 /** Rows that are taken, unranked, when a query has only such words. */
 const maxUnranked = 500;
 /** BM25 gives a word that most rows have no weight, in a small graph any word; a row that has it is still better than one without. */
