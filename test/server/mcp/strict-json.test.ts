@@ -28,7 +28,8 @@ describe("parseStrictJson()", () => {
         const name = JSON.stringify(key);
         const inner = `{${name}:${JSON.stringify(first)} , ${name} :${JSON.stringify(second)}}`;
         const text = `${'{"a":['.repeat(depth)}${inner}${"]}".repeat(depth)}`;
-        expect(() => parseStrictJson(text)).toThrow(/stands twice/);
+        // What is generated inside may hold another ambiguity, which is found first.
+        expect(() => parseStrictJson(text)).toThrow(/stands twice|differ by case alone/);
       }),
       { numRuns: pureCases },
     );
