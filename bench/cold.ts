@@ -37,7 +37,7 @@ export async function* benchCold(): AsyncGenerator<Figure> {
   });
   yield await measure({
     ...about,
-    figure: "the same",
+    figure: "start to first tools/list, as packed (dist)",
     peerName: "bare McpServer.registerTool, same tools",
     goal,
     ours: () => start(serve(built)),

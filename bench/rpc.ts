@@ -59,7 +59,7 @@ async function* benchEra(about: {
     if (Number.isNaN(used)) continue;
     const { rounds } = figure;
     yield toFigure(
-      { ...name, figure: `the same, CPU of the server`, unit: "µs CPU per call", rounds },
+      { ...name, figure: `${figure.figure}: the server`, unit: "µs CPU per call", rounds },
       used,
       usedByPeer,
     );
