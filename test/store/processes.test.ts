@@ -91,7 +91,7 @@ describe.each(stores)("a killed process on $name", ({ name: engine, open }) => {
     }
   }, 60_000);
 
-  test("leaves its reservation charged, and nobody gets it back twice", async () => {
+  test("leaves its reservation charged, and nobody gets it back twice (B37)", async () => {
     await using folder = await tempFolder();
     const started = start(engine, folder.path, "reserve and hang", "call");
     await started.working;
