@@ -25,6 +25,7 @@ const toolName = "execute_code";
 const Path = z.string().refine((path) => wrongWithPath(path) === undefined, {
   error: ({ input }) => wrongWithPath(String(input)) ?? "a path is expected",
 });
+// Defaults are applied in `run`, not by the schema: a grant that names arguments is not tripped by what nobody passed.
 const Input = z.strictObject({
   language: z.enum(["javascript", "typescript", "python"]),
   code: z.string().max(maxCodeLength),
@@ -33,7 +34,7 @@ const Input = z.strictObject({
       z.union([z.strictObject({ path: Path, text: z.string() }), z.strictObject({ path: Path, base64: z.base64() })]),
     )
     .max(maxFiles)
-    .default([])
+    .optional()
     .describe("Files that the code can read, by their relative paths."),
   timeoutMs: z.int().min(1).optional().describe("Wall time; never more than what is configured and granted."),
   memoryMb: z.int().min(16).optional().describe("Memory; never more than what is configured and granted."),
@@ -173,7 +174,7 @@ function toAmounts(grant: Grant, { wallMs, cpuMs }: { readonly wallMs: number; r
   };
 }
 
-function toFiles(given: Input["files"]): readonly SandboxFile[] {
+function toFiles(given: Input["files"] = []): readonly SandboxFile[] {
   const files = given.map((file) => ({
     path: file.path,
     bytes: "text" in file ? Buffer.from(file.text) : Buffer.from(file.base64, "base64"),

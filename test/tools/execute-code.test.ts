@@ -50,6 +50,26 @@ describe("execute_code", () => {
     expect(valueOf(unknown.outcome)).toHaveProperty("error", expect.stringContaining("enum"));
   });
 
+  test("runs within a grant that names its arguments, and is not tripped by one that nobody passed", async () => {
+    await using capstan = await openCodeDoor();
+    const args = [
+      { name: "language", rule: { type: "exact" as const, value: "javascript" }, optional: false },
+      { name: "code", rule: { type: "string" as const, maxLength: 20 }, optional: false },
+    ];
+    const tools = capstan.grant.rights.tools.map((right) => ({ ...right, args }));
+    const by = { grant: { ...capstan.grant, rights: { ...capstan.grant.rights, tools } } };
+    expect(valueOf((await capstan.run("6 * 7", {}, { by })).outcome)).toMatchObject({ result: 42 });
+    await expect(capstan.run("6 * 7", { files: [] }, { by })).rejects.toEqual(
+      refused("permission.argument_not_granted"),
+    );
+    await expect(capstan.run("6 * 7", { language: "typescript" }, { by })).rejects.toEqual(
+      refused("permission.argument_refused"),
+    );
+    await expect(capstan.run("6 * 7 + 1 + 1 + 1 + 1", {}, { by })).rejects.toEqual(
+      refused("permission.argument_refused"),
+    );
+  });
+
   test("gives an end that is not well as a value that is an error", async () => {
     await using capstan = await openCodeDoor();
     const { outcome } = await capstan.run('throw new Error("boom")');
