@@ -1,7 +1,7 @@
 import type { ToolOutcome } from "../core/event.ts";
 import { CapstanError, meaningOf, toText } from "../core/error.ts";
 import type { JsonObject } from "../core/json.ts";
-import { sha256 } from "../core/json.ts";
+import { isJsonObject, sha256 } from "../core/json.ts";
 import type { Run, RunCall, RunEnd } from "../core/run.ts";
 
 /**
@@ -181,13 +181,8 @@ function parseArguments(text: string): JsonObject | CapstanError {
     const why = cause instanceof Error ? cause.message : "it does not parse";
     return new CapstanError("tool.bad_arguments", `The arguments are not JSON: ${why}. Send one JSON object.`);
   }
-  if (isObject(value)) return value;
+  if (isJsonObject(value)) return value;
   return new CapstanError("tool.bad_arguments", `The arguments must be one JSON object, not ${text.slice(0, 80)}.`);
-}
-
-/** For what came out of JSON.parse, being an object is all there is to check. */
-function isObject(value: unknown): value is JsonObject {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function endCall(id: string, error: CapstanError): Command {

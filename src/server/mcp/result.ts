@@ -1,6 +1,6 @@
 import { type CallToolResult, ProtocolError, ProtocolErrorCode } from "@modelcontextprotocol/server";
 import { CapstanError, errorCodes, toCapstanError, toText } from "../../core/error.ts";
-import type { Json, JsonObject } from "../../core/json.ts";
+import { isJsonObject } from "../../core/json.ts";
 import type { Block } from "../../core/event.ts";
 import { type ToolResult, toResult } from "../../tools/result.ts";
 import type { Outcome } from "../../tools/tool.ts";
@@ -21,7 +21,7 @@ export function toCallResult(outcome: Outcome): CallToolResult {
   if (bytes > maxResultBytes) return tooLarge(bytes);
   return {
     content: result.content.map(toContent),
-    ...(isObject(result.structuredContent) ? { structuredContent: result.structuredContent } : {}),
+    ...(isJsonObject(result.structuredContent) ? { structuredContent: result.structuredContent } : {}),
     ...(result.isError === true ? { isError: true } : {}),
     ...(outcome.type === "done" && outcome.code !== undefined ? { _meta: { [codeKey]: outcome.code } } : {}),
   };
@@ -70,8 +70,4 @@ function toContent(block: Block): CallToolResult["content"][number] {
   if (block.type !== "resource_link") return block;
   const { bytes, mimeType, ...link } = block;
   return { ...link, ...(mimeType === undefined ? {} : { mimeType }), ...(bytes === undefined ? {} : { size: bytes }) };
-}
-
-function isObject(value: Json | undefined): value is JsonObject {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
