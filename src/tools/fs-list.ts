@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { CapstanError, toText } from "../core/error.ts";
+import { CapstanError } from "../core/error.ts";
 import { parseCursor, toCursor } from "../files/cursor.ts";
 import type { Found } from "../files/list-folder.ts";
 import { listFolder } from "../files/list-folder.ts";
@@ -8,6 +8,7 @@ import { Kind, Metadata, toKind, toMetadata } from "../files/metadata.ts";
 import type { FolderId, Root } from "../permissions/safe-path.ts";
 import { leadsOutside, openInside, openRoot } from "../permissions/safe-path.ts";
 import { isShownExactly, showName } from "../permissions/safe-path-text.ts";
+import { toFailure } from "./result.ts";
 import { fromZod } from "./schema.ts";
 import type { CallContext, Tool } from "./tool.ts";
 import { defineTool } from "./tool.ts";
@@ -90,8 +91,7 @@ export function fsListTool(hidden?: FolderId): Tool {
       } catch (thrown) {
         if (!(thrown instanceof CapstanError)) throw thrown;
         // The sentence may quote names and targets of links, which came from the folder too.
-        const content = [{ type: "text" as const, text: toText(thrown) }];
-        return { type: "done", isError: true, code: thrown.code, content, taint: ["files"] };
+        return toFailure(thrown, ["files"]);
       }
     },
   });

@@ -1,8 +1,10 @@
 import { z } from "zod";
+import { CapstanError } from "../core/error.ts";
 import type { Graphs } from "../knowledge/graphs.ts";
 import { GraphName } from "../knowledge/graphs.ts";
 import type { Source } from "../knowledge/model.ts";
 import { Added, Additions, toMs, When } from "../knowledge/model.ts";
+import { toFailure } from "./result.ts";
 import { fromZod } from "./schema.ts";
 import type { CallContext, Tool } from "./tool.ts";
 import { defineTool } from "./tool.ts";
@@ -45,10 +47,16 @@ export function kgAddFactsTool({ graphs }: { readonly graphs: Graphs }): Tool {
     needs: () => [],
     async run({ graph, source, ...additions }, context) {
       context.signal.throwIfAborted();
-      const { added, taint } = await graphs.write(context.scope, graph, (knowledge) =>
-        knowledge.addFacts(additions, toSource(source, context)),
-      );
-      return { type: "done", value: { graph, ...added }, taint };
+      try {
+        const { added, taint } = await graphs.write(context.scope, graph, (knowledge) =>
+          knowledge.addFacts(additions, toSource(source, context)),
+        );
+        return { type: "done", value: { graph, ...added }, taint };
+      } catch (thrown) {
+        if (!(thrown instanceof CapstanError) || !thrown.code.startsWith("knowledge.")) throw thrown;
+        // The sentence may quote what the graph holds, whoever wrote that.
+        return toFailure(thrown, ["knowledge"]);
+      }
     },
   });
 }

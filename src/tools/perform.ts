@@ -1,7 +1,8 @@
-import { CapstanError, toCapstanError, toText } from "../core/error.ts";
+import { CapstanError, toCapstanError } from "../core/error.ts";
 import type { Admitted } from "./admit.ts";
 import type { CallRequest } from "./call.ts";
 import type { Nested } from "./nested.ts";
+import { toFailure } from "./result.ts";
 import type { CallContext, Outcome } from "./tool.ts";
 
 /** How long a tool may take to clean up once it was told to stop; then it is left behind and its result dropped. */
@@ -27,22 +28,19 @@ export async function perform(parts: {
   } catch (thrown) {
     if (request.signal.aborted) throw cancelled(request.name);
     if (signal.aborted) {
-      return failed(new CapstanError("tool.timeout", `${request.name} did not end within ${admitted.deadlineMs} ms.`));
+      return toFailure(
+        new CapstanError("tool.timeout", `${request.name} did not end within ${admitted.deadlineMs} ms.`),
+      );
     }
     const failure = toCapstanError(thrown);
     if (failure.code === "core.internal") parts.onFault(thrown);
-    return failed(failure);
+    return toFailure(failure);
   }
 }
 
 /** What a cancelled call throws. */
 export function cancelled(name: string): CapstanError {
   return new CapstanError("tool.cancelled", `The call of ${name.slice(0, 128)} was cancelled.`);
-}
-
-/** A failure as the outcome that a model reads. */
-function failed(failure: CapstanError): Outcome {
-  return { type: "done", isError: true, code: failure.code, content: [{ type: "text", text: toText(failure) }] };
 }
 
 /**

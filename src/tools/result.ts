@@ -1,5 +1,8 @@
+import type { CapstanError } from "../core/error.ts";
+import { toText } from "../core/error.ts";
 import type { Block } from "../core/event.ts";
 import type { Json } from "../core/json.ts";
+import type { Taint } from "../core/taint.ts";
 import type { Outcome } from "./tool.ts";
 
 /** The shape in which a tool's end leaves the process: MCP's CallToolResult, without its `_meta`. */
@@ -7,6 +10,12 @@ export interface ToolResult {
   readonly content: readonly Block[];
   readonly structuredContent?: Json;
   readonly isError?: true;
+}
+
+/** A failure as the outcome that a model reads. `taint`: where what its sentence quotes came from; missing: from the caller itself. */
+export function toFailure(failure: CapstanError, taint?: Taint): Outcome<never> {
+  const content = [{ type: "text" as const, text: toText(failure) }];
+  return { type: "done", isError: true, code: failure.code, content, ...(taint === undefined ? {} : { taint }) };
 }
 
 /**
