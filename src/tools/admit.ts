@@ -5,7 +5,7 @@ import { demand, findRight, mustAsk } from "../permissions/demand.ts";
 import { toCharge } from "../permissions/ledger.ts";
 import type { ApprovableCall } from "../permissions/permissions.ts";
 import type { AuditEntry, Charge } from "../store/store.ts";
-import { smallest, toDeadlineMs, toReserved } from "./amounts.ts";
+import { leftWallMs, smallest, toDeadlineMs, toReserved } from "./amounts.ts";
 import type { Caller, CallRequest, DoorServices } from "./call.ts";
 import type { InFlight } from "./in-flight.ts";
 import type { BoundCall, Tool } from "./tool.ts";
@@ -46,8 +46,9 @@ export async function admit(services: AdmitServices, request: CallRequest): Prom
     const now = permissions.now();
     demand(grant, [{ type: "tool", name: tool.name, pin: tool.pin, args: call.args }, ...call.needs], now);
 
-    const deadlineMs = toDeadlineMs(call, grant, now);
-    const amounts = toReserved(call, grant, deadlineMs);
+    const leftMs = caller.depth > 0 ? undefined : await leftWallMs(store, grant);
+    const deadlineMs = toDeadlineMs(call, grant, leftMs, now);
+    const amounts = toReserved(call, grant, leftMs === undefined ? undefined : deadlineMs);
     const charges = [toCharge(grant, callId, amounts, now)];
     if (mustAsk(right, tool.sink, caller.taint)) {
       charges.push(await release(services, request, toApprovable(request, tool, call), right.ask));

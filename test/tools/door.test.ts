@@ -153,6 +153,28 @@ describe("the door", () => {
     await expect(capstan.call("slow", {}, { by })).resolves.toBeDefined();
   });
 
+  test("lets calls run until the granted time is used up, those nested in one as a part of it", async () => {
+    const work = testTool("work", {
+      run: async () => {
+        await sleep(30);
+        return { type: "done" };
+      },
+    });
+    const outer = testTool("outer", { run: async (_, { call }) => await call("work", {}) });
+    await using capstan = await openTestDoor([work, outer]);
+    // Less than the 30 s that each call may take by itself.
+    const grant = { ...capstan.grant, limits: { wallMs: 1_000 } };
+    for (let calls = 0; calls < 3; calls += 1) await capstan.call("work", {}, { by: { grant } });
+    expect((await capstan.call("outer", {}, { by: { grant } })).outcome).not.toHaveProperty("isError");
+    const used = (await capstan.store.used([grant.id])).get(grant.id)?.wallMs ?? 0;
+    expect(used).toBeGreaterThanOrEqual(4 * 25);
+    expect(used).toBeLessThan(1_000);
+    const spent = { ...grant, limits: { wallMs: used } };
+    await expect(capstan.call("work", {}, { by: { grant: spent } })).rejects.toThrow(refused("budget.wall"));
+    const child = derive(spent, sameAs(spent), { id: "child", now: capstan.permissions.now() });
+    await expect(capstan.call("work", {}, { by: { grant: child } })).rejects.toThrow(refused("budget.wall"));
+  });
+
   test("gives back what a call reserved and did not use", async () => {
     const tool = testTool("work", {
       reserve: () => ({ cpuMs: 1000 }),
