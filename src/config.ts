@@ -1,4 +1,4 @@
-import { readFile } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { CapstanError } from "./core/error.ts";
@@ -38,8 +38,15 @@ export async function loadConfig(home: string, file: string | undefined): Promis
       },
     );
   }
+  await demandOwn(path);
   if (text.length > maxBytes) throw new CapstanError("config.malformed", `${path} is larger than ${maxBytes} bytes.`);
   return await parseConfig(text, path);
+}
+
+/** A config that anybody may write is anybody's. Windows has no such modes. */
+async function demandOwn(path: string): Promise<void> {
+  if (process.getuid === undefined || ((await stat(path)).mode & 0o002) === 0) return;
+  throw new CapstanError("config.unsafe_home", `Everybody may write ${path}. Run: chmod o-w ${path}`);
 }
 
 /** Parses the text of a config file; `path` is for messages only. Throws `config.*`. */

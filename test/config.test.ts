@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { parse } from "yaml";
@@ -68,5 +68,16 @@ describe("config", () => {
     await expect(loadConfig(home.path, file)).rejects.toMatchObject({ code: "config.missing" });
     writeFileSync(file, "sandbox:\n  timeoutMs: 5\n");
     expect((await loadConfig(home.path, file)).sandbox.timeoutMs).toBe(5);
+  });
+
+  test("a file that everybody may write is refused", async () => {
+    await using home = await tempFolder();
+    const file = join(home.path, "capstan.yaml");
+    writeFileSync(file, "sandbox:\n  timeoutMs: 5\n");
+    expect((await loadConfig(home.path, undefined)).sandbox.timeoutMs).toBe(5);
+    chmodSync(file, 0o666);
+    for (const named of [undefined, file]) {
+      await expect(loadConfig(home.path, named)).rejects.toMatchObject({ code: "config.unsafe_home" });
+    }
   });
 });

@@ -3,6 +3,7 @@ import { join, resolve } from "node:path";
 import type { App } from "../app.ts";
 import type { Grant } from "../permissions/grant.ts";
 import { CapstanError, errorCodes, toCapstanError } from "../core/error.ts";
+import { toTerminal } from "./terminal.ts";
 import { readToken } from "./token-source.ts";
 
 /** The options that stand before any command. */
@@ -47,8 +48,13 @@ export function toHome(globals: Globals): string {
   return resolve(globals.home ?? process.env["CAPSTAN_HOME"] ?? join(homedir(), ".capstan"));
 }
 
-export const print = (text: string): void => void process.stdout.write(`${text}\n`);
-export const tell = (text: string): void => void process.stderr.write(`${text}\n`);
+export const print = (text: string): void => write(process.stdout, text);
+export const tell = (text: string): void => write(process.stderr, text);
+
+/** A pipe and a file get the text as it is. */
+function write(stream: NodeJS.WriteStream, text: string): void {
+  stream.write(`${stream.isTTY ? toTerminal(text) : text}\n`);
+}
 
 /**
  * Opens the app, runs a command and closes what was opened, whatever happens. The first Ctrl-C (or SIGTERM) aborts the signal, so
