@@ -54,7 +54,7 @@ describe("code in the sandbox, under the operator's grant", () => {
 async function run(app: Awaited<ReturnType<typeof openApp>>, args: JsonObject): Promise<unknown> {
   const { principal, scope } = app;
   const caller = { principal, scope, grant: toGrant(app), taint: [], depth: 0 };
-  const signal = AbortSignal.timeout(30_000);
+  const { signal } = new AbortController();
   const { outcome } = await app.door.call({ caller, name: "execute_code", args, callId: newId("call"), signal });
   return valueOf(outcome);
 }
