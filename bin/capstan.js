@@ -3,7 +3,7 @@
 import { existsSync, mkdirSync, statSync } from "node:fs";
 import module from "node:module";
 import { homedir } from "node:os";
-import { join } from "node:path";
+import { isAbsolute, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const wanted = 24;
@@ -23,7 +23,7 @@ await import(entry.href);
 
 /**
  * Keeps compiled code in the home: reading and compiling is most of a start. What is kept is run without being looked at again, so
- * only in a home that has been used before and that nobody else can write.
+ * only in a home that has been used before, that nobody else can write and that is not found by where the process was started.
  */
 function keepCompiled() {
   const { argv, env } = process;
@@ -32,7 +32,7 @@ function keepCompiled() {
   const cache = join(home, "cache");
   const folder = join(cache, "compiled");
   try {
-    if (!existsSync(join(home, "key.json"))) return;
+    if (!isAbsolute(home) || !existsSync(join(home, "key.json"))) return;
     mkdirSync(folder, { recursive: true, mode: 0o700 });
     if ([home, cache, folder].every(isOwn)) module.enableCompileCache(folder);
   } catch {

@@ -1,4 +1,4 @@
-import { mkdir, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Config } from "./config.ts";
 import { loadConfig } from "./config.ts";
@@ -10,6 +10,7 @@ import type { Host } from "./host/host.ts";
 import { openHost } from "./host/host.ts";
 import { openProvider } from "./host/providers/all.ts";
 import { openGraphs } from "./knowledge/graphs.ts";
+import { openHome } from "./permissions/keys.ts";
 import { openPermissions } from "./permissions/open-permissions.ts";
 import type { Grant } from "./permissions/grant.ts";
 import type { ToolName } from "./permissions/narrow.ts";
@@ -60,11 +61,11 @@ export interface App extends AsyncDisposable {
 /** Opens the parts in their order; what is expensive opens when it is first used. Throws `config.*`, `store.*`. */
 export async function openApp(options: AppOptions): Promise<App> {
   const { home, clock = systemClock, env = {}, onFault = () => {}, tools = [] } = options;
+  await openHome(home);
   const given = options.config;
   const config = typeof given === "object" ? given : await loadConfig(home, given);
   const scope = localScope;
   const principal = localPrincipal;
-  await mkdir(home, { recursive: true, mode: 0o700 });
 
   await using opened = new AsyncDisposableStack();
   const store = opened.use(await openSqliteStore({ path: join(home, "state.db"), clock }));

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { CommanderError } from "commander";
 import type { Globals } from "./cli/command.ts";
-import { report } from "./cli/command.ts";
+import { report, tell } from "./cli/command.ts";
 import { toProgram } from "./cli/program.ts";
 
 /** Commander prints its own sentence and ends by throwing; every command then hears the same exit codes. */
@@ -14,8 +14,12 @@ const program = toProgram((code) => {
   process.exitCode = code;
 });
 exitOverrideAll(program);
-// A reader that goes away (`capstan … | head`) ends the program quietly.
-process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));
+// A reader that goes away (`capstan … | head`) ends the program quietly; a full disk does not.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code === "EPIPE") process.exit(0);
+  tell(`stdout can't be written (${error.code}), so the answer is lost. What was done is done.`);
+  process.exit(1);
+});
 try {
   await program.parseAsync();
 } catch (thrown) {

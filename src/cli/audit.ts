@@ -1,3 +1,4 @@
+import { counted } from "../core/counted.ts";
 import type { ExitCode, Session } from "./command.ts";
 import { toJsonText } from "./json.ts";
 
@@ -7,7 +8,8 @@ export async function verifyAuditLog(session: Session, options: { json?: boolean
   const { app, print } = session;
   const verdict = await app.permissions.verifyAudit();
   if (options.json === true) print(toJsonText(verdict));
-  else if (verdict.ok) print(`The audit log is whole: ${verdict.rows} rows, ${verdict.heads} signed heads.`);
+  else if (verdict.ok)
+    print(`The audit log is whole: ${counted(verdict.rows, "row")}, ${counted(verdict.heads, "signed head")}.`);
   else print(`The audit log was changed: ${verdict.problem}`);
   return verdict.ok ? 0 : 1;
 }

@@ -43,9 +43,17 @@ export interface Session {
 /** The exit code that a command ends with. */
 export type ExitCode = number;
 
-/** `~/.capstan`, or what CAPSTAN_HOME or `--home` names. */
+/**
+ * `~/.capstan`, or what CAPSTAN_HOME or `--home` names. Throws `config.unsafe_home` where that is empty: an empty text would stand for
+ * the working folder, from which nothing is read.
+ */
 export function toHome(globals: Globals): string {
-  return resolve(globals.home ?? process.env["CAPSTAN_HOME"] ?? join(homedir(), ".capstan"));
+  const named = globals.home ?? process.env["CAPSTAN_HOME"];
+  if ((named ?? homedir()) !== "") return resolve(named ?? join(homedir(), ".capstan"));
+  throw new CapstanError(
+    "config.unsafe_home",
+    "--home, CAPSTAN_HOME or HOME is set but empty, so there is no home. Name one: --home DIR.",
+  );
 }
 
 export const print = (text: string): void => write(process.stdout, text);

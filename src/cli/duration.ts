@@ -10,7 +10,7 @@ export function parseDuration(text: string): number {
   if (!Number.isSafeInteger(value) || value === 0) {
     throw new CapstanError(
       "usage.bad_option",
-      `A duration is a number with ms, s, m, h or d, such as 15m, not "${text}".`,
+      `A duration is a number above 0 with ms, s, m, h or d, such as 15m, not "${text}".`,
     );
   }
   return value;

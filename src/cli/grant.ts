@@ -1,6 +1,5 @@
 import { CapstanError, toCapstanError } from "../core/error.ts";
 import { newId } from "../core/id.ts";
-import { resolveRoot } from "../files/resolve-root.ts";
 import { derive } from "../permissions/derive.ts";
 import { describeGrant, summarizeGrant } from "../permissions/describe.ts";
 import type { Grant } from "../permissions/grant.ts";
@@ -12,6 +11,7 @@ import type { AuditEntry } from "../store/store.ts";
 import type { ExitCode, Session } from "./command.ts";
 import { parseCount, parseDuration } from "./duration.ts";
 import { toJsonText } from "./json.ts";
+import { toRoots } from "./roots.ts";
 import { readTokenArgument } from "./token-source.ts";
 
 /** The options of `grant create` and `grant derive`. */
@@ -50,7 +50,7 @@ export async function createGrant(session: Session, options: GrantOptions): Prom
   return await issue(
     session,
     parent,
-    { ttlMs, ...nothing, runs: ["create"], ...(await toNarrowing(options)) },
+    { ttlMs, ...nothing, runs: ["create"], ...(await toNarrowing(session, options)) },
     options.name,
   );
 }
@@ -60,7 +60,7 @@ export async function deriveGrant(session: Session, token: string, options: Gran
   const { permissions } = session.app;
   const given = await permissions.verify(await readTokenArgument(token));
   const parent = session.confined ? meet(given, await session.grant(), { now: permissions.now() }) : given;
-  return await issue(session, parent, await toNarrowing(options), options.name);
+  return await issue(session, parent, await toNarrowing(session, options), options.name);
 }
 
 async function issue(
@@ -74,12 +74,13 @@ async function issue(
   // A name lasts in the home, where only the operator leaves things.
   if (name !== undefined) session.demandOperator();
   const grant = await make(session, parent, options);
-  tell(summarizeGrant(grant));
   if (name === undefined) {
+    tell(summarizeGrant(grant));
     print(permissions.mint(grant));
     return 0;
   }
   await permissions.named.save(name, grant);
+  tell(summarizeGrant(grant));
   tell(`Saved. Use it with: capstan serve --as ${name}`);
   return 0;
 }
@@ -100,12 +101,25 @@ async function make({ app }: Session, parent: Grant, options: NarrowOptions): Pr
   }
 }
 
-async function toNarrowing(options: GrantOptions): Promise<NarrowOptions> {
+/** A language that no engine runs is a slip of the pen: a grant for it would allow nothing. */
+function demandLanguages({ app }: Session, languages: readonly string[] = []): void {
+  const known = app.engines.flatMap((engine) => engine.languages);
+  for (const language of languages) {
+    if (known.some((name) => name === language)) continue;
+    throw new CapstanError(
+      "usage.bad_option",
+      `--language takes ${known.join(", ")}, not ${JSON.stringify(language.slice(0, 80))}.`,
+    );
+  }
+}
+
+async function toNarrowing(session: Session, options: GrantOptions): Promise<NarrowOptions> {
   const { allow, read, write, host, language, ask, approve, calls, ttl } = options;
+  demandLanguages(session, language);
   return {
     ...(allow === undefined ? {} : { allow }),
-    ...(read === undefined ? {} : { read: await Promise.all(read.map(resolveRoot)) }),
-    ...(write === undefined ? {} : { write: await Promise.all(write.map(resolveRoot)) }),
+    ...(read === undefined ? {} : { read: await toRoots(read, "--read") }),
+    ...(write === undefined ? {} : { write: await toRoots(write, "--write") }),
     ...(host === undefined ? {} : { hosts: host }),
     ...(language === undefined ? {} : { languages: language }),
     ...(ask === undefined ? {} : { ask }),

@@ -7,6 +7,7 @@ import { CapstanError } from "../core/error.ts";
 import { nearest } from "../core/nearest.ts";
 import type { ExitCode, Globals } from "./command.ts";
 import { onlyOperator, print, tell, toHome } from "./command.ts";
+import { toRoots } from "./roots.ts";
 import { readToken } from "./token-source.ts";
 
 /** Where a client keeps its servers: the file, and the key that holds them. */
@@ -47,6 +48,9 @@ export async function install(globals: Globals, options: InstallOptions): Promis
   if ((await readToken(globals.grant, process.env)) !== undefined) throw onlyOperator();
   const client = Object.hasOwn(clients, options.client) ? clients[options.client] : undefined;
   if (client === undefined) throw unknownClient(options.client);
+  // A folder that is not there would keep the server from starting, where nobody reads why.
+  await toRoots(options.root ?? [], "--root");
+  await toRoots(options.write ?? [], "--write");
   const path = options.file === undefined ? client.file() : resolve(options.file);
   const before = await readConfig(path);
   const wanted = client.entry(process.execPath, toArguments(globals, options));

@@ -1,18 +1,19 @@
 import type { App } from "../app.ts";
 import { CapstanError } from "../core/error.ts";
 import { newId } from "../core/id.ts";
-import { resolveRoot } from "../files/resolve-root.ts";
 import type { Grant } from "../permissions/grant.ts";
 import { meet } from "../permissions/meet.ts";
 import { operatorGrant } from "../permissions/operator.ts";
 import type { GrantFlags } from "./command.ts";
+import { toRoots } from "./roots.ts";
 
 /** How long the operator's own grant lives: as long as a process may, and no token carries it. */
 const operatorMs = 365 * 24 * 60 * 60 * 1000;
 
 /**
  * The grant of this process: the token it was started with, the named grant of `--as`, and the flags, each where there is one, and
- * all of them must allow. Only where there is neither, the operator's default. Throws `token.*`.
+ * all of them must allow. Only where there is neither, the operator's default. Throws `token.*`, and `usage.bad_option` or
+ * `config.bad_value` for a folder that can't be granted.
  */
 export async function toProcessGrant(app: App, token: string | undefined, flags: GrantFlags): Promise<Grant> {
   const { permissions } = app;
@@ -56,8 +57,14 @@ async function fromFlags(app: App, flags: GrantFlags, now: number): Promise<Gran
       principal,
       scope,
       epoch: app.permissions.epoch(principal),
-      read: await Promise.all([...read, ...(flags.root ?? [])].map(resolveRoot)),
-      write: await Promise.all([...write, ...(flags.write ?? [])].map(resolveRoot)),
+      read: [
+        ...(await toRoots(read, "permissions.read in the config", "config.bad_value")),
+        ...(await toRoots(flags.root ?? [], "--root")),
+      ],
+      write: [
+        ...(await toRoots(write, "permissions.write in the config", "config.bad_value")),
+        ...(await toRoots(flags.write ?? [], "--write")),
+      ],
       allow: [...allow, ...(flags.allow ?? [])],
     },
     app.toolNames,

@@ -1,4 +1,5 @@
 import { text } from "node:stream/consumers";
+import { counted } from "../core/counted.ts";
 import { CapstanError, meaningOf } from "../core/error.ts";
 import type { RunOutcome } from "../host/host.ts";
 import type { RunSignal } from "../host/world.ts";
@@ -62,7 +63,9 @@ export async function conclude(session: Session, outcome: RunOutcome, options: R
   }
   if (outcome.status === "suspended") tell(`Then go on with: capstan runs resume ${runId}`);
   const cost = costMicroUsd === 0 ? "" : `, ${(costMicroUsd / 1e6).toFixed(4)} USD`;
-  tell(`${runId}: ${outcome.status}, ${turns} turns, ${toolCalls} tool calls${cost}, ${(wallMs / 1000).toFixed(1)} s`);
+  tell(
+    `${runId}: ${outcome.status}, ${counted(turns, "turn")}, ${counted(toolCalls, "tool call")}${cost}, ${(wallMs / 1000).toFixed(1)} s`,
+  );
   return toExitCode(outcome);
 }
 

@@ -45,7 +45,11 @@ async function readTokenFile(path: string): Promise<string> {
     content = await readFile(path, "utf8");
   } catch (cause) {
     if (cause instanceof CapstanError) throw cause;
-    throw new CapstanError("token.unreadable", `The token file ${path} can't be read. Check the path.`, { cause });
+    throw new CapstanError(
+      "token.unreadable",
+      `The token file ${JSON.stringify(path)} can't be read. Check the path.`,
+      { cause },
+    );
   }
   return demandToken(content, path);
 }

@@ -1,3 +1,4 @@
+import { counted } from "../core/counted.ts";
 import type { Limits } from "../core/limits.ts";
 import { ceilingNames, counterNames } from "../core/limits.ts";
 import type { ArgumentRule, Grant, Rights, ToolRight } from "./grant.ts";
@@ -46,7 +47,9 @@ export function describeGrant(grant: Grant, now: number): readonly string[] {
     `Code runs at isolation ${rights.isolation} or stronger.`,
     ...limitSentences(grant.limits),
     grant.run === undefined ? "Bound to no run." : `Only for the run ${nameInWords(grant.run)}.`,
-    grant.delegations === 0 ? "May not be handed on." : `May be handed on ${grant.delegations} generations deep.`,
+    grant.delegations === 0
+      ? "May not be handed on."
+      : `May be handed on ${counted(grant.delegations, "generation")} deep.`,
     ...grant.ancestors.map(({ id, limits }) => `Charged on ${nameInWords(id)} too: ${limitsInWords(limits)}.`),
     `Good from ${timeInWords(grant.notBefore)} ${endInWords(grant.expiresAt, now)}.`,
   ];
@@ -92,15 +95,15 @@ function argumentsInWords(args: readonly ArgumentRule[] | undefined): string {
 }
 
 const limitUnits: { readonly [Key in keyof Required<Limits>]: (amount: number) => string } = {
-  calls: (n) => `${n} calls`,
-  tokens: (n) => `${n} tokens`,
+  calls: (n) => counted(n, "call"),
+  tokens: (n) => counted(n, "token"),
   costMicroUsd: (n) => `${n / 1_000_000} US dollars`,
   cpuMs: (n) => `${n} ms of CPU time`,
   wallMs: (n) => `${n} ms of running time`,
   bytes: (n) => `${n} bytes of results`,
   memoryBytes: (n) => `${n} bytes of memory a call`,
-  depth: (n) => `${n} levels of nested calls`,
-  parallel: (n) => `${n} calls at a time`,
+  depth: (n) => `${counted(n, "level")} of nested calls`,
+  parallel: (n) => `${counted(n, "call")} at a time`,
   runMs: (n) => `${n} ms a run`,
 };
 

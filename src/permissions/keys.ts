@@ -26,18 +26,34 @@ export interface Keys {
 }
 
 /**
- * The keys of a home. A missing home is made (0700), missing keys too (0600), once, however many processes begin at the same time:
- * whoever comes second uses the keys of the first. Throws `config.unsafe_home` for a home that somebody else owns or may write, for a
- * key file that somebody else may read, and where none can be kept; `config.malformed` for a damaged key file.
+ * Makes a missing home (0700). Nothing in it is to be read before this. Throws `config.unsafe_home` for one that can't be made, that
+ * somebody else owns or may write.
  */
-export async function openKeys(home: string): Promise<Keys> {
-  const path = join(home, keyFile);
-  try {
+export async function openHome(home: string): Promise<void> {
+  await orUnsafe(home, async () => {
     await mkdir(home, { recursive: true, mode: 0o700 });
     await demandOwn(home, 0o022, "others may write in it", "chmod 700");
+  });
+}
+
+/**
+ * The keys of a home, which is made where it is missing. Missing keys are made too (0600), once, however many processes begin at the
+ * same time: whoever comes second uses the keys of the first. Throws `config.unsafe_home` as `openHome` does, for a key file that
+ * somebody else may read, and where none can be kept; `config.malformed` for a damaged key file.
+ */
+export async function openKeys(home: string): Promise<Keys> {
+  await openHome(home);
+  const path = join(home, keyFile);
+  return await orUnsafe(home, async () => {
     const content = (await readKeyFile(path)) ?? (await createKeyFile(home, path));
     await demandOwn(path, 0o077, "others may use it", "chmod 600");
     return toKeys(content, path);
+  });
+}
+
+async function orUnsafe<T>(home: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
   } catch (cause) {
     if (cause instanceof CapstanError) throw cause;
     const reason = cause instanceof Error && "code" in cause ? String(cause.code) : "unknown";

@@ -1,4 +1,4 @@
-import { lstat, readFile, readdir, symlink, writeFile } from "node:fs/promises";
+import { lstat, mkdir, readFile, readdir, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { capstan } from "../support/capstan.ts";
@@ -16,6 +16,7 @@ describe("capstan install", () => {
   ])("writes the entry of %s, with absolute paths and no token", async (client, file, key) => {
     await using home = await tempFolder();
     await using user = await tempFolder();
+    await mkdir(join(user.path, "project"));
     const ended = await install(home.path, user.path, "--client", client, "--as", "desk", "--root", "project", "--yes");
     expect(ended.code, ended.stderr).toBe(0);
     const text = await readFile(join(user.path, file), "utf8");
