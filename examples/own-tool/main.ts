@@ -16,10 +16,11 @@ const reverse = defineTool({
 });
 // README: end
 
-await using home = await temporaryHome();
+await using temporary = await temporaryHome();
+const home = temporary.path;
 // README: begin
 
-await using app = await openApp({ home: home.path, tools: [reverse] });
+await using app = await openApp({ home, tools: [reverse] });
 const outcome = await run(app, 'reverse {"text":"capstan"}', { allow: ["reverse"] });
 // README: end
 assert.equal(outcome.status, "done");

@@ -107,9 +107,9 @@ export function toProgram(done: (code: ExitCode) => void): Command {
     );
 
   const grant = program.command("grant").description("make, read and end grants");
-  withRightsOptions(grant.command("create").description("print a token, within what you may do yourself")).action(
-    (options) => inApp(async (session) => (await import("./grant.ts")).createGrant(session, options)),
-  );
+  withRightsOptions(
+    grant.command("create").description("print a token that holds what its options name, and nothing else"),
+  ).action((options) => inApp(async (session) => (await import("./grant.ts")).createGrant(session, options)));
   withRightsOptions(
     grant.command("derive <token>").description("print a smaller token made from TOKEN, @FILE or -"),
   ).action((token: string, options) =>
