@@ -19,7 +19,7 @@ interface Client {
 
 const plain: Client["entry"] = (command, args) => ({ command, args });
 
-/** The formats are those that each client's own documentation states; docs/mcp.md lists them. */
+/** The formats are those that each client's own documentation states; README.md shows them. */
 const clients: Readonly<Record<string, Client>> = {
   "claude-desktop": { file: () => join(claudeFolder(), "claude_desktop_config.json"), key: "mcpServers", entry: plain },
   "claude-code": { file: () => resolve(".mcp.json"), key: "mcpServers", entry: plain },

@@ -123,6 +123,7 @@ function walk(root: Root, path: readonly Uint8Array[], { want, symlinks }: WalkO
       const here = trail.at(-1)?.place ?? root.place;
       const name = pending.shift();
       if (name === undefined) return end("folder");
+      if (isDot(name)) continue;
       if (isParent(name)) {
         leave();
         continue;
@@ -192,6 +193,7 @@ function walk(root: Root, path: readonly Uint8Array[], { want, symlinks }: WalkO
 }
 
 const slash = 0x2f;
+const dot = Buffer.from(".");
 const quote = (path: string): string => JSON.stringify(path);
 const isParent = (name: Uint8Array): boolean => name.length === 2 && name[0] === 0x2e && name[1] === 0x2e;
 
@@ -202,7 +204,10 @@ function isNoName(name: Uint8Array): boolean {
 
 const isDot = (name: Uint8Array): boolean => name.length === 1 && name[0] === 0x2e;
 
-/** The names that a link's target stands for, from the link's folder or, where it is absolute, from the root. */
+/**
+ * The names that a link's target stands for, from the link's folder or, where it is absolute, from the root. A target that ends in `/`
+ * or `/.` ends in the step `.`, because the system takes it for a folder and no file.
+ */
 function toSteps(root: Root, target: Buffer, asked: string): readonly Buffer[] {
   const steps: Buffer[] = [];
   for (let from = 0; from <= target.length;) {
@@ -210,6 +215,7 @@ function toSteps(root: Root, target: Buffer, asked: string): readonly Buffer[] {
     const to = found === -1 ? target.length : found;
     const name = target.subarray(from, to);
     if (name.length > 0 && !isDot(name)) steps.push(name);
+    else if (found === -1) steps.push(dot);
     from = to + 1;
   }
   if (target[0] !== slash) return steps;

@@ -40,6 +40,22 @@ describe.each(methods)("openInside() by $name", (method) => {
     expect(refusalOf(root, "d/".repeat(300), any)).toMatch(/^files.not_found: /);
   });
 
+  test("takes a link's target that ends in / or /. for a folder, as the system does", async () => {
+    await using tree = await openTree({
+      "b/f": "x",
+      dotted: { link: "b/f/." },
+      slashed: { link: "b/f/" },
+      "folder-dotted": { link: "b/." },
+      "folder-slashed": { link: "$IN/b/" },
+      here: { link: "." },
+    });
+    using root = openRoot(tree.root, { method });
+    for (const path of ["dotted", "slashed"]) expect(await read(root, path, inside)).toBe("files.not_found");
+    for (const path of ["folder-dotted/f", "folder-slashed/f", "here/b/f"]) {
+      expect(await read(root, path, inside)).toBe("x");
+    }
+  });
+
   test("follows links that stay inside, through the folders that they really pass", async () => {
     await using tree = await openTree({
       "lib/x.txt": "x",
