@@ -1,7 +1,7 @@
-import { meaningOf } from "../core/error.ts";
+import { CapstanError, meaningOf } from "../core/error.ts";
 import { newId } from "../core/id.ts";
 import type { Caller } from "../tools/call.ts";
-import { toResult } from "../tools/result.ts";
+import { toFailure, toResult } from "../tools/result.ts";
 import type { Outcome } from "../tools/tool.ts";
 import type { ExitCode, GrantFlags, Session } from "./command.ts";
 import { parseJsonArgument, toJsonText } from "./json.ts";
@@ -24,7 +24,7 @@ export async function listTools(
   return 0;
 }
 
-/** `capstan tools call NAME JSON`: one call, as the operator. */
+/** `capstan tools call NAME JSON`: one call, as the operator. With `--json` a refusal is a result too, as an MCP client gets it. */
 export async function callTool(
   session: Session,
   name: string,
@@ -38,7 +38,8 @@ export async function callTool(
   const taint = await app.permissions.taints.of(grant);
   const caller: Caller = { principal: grant.principal ?? principal, scope, grant, taint, depth: 0 };
   const showProgress = process.stderr.isTTY;
-  const result = await app.door.call({
+  const isJson = options.json === true;
+  const call = app.door.call({
     caller,
     name,
     args,
@@ -48,15 +49,23 @@ export async function callTool(
       if (showProgress && message !== undefined) tell(message);
     },
   });
-  await app.permissions.taints.add(grant, result.taint);
-  return show(result.outcome, options.json === true, print, tell);
+  try {
+    const { outcome, taint: came } = await call;
+    await app.permissions.taints.add(grant, came);
+    return show(outcome, isJson, print, tell);
+  } catch (thrown) {
+    // What does not exist has no result, in MCP neither.
+    if (!isJson || !(thrown instanceof CapstanError) || thrown.code === "tool.unknown") throw thrown;
+    return show(toFailure(thrown), isJson, print, tell);
+  }
 }
 
 function show(outcome: Outcome, json: boolean, print: (text: string) => void, tell: (text: string) => void): ExitCode {
   const result = toResult(outcome);
   const failed = result.isError === true;
+  const code = outcome.type === "done" ? outcome.code : undefined;
   if (json) {
-    print(toJsonText(result));
+    print(toJsonText(code === undefined ? result : { ...result, _meta: { "dev.capstan/code": code } }));
   } else {
     const text = result.content.map((block) => (block.type === "text" ? block.text : `[${block.type}]`)).join("\n");
     // A value is data and goes to stdout even when the tool calls it a failure; a bare failure is a message.
@@ -64,6 +73,5 @@ function show(outcome: Outcome, json: boolean, print: (text: string) => void, te
     else print(result.structuredContent === undefined ? text : toJsonText(result.structuredContent));
   }
   if (!failed) return 0;
-  const code = outcome.type === "done" ? outcome.code : undefined;
   return code === undefined ? 1 : (meaningOf(code)?.exit ?? 1);
 }

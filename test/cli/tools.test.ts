@@ -37,6 +37,21 @@ describe("capstan tools", () => {
   });
 
   test.each([
+    ["a failure", ["calculator", '{"expression":"1/0"}'], 1, "calculator.domain"],
+    ["wrong arguments", ["calculator", '{"expression":5}'], 2, "tool.bad_arguments"],
+    ["a refusal", ["fs_stat", '{"paths":["/etc/passwd"]}'], 6, "permission.argument_refused"],
+  ])("with --json, %s is a result with its code, and ends with its exit code", async (_, args, exit, code) => {
+    await using home = await tempFolder();
+    const ended = await capstan(home.path, ["tools", "call", ...args, "--json"]);
+    expect(ended).toMatchObject({ code: exit, stderr: "" });
+    expect(JSON.parse(ended.stdout)).toMatchObject({
+      content: [{ type: "text", text: expect.stringContaining(`${code}: `) }],
+      isError: true,
+      _meta: { "dev.capstan/code": code },
+    });
+  });
+
+  test.each([
     ["an unknown tool", ["nothing", "{}"], 2, "tool.unknown"],
     ["text that is no JSON", ["calculator", "{expression:1}"], 2, "usage.bad_option"],
     ["wrong arguments", ["calculator", '{"expresion":"1"}'], 2, "tool.bad_arguments"],
