@@ -3,6 +3,9 @@ import { toTrigrams } from "./names.ts";
 /** Less alike by edits than this is chance: any two names share some letters in some order. */
 const leastEdits = 0.5;
 
+/** Names that are not the same can have the same trigrams: "aaaa" and "aaaaa". */
+const mostUnequal = 0.99;
+
 /**
  * How alike a normal form is to others, from 0 to 1: by the trigrams that both share, where words may stand in another order, or by
  * the letters that must be changed, where a slip in a short name leaves hardly a trigram whole. The better of both counts.
@@ -17,7 +20,7 @@ export function toSpelling(norm: string): (other: string) => number {
     const shorter = Math.min(characters.length, others.length);
     const worth = shorter / longer >= leastEdits;
     const edits = worth ? 1 - editsBetween(characters, others) / longer : 0;
-    return Math.max(shared(trigrams, padded(other)), edits >= leastEdits ? edits : 0);
+    return Math.min(mostUnequal, Math.max(shared(trigrams, padded(other)), edits >= leastEdits ? edits : 0));
   };
 }
 

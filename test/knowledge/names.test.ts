@@ -85,6 +85,10 @@ describe("toSpelling()", () => {
     );
   });
 
+  test("is below 1 for names that have the same trigrams and are not the same", () => {
+    expect(toSpelling("aaaa")("aaaaa")).toBeLessThan(1);
+  });
+
   test("is high after one slip: a letter dropped, doubled, replaced or swapped", () => {
     fc.assert(
       fc.property(fc.string({ unit: "grapheme-ascii", minLength: 6, maxLength: 20 }), fc.nat(), (name, place) => {
