@@ -82,17 +82,17 @@ export function openDoor(services: DoorServices): Door {
     const startedAt = now();
     const nested = held.use(openNested({ request, timeoutMs: admitted.deadlineMs, call, now }));
     const outcome = await perform({ request, admitted, nested, onFault });
-    if (outcome.type === "done") await settle(admitted, outcome, now() - startedAt);
+    // One call and nothing else was reserved: that is what was used, so there is nothing to give back.
+    const isSettled = Object.keys(admitted.amounts).length === 1;
+    if (outcome.type === "done" && !isSettled) await settle(admitted, outcome, now() - startedAt);
     const own = outcome.type === "done" ? (outcome.taint ?? trusted) : trusted;
     return { outcome, taint: mergeTaint(own, nested.taint()) };
 
     async function settle(from: Admitted, done: Outcome & { type: "done" }, elapsedMs: number): Promise<void> {
       const amounts = toUsed(from.amounts, done, elapsedMs);
       const ended = done.isError === true ? "error" : "done";
-      const settled = store.commit({ scope: caller.scope, settles: [{ callId, amounts, outcome: ended }] });
-      // With nothing to give back, nobody waits: what a crash loses stays charged, which is the safe side.
-      if (Object.keys(from.amounts).length > 1) await settled.catch(onFault);
-      else settled.catch(onFault);
+      const settles = [{ callId, amounts, outcome: ended }] as const;
+      await store.commit({ scope: caller.scope, settles }).catch(onFault);
     }
   }
 
