@@ -2,7 +2,7 @@ import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { CapstanError } from "./core/error.ts";
-import { nearest } from "./core/nearest.ts";
+import { fit } from "./core/issue.ts";
 import { HostConfig } from "./host/config.ts";
 import { PermissionsConfig } from "./permissions/config.ts";
 import { SandboxConfig } from "./sandbox/config.ts";
@@ -55,44 +55,13 @@ export async function parseConfig(text: string, path: string): Promise<Config> {
   const { LineCounter, parseDocument } = await import("yaml");
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: true });
-  const [problem] = document.errors;
-  if (problem !== undefined) {
-    const { line } = lines.linePos(problem.pos[0]);
-    throw new CapstanError("config.malformed", `${path}, line ${line}, is not YAML: ${problem.message}`);
+  const [error] = document.errors;
+  if (error !== undefined) {
+    const { line } = lines.linePos(error.pos[0]);
+    throw new CapstanError("config.malformed", `${path}, line ${line}, is not YAML: ${error.message}`);
   }
-  const parsed = Config.safeParse(document.toJS({ maxAliasCount: 100 }) ?? {}, { reportInput: true });
-  if (parsed.success) return parsed.data;
-  const [issue] = parsed.error.issues;
-  throw issue === undefined ? new CapstanError("config.malformed", `${path} can't be used.`) : toError(issue, path);
-}
-
-function toError(issue: z.core.$ZodIssue, path: string): CapstanError {
-  const where = issue.path.map(String).join(".");
-  if (issue.code !== "unrecognized_keys") {
-    return new CapstanError("config.bad_value", `${path}: ${where || "the file"}: ${issue.message}.`);
-  }
-  const [key = ""] = issue.keys;
-  const known = keysAt(Config, issue.path.map(String));
-  const meant = nearest(key, known);
-  const hint = meant === undefined ? `Known here: ${known.join(", ")}.` : `Did you mean "${meant}"?`;
-  return new CapstanError(
-    "config.unknown_key",
-    `${path}: "${where === "" ? key : `${where}.${key}`}" is no setting. ${hint}`,
-  );
-}
-
-/** The keys that an object in the schema may have; none for a place that is no object. */
-function keysAt(schema: unknown, path: readonly string[]): readonly string[] {
-  const inner = unwrap(schema);
-  const [first, ...rest] = path;
-  if (inner instanceof z.ZodRecord) return first === undefined ? [] : keysAt(inner.valueType, rest);
-  if (!(inner instanceof z.ZodObject)) return [];
-  return first === undefined ? Object.keys(inner.shape) : keysAt(inner.shape[first], rest);
-}
-
-function unwrap(schema: unknown): unknown {
-  if (schema instanceof z.ZodDefault || schema instanceof z.ZodPrefault || schema instanceof z.ZodOptional) {
-    return unwrap(schema.unwrap());
-  }
-  return schema;
+  const fitted = fit(Config, document.toJS({ maxAliasCount: 100 }) ?? {}, "the file");
+  if ("data" in fitted) return fitted.data;
+  const [{ text: problem, isUnknownKey }] = fitted.problems;
+  throw new CapstanError(isUnknownKey ? "config.unknown_key" : "config.bad_value", `${path}: ${problem}.`);
 }

@@ -3,6 +3,7 @@ import { CapstanError } from "../core/error.ts";
 import { RunLimits } from "../core/event.ts";
 import type { Event, RunInput, Usage } from "../core/event.ts";
 import { newId } from "../core/id.ts";
+import { fit } from "../core/issue.ts";
 import type { JsonObject } from "../core/json.ts";
 import { redact } from "../core/redact.ts";
 import type { Run, RunEnd } from "../core/run.ts";
@@ -297,9 +298,9 @@ export function openHost(services: HostServices): Host {
 }
 
 function toLimits(limits: RunLimits): RunLimits {
-  const parsed = RunLimits.safeParse(limits, { reportInput: true });
-  if (parsed.success) return parsed.data;
-  const problems = parsed.error.issues.map(({ path, message }) => `${path.join(".")}: ${message}`).join("; ");
+  const fitted = fit(RunLimits, limits, "limits");
+  if ("data" in fitted) return fitted.data;
+  const problems = fitted.problems.map(({ text }) => text).join("; ");
   throw new CapstanError("usage.bad_option", `The limits of the run can't be used: ${problems}.`);
 }
 

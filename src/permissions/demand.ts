@@ -1,21 +1,14 @@
 import { CapstanError } from "../core/error.ts";
 import { isolationLevels } from "../core/isolation.ts";
 import type { Taint } from "../core/taint.ts";
+import { valueInWords } from "../core/value-in-words.ts";
 import { checkConstraint } from "./constraint.ts";
 import type { Grant, Need, ToolRight } from "./grant.ts";
 import { isUnder, plainPath } from "./path-rule.ts";
 import type { IndexedRight } from "./right-index.ts";
 import { acceptsAbsence, rightNamed } from "./right-index.ts";
 import { checkUrl } from "./url-rule.ts";
-import {
-  listInWords,
-  nameInWords,
-  argumentInWords,
-  ruleInWords,
-  timeInWords,
-  urlRuleInWords,
-  valueInWords,
-} from "./words.ts";
+import { listInWords, nameInWords, argumentInWords, ruleInWords, timeInWords, urlRuleInWords } from "./words.ts";
 
 /**
  * Lets an act pass or throws: `token.expired` and `token.not_yet_valid` when the grant is not valid at `now` (ms), `permission.*`

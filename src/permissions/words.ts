@@ -1,9 +1,5 @@
+import { invisible, quote } from "../core/value-in-words.ts";
 import type { Constraint, UrlRule } from "./grant.ts";
-
-const maxShown = 80;
-
-/** Controls, bidirectional marks, line separators and the like. */
-const invisible = /[\p{C}\p{Zl}\p{Zp}]/u;
 
 /** A rule in words that fit behind "must be" and behind a colon; whole, nothing is cut. */
 export function ruleInWords(rule: Constraint): string {
@@ -38,14 +34,6 @@ export function urlRuleInWords(rule: UrlRule): string {
   return `${listInWords(hosts)} by ${listInWords(rule.schemes)}, private addresses ${privates}`;
 }
 
-/** A value that came, for a sentence: cut to 80 characters. */
-export function valueInWords(value: unknown): string {
-  if (typeof value === "string") return quote(value.length > maxShown ? `${value.slice(0, maxShown)}…` : value);
-  if (Array.isArray(value)) return `a list of ${value.length}`;
-  if (typeof value === "number" || typeof value === "boolean" || value === null) return String(value);
-  return value === undefined ? "missing" : `a value of type ${typeof value}`;
-}
-
 /** A name as it is where it is plain, else quoted. */
 export function nameInWords(name: string): string {
   return /^[\w.*:@/[\]-]+$/.test(name) ? name : quote(name);
@@ -73,12 +61,4 @@ export function argumentInWords(path: string): string {
 
 function scalarInWords(value: string | number | boolean | null): string {
   return typeof value === "string" ? quote(value) : String(value);
-}
-
-/** As a JSON string with everything invisible escaped, so that no text forges another. */
-function quote(text: string): string {
-  return JSON.stringify(text).replace(
-    new RegExp(invisible, "gu"),
-    (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`,
-  );
 }

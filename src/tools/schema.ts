@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { CapstanError } from "../core/error.ts";
+import { fit } from "../core/issue.ts";
 import { isJsonObject } from "../core/json.ts";
 import type { Schema } from "./tool.ts";
 
@@ -16,13 +17,9 @@ export function fromZod<T>(schema: z.ZodType<T>): Schema<T> {
   return {
     json,
     parse(value) {
-      const parsed = schema.safeParse(value, { reportInput: true });
-      if (parsed.success) return parsed.data;
-      throw badArguments(
-        parsed.error.issues.map(
-          (issue) => `${issue.path.length === 0 ? "the arguments" : issue.path.join(".")}: ${issue.message}`,
-        ),
-      );
+      const fitted = fit(schema, value, "the arguments");
+      if ("data" in fitted) return fitted.data;
+      throw badArguments(fitted.problems.map(({ text }) => text));
     },
   };
 }

@@ -109,7 +109,7 @@ describe("capstan", () => {
     await (await import("node:fs/promises")).writeFile(file, "sandbox:\n  timeoutMS: 1\n");
     const ended = await capstan(home.path, ["--config", file, "tools", "ls"]);
     expect(ended).toMatchObject({ code: 3, stdout: "" });
-    expect(ended.stderr).toContain('Did you mean "timeoutMs"?');
+    expect(ended.stderr).toContain('did you mean "timeoutMs"?');
   });
 
   test("reads no config and no .env from the working folder", async () => {
