@@ -92,7 +92,7 @@ export function openPyodideEngine(options: {
         },
         async [Symbol.asyncDispose]() {
           disposing.abort();
-          await end(!used);
+          end(!used);
         },
       };
     },

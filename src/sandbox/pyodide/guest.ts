@@ -1,14 +1,52 @@
 /**
+ * What the interpreter runs first, as `sitecustomize` of its library. Booting loads 150 modules: reading them out of one block of memory
+ * and collecting no garbage in between saves a tenth of the time. `finish` puts everything back.
+ */
+export const bootModule = String.raw`
+import gc
+import zipimport
+
+LIBRARY = "/lib/python314.zip"
+read = zipimport._get_data
+gc.disable()
+with open(LIBRARY, "rb") as file:
+    # The modules of the boot come first and are stored, the others are deflated.
+    block = file.read(min(entry[4] for entry in zipimport._zip_directory_cache[LIBRARY].values() if entry and entry[1]))
+
+
+def read_block(archive, entry):
+    if archive != LIBRARY or entry[1]:
+        return read(archive, entry)
+    # A local header has 30 bytes, of which the last four tell how long the name and the extra field behind it are.
+    start = entry[4] + 30
+    start += int.from_bytes(block[start - 4 : start - 2], "little") + int.from_bytes(block[start - 2 : start], "little")
+    return block[start : start + entry[2]]
+
+
+def finish():
+    global block
+    zipimport._get_data = read
+    block = None
+    gc.enable()
+
+
+zipimport._get_data = read_block
+`;
+
+/**
  * The Python side of a run, a module of the child's standard library. It keeps its own copy of the builtins and of every function it
  * needs, so that code which replaces `len` or `json.dumps` changes its own world only. The result becomes JSON here: nothing of the
  * guest is ever unpickled, and what JSON can't hold is told in a note.
  */
 export const guestModule = String.raw`
-import ast, base64, datetime, decimal, builtins, inspect, linecache, sys, traceback
+import ast, builtins, inspect, linecache, sitecustomize, sys, traceback
 import __main__
+from binascii import b2a_base64
 from json import loads
 from json.encoder import encode_basestring_ascii as quote
 
+sitecustomize.finish()
+del sys.modules["sitecustomize"]
 # The functions below look their builtins up here.
 __builtins__ = dict(vars(builtins))
 
@@ -21,8 +59,7 @@ MAX_TRACE = 8000
 OUT, ERR = sys.stdout, sys.stderr
 Trace = traceback.TracebackException
 parse, compile_, Expr, Expression = ast.parse, compile, ast.Expr, ast.Expression
-b64, Decimal, cache, main = base64.b64encode, decimal.Decimal, linecache.cache, __main__.__dict__
-dates = (datetime.datetime, datetime.date, datetime.time)
+cache, main = linecache.cache, __main__.__dict__
 
 
 class ToolError(Exception):
@@ -140,10 +177,10 @@ def encode(value, limit):
         elif isinstance(item, (bytes, bytearray)):
             if len(item) > limit:
                 raise TooLarge
-            lossy(b64(item).decode(), "bytes became base64")
-        elif isinstance(item, dates):
+            lossy(b2a_base64(item, newline=False).decode(), "bytes became base64")
+        elif type(item).__module__ == "datetime" and hasattr(item, "isoformat"):
             lossy(item.isoformat(), "dates became ISO 8601 text")
-        elif isinstance(item, Decimal):
+        elif type(item).__module__ == "decimal":
             lossy(str(item), "decimals became text")
         else:
             lossy(shown(item), "objects became their repr")
@@ -191,6 +228,7 @@ def trace(error):
 
 async def run(source, limit, call, acall):
     """Runs the code. Answers (status, result as JSON, note, error); it does not raise."""
+    sys.path.append("/in")
     main.update(__name__="__main__", __builtins__=builtins, tools=Tools(call, acall), ToolError=ToolError)
     status, result, note, error = "ok", "null", None, None
     try:

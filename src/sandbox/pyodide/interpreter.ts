@@ -126,7 +126,7 @@ function socketOf(child: ChildProcess, fd: number): Socket {
 function readText(socket: Socket): () => string {
   let text = "";
   socket.setEncoding("utf8").on("data", (chunk: string) => {
-    text = (text + chunk).slice(0, maxDiagnostics);
+    text = (text + chunk).slice(-maxDiagnostics);
   });
   return () => text;
 }

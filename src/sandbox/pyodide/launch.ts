@@ -47,7 +47,7 @@ function nodeArguments({ pyodide, made }: Omit<PythonFiles, "libraries">): reado
   return [
     ...["--permission", `--allow-fs-read=${pyodide}/`, `--allow-fs-read=${made}/`],
     ...["--disallow-code-generation-from-strings", "--no-warnings", `--max-old-space-size=${heapMb}`],
-    ...[`${made}/main.mjs`, pyodide, `${made}/library.zip`],
+    ...[`${made}/main.mjs`, pyodide, made],
   ];
 }
 

@@ -1,46 +1,89 @@
 /**
  * A program, run once per machine and version: it writes what every Python process starts from into a folder, the files of child/
- * without their types and `library.zip`, Pyodide's standard library compiled to bytecode. Booting from bytecode takes a third of the
- * time and needs no memory snapshot, so that no two processes share a hash seed, random numbers or anything else.
+ * without their types, `library.zip` (Pyodide's standard library compiled to bytecode) and `exports.json`. Booting from bytecode takes a
+ * third of the time and needs no memory snapshot, so that no two processes share a hash seed, random numbers or anything else.
  */
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { stripTypeScriptTypes } from "node:module";
 import { join } from "node:path";
 import { loadPyodide } from "pyodide";
-import { guestModule } from "./guest.ts";
+import { bootModule, guestModule } from "./guest.ts";
 
-const [childFolder = "", folder = ""] = process.argv.slice(2);
+/** What of the global of this name is used here; Node has it, its types do not. */
+declare const WebAssembly: {
+  readonly Module: {
+    imports(module: object): readonly { readonly module: string; readonly name: string }[];
+    exports(module: object): readonly { readonly kind: string; readonly name: string }[];
+  };
+  compile(bytes: Uint8Array): Promise<object>;
+};
+
+const [pyodideFolder = "", childFolder = "", folder = ""] = process.argv.slice(2);
 for (const file of readdirSync(childFolder).filter((name) => /^\w+\.[jt]s$/.test(name))) {
   const source = readFileSync(join(childFolder, file), "utf8").replaceAll(
-    / from "\.\/(\w+)\.[jt]s"/g,
-    ' from "./$1.mjs"',
+    /(from |import\()"\.\/(\w+)\.[jt]s"/g,
+    '$1"./$2.mjs"',
   );
   writeFileSync(join(folder, `${file.slice(0, -3)}.mjs`), file.endsWith(".ts") ? stripTypeScriptTypes(source) : source);
 }
 
-const python = await loadPyodide();
-python.FS.writeFile("/_capstan.py", guestModule);
-// Modules that are loaded by now are those of every boot: stored they load faster, the others are deflated.
-python.runPython(String.raw`
-import sys, zipfile
+writeFileSync(join(folder, "exports.json"), JSON.stringify(await neededExports()));
+writeFileSync(join(folder, "library.zip"), await compiledLibrary());
+process.exit(0);
+
+/**
+ * Pyodide exports 8,560 functions for libraries that it could load later, and takes 50 ms to wire them. Only these are used by its own
+ * script: variables, those that the script imports back, and those that its text names apart from wiring them, which names each
+ * function as `_name` three times and as `name` once.
+ */
+async function neededExports(): Promise<readonly string[]> {
+  const module = await WebAssembly.compile(readFileSync(join(pyodideFolder, "pyodide.asm.wasm")));
+  const script = readFileSync(join(pyodideFolder, "pyodide.asm.mjs"), "utf8");
+  const named = new Map<string, number>();
+  for (const [word] of script.matchAll(/[A-Za-z_$][\w$]*/g)) named.set(word, (named.get(word) ?? 0) + 1);
+  const times = (word: string) => named.get(word) ?? 0;
+  const imported = new Set(
+    WebAssembly.Module.imports(module).flatMap((one) => (one.module.startsWith("GOT.") ? one.name : [])),
+  );
+  const needed = WebAssembly.Module.exports(module).filter(
+    ({ kind, name }) =>
+      kind !== "function" ||
+      imported.has(name) ||
+      times(`_${name}`) > 3 ||
+      times(name) > (times(`_${name}`) === 0 ? 0 : 1),
+  );
+  return needed.map(({ name }) => name);
+}
+
+async function compiledLibrary(): Promise<Uint8Array> {
+  const python = await loadPyodide();
+  python.FS.mkdirTree("/own");
+  python.FS.writeFile("/own/sitecustomize.py", bootModule);
+  python.FS.writeFile("/own/_capstan.py", guestModule);
+  // Modules that are loaded by now are those of every boot: stored they load faster, the others are deflated.
+  python.runPython(String.raw`
+import os, sys, zipfile
 from importlib._bootstrap_external import _code_to_hash_pyc
 
 root = "/lib/python314.zip/"
 booted = {getattr(module, "__file__", None) for module in sys.modules.values()}
 
-def add(name, data):
+def add(name, data, method):
     code = compile(data, root + name, "exec", dont_inherit=True, optimize=0)
-    method = zipfile.ZIP_STORED if root + name in booted or name == "_capstan.py" else zipfile.ZIP_DEFLATED
     target.writestr(name + "c", _code_to_hash_pyc(code, bytes(8), False), method)
 
 with zipfile.ZipFile(root[:-1]) as library, zipfile.ZipFile("/library.zip", "w") as target:
+    for name in os.listdir("/own"):
+        with open("/own/" + name, "rb") as own:
+            add(name, own.read(), zipfile.ZIP_STORED)
     for name in library.namelist():
-        if name.endswith(".py"):
-            add(name, library.read(name))
-        elif not name.endswith("/"):
+        if root + name in booted:
+            add(name, library.read(name), zipfile.ZIP_STORED)
+    for name in library.namelist():
+        if name.endswith(".py") and root + name not in booted:
+            add(name, library.read(name), zipfile.ZIP_DEFLATED)
+        elif not name.endswith((".py", "/")):
             target.writestr(name, library.read(name), zipfile.ZIP_DEFLATED)
-    with open("/_capstan.py", "rb") as guest:
-        add("_capstan.py", guest.read())
 `);
-writeFileSync(join(folder, "library.zip"), python.FS.readFile("/library.zip"));
-process.exit(0);
+  return python.FS.readFile("/library.zip");
+}

@@ -11,8 +11,8 @@ const refillDelayMs = 100;
 /** An interpreter that is one's own until `end`. */
 export interface Lease {
   readonly interpreter: Interpreter;
-  /** Ends it and waits until nothing is left of it; a `pristine` one, which ran nothing, goes on waiting where there is room. */
-  readonly end: (pristine: boolean) => Promise<void>;
+  /** Kills it, and frees its place when nothing is left of it; a `pristine` one, which ran nothing, goes on waiting where there is room. */
+  readonly end: (pristine: boolean) => void;
 }
 
 /** Interpreters in waiting. */
@@ -72,21 +72,19 @@ export function openPool(warm: number, boot: (signal: AbortSignal) => Promise<In
   return {
     async take(signal) {
       const either = AbortSignal.any([signal, closing.signal]);
-      let release: (() => void) | undefined;
+      let release: () => void = () => undefined;
       try {
         release = await slots.take(either);
         const interpreter = await next(either);
         setTimeout(refill, refillDelayMs).unref();
-        const end = async (pristine: boolean) => {
-          if (!(pristine && living.has(interpreter) && keep(Promise.resolve(interpreter)))) {
-            interpreter.kill();
-            await interpreter.gone;
-          }
-          release?.();
+        const end = (pristine: boolean) => {
+          const kept = pristine && living.has(interpreter) && keep(Promise.resolve(interpreter));
+          if (!kept) interpreter.kill();
+          void (kept ? Promise.resolve() : interpreter.gone).then(release);
         };
         return { interpreter, end };
       } catch (thrown) {
-        release?.();
+        release();
         if (closing.signal.aborted) throw new CapstanError("sandbox.unavailable", "The Python engine is closed.");
         throw thrown;
       }

@@ -40,8 +40,9 @@ export async function preparePython(cacheDir: string, signal: AbortSignal): Prom
   for (const source of sources) hash.update(source).update(await readFile(join(own, source)));
   const made = join(cacheDir, `python-${hash.digest("hex").slice(0, 32)}`);
   await secureFolder(cacheDir);
-  if (!(await exists(made))) await make(join(own, `make${extension}`), join(own, "child"), made, signal);
-  return { pyodide: dirname(manifest), made, libraries: librariesOfNode() };
+  const pyodide = dirname(manifest);
+  if (!(await exists(made))) await make([join(own, `make${extension}`), pyodide, join(own, "child")], made, signal);
+  return { pyodide, made, libraries: librariesOfNode() };
 }
 
 /** Code is run from this folder, so nobody else may write there. */
@@ -57,11 +58,11 @@ async function secureFolder(folder: string): Promise<void> {
   }
 }
 
-async function make(program: string, childFolder: string, made: string, signal: AbortSignal): Promise<void> {
+async function make(program: readonly string[], made: string, signal: AbortSignal): Promise<void> {
   const draft = `${made}.${randomUUID()}`;
   await mkdir(draft, { mode: 0o700 });
   try {
-    const args = ["--no-warnings", program, childFolder, draft];
+    const args = ["--no-warnings", ...program, draft];
     await promisify(execFile)(process.execPath, args, { env: {}, timeout: makeMs, signal });
     await rename(draft, made);
   } catch (cause) {

@@ -5,13 +5,12 @@ import type * as Pyodide from "pyodide";
 import type { Frame } from "../wire.ts";
 import type { Files } from "./files.ts";
 import { fds, print } from "./pipes.ts";
-import { hideNode } from "./seal.ts";
 
 /** What of the global of this name is used here; Node has it, its types do not. */
 declare const WebAssembly: {
   readonly Memory: { readonly prototype: Memory };
   compile(bytes: Uint8Array): Promise<object>;
-  instantiate(module: object, imports: object): Promise<object>;
+  instantiate(module: object, imports: object): Promise<{ readonly exports: Readonly<Record<string, unknown>> }>;
 };
 interface Memory {
   readonly buffer: ArrayBuffer;
@@ -41,28 +40,38 @@ interface Booted {
   readonly noSpace: number;
   readonly module: PythonModule;
   readonly guest: { readonly run: RunGuest };
+  /** To be called before any code of the guest. */
+  readonly seal: () => void;
   /** By how much memory may grow from now on. */
   readonly capMemory: (moreBytes: number) => void;
 }
 
 /** Boots Pyodide, for which this process must look as little like Node as `hideNode` makes it. */
-export async function boot(pythonFolder: string, libraryFile: string): Promise<Booted> {
+export async function boot(pythonFolder: string, madeFolder: string): Promise<Booted> {
   let capBytes = Number.POSITIVE_INFINITY;
   limitMemory(() => capBytes);
   // Booting runs much code once: optimizing it early costs more than it gives. Loops of the guest still get there in milliseconds.
   setFlagsFromString("--wasm-tiering-budget=100000000");
   const compiling = WebAssembly.compile(readFileSync(`${pythonFolder}/pyodide.asm.wasm`));
-  const library = readFileSync(libraryFile);
+  // While other threads compile, this one loads what it can.
+  const [{ hideNode }, { seal }] = await Promise.all([import("./hide.ts"), import("./seal.ts")]);
+  const library = readFileSync(`${madeFolder}/library.zip`);
+  const needed: readonly string[] = JSON.parse(readFileSync(`${madeFolder}/exports.json`, "utf8"));
   const { info }: { info: unknown } = JSON.parse(readFileSync(`${pythonFolder}/pyodide-lock.json`, "utf8"));
   const url = (name: string) => pathToFileURL(`${pythonFolder}/${name}`).href;
   hideNode();
   Object.assign(globalThis, {
-    fetch: () => Promise.resolve({ ok: true, arrayBuffer: () => Promise.resolve(new Uint8Array(library).buffer) }),
+    fetch: () => Promise.resolve({ ok: true, arrayBuffer: () => Promise.resolve(library.buffer) }),
   });
   Object.assign(WebAssembly, {
     async instantiateStreaming(_response: unknown, imports: object) {
       const compiled = await compiling;
-      return { module: compiled, instance: await WebAssembly.instantiate(compiled, imports) };
+      const { exports } = await WebAssembly.instantiate(compiled, imports);
+      // See make.ts: wiring the others takes time and gives the guest more to play with.
+      return {
+        module: compiled,
+        instance: { exports: Object.fromEntries(needed.map((name) => [name, exports[name]])) },
+      };
     },
   });
   const script: { readonly default: (settings: object) => Promise<PythonModule> } = await import(
@@ -88,11 +97,20 @@ export async function boot(pythonFolder: string, libraryFile: string): Promise<B
   python.setStdin({ stdin: () => null });
   python.setStdout({ write: (bytes) => print(fds.stdout, bytes) });
   python.setStderr({ write: (bytes) => print(fds.stderr, bytes) });
+  const guest: { readonly run: RunGuest } = python.pyimport("_capstan");
+  // A rehearsal: what it compiles, the run in waiting need not.
+  await guest.run(
+    "[1]",
+    64,
+    () => "",
+    () => Promise.resolve(""),
+  );
   return {
     files: python.FS,
     noSpace: python.ERRNO_CODES["ENOSPC"] ?? 51,
     module,
-    guest: python.pyimport("_capstan"),
+    guest,
+    seal,
     capMemory(moreBytes) {
       capBytes = module.HEAPU8.length + moreBytes;
     },

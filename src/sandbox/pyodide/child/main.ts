@@ -8,18 +8,17 @@ import type { Answer, Frame, Order } from "../wire.ts";
 import { boot } from "./boot.ts";
 import { capFiles, collectArtifacts } from "./files.ts";
 import { exit, fds, printedBytes, readLine, say } from "./pipes.ts";
-import { seal } from "./seal.ts";
 
 type Done = Extract<Frame, { type: "done" }>;
 // Kept from before `hideNode`; see pipes.ts for why it is not imported.
 const { process } = globalThis;
-const [pythonFolder = "", libraryFile = ""] = process.argv.slice(2);
+const [pythonFolder = "", madeFolder = ""] = process.argv.slice(2);
 const noTools = JSON.stringify({ error: { code: "permission.no_right", message: "This code may not call tools." } });
 const waiting = new Map<number, (answer: string) => void>();
 let lastCallId = 0;
 let finished = false;
 
-const { files, noSpace, module, guest, capMemory } = await boot(pythonFolder, libraryFile);
+const { files, noSpace, module, guest, seal, capMemory } = await boot(pythonFolder, madeFolder);
 seal();
 say({ type: "ready" });
 const order: Order = JSON.parse(readLine());
