@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { chmodSync, cpSync, mkdirSync, readdirSync, statSync } from "node:fs";
+import { chmodSync, cpSync, mkdirSync, readdirSync, statSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { openPyodideEngine } from "../../src/sandbox/pyodide.ts";
@@ -35,6 +35,16 @@ describe("what Python starts from", () => {
     expect(await engine.probe(never)).toMatchObject({ reason: expect.stringContaining("chmod 700") });
     chmodSync(cacheDir, 0o700);
     expect(await engine.probe(never)).toBeNull();
+  });
+
+  testWith("linux")("is found behind a link, with bubblewrap and without", async () => {
+    await using folder = await tempFolder();
+    const cacheDir = join(folder.path, "link");
+    symlinkSync(pythonCache, cacheDir);
+    for (const bubblewrap of ["auto", "never"] as const) {
+      await using engine = openPyodideEngine({ cacheDir, bubblewrap, warm: 0 });
+      expect(await runIn(engine, "python", "1")).toMatchObject({ status: "ok", result: 1 });
+    }
   });
 
   testWith("linux")("is told to be missing where it can't be made", async () => {

@@ -1,7 +1,7 @@
 import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
 import { createHash, randomUUID } from "node:crypto";
-import { access, lstat, mkdir, readdir, readFile, rename, rm } from "node:fs/promises";
+import { access, lstat, mkdir, readdir, readFile, realpath, rename, rm } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -38,16 +38,16 @@ export async function preparePython(cacheDir: string, signal: AbortSignal): Prom
     .update(process.version)
     .update(await readFile(manifest));
   for (const source of sources) hash.update(source).update(await readFile(join(own, source)));
-  const made = join(cacheDir, `python-${hash.digest("hex").slice(0, 32)}`);
-  await secureFolder(cacheDir);
+  const made = join(await secureFolder(cacheDir), `python-${hash.digest("hex").slice(0, 32)}`);
   const pyodide = dirname(manifest);
   if (!(await exists(made))) await make([join(own, `make${extension}`), pyodide, join(own, "child")], made, signal);
   return { pyodide, made, libraries: librariesOfNode() };
 }
 
-/** Code is run from this folder, so nobody else may write there. */
-async function secureFolder(folder: string): Promise<void> {
-  await mkdir(folder, { recursive: true, mode: 0o700 });
+/** The folder without links, which Node's permissions look behind. Code is run from it, so nobody else may write there. */
+async function secureFolder(cacheDir: string): Promise<string> {
+  await mkdir(cacheDir, { recursive: true, mode: 0o700 });
+  const folder = await realpath(cacheDir);
   const { mode, uid } = await lstat(folder);
   const foreign = process.getuid !== undefined && uid !== process.getuid();
   if (process.platform !== "win32" && (foreign || (mode & 0o022) !== 0)) {
@@ -56,6 +56,7 @@ async function secureFolder(folder: string): Promise<void> {
       `Python runs from ${folder}, which others may write. Make it yours alone: chmod 700 ${folder}`,
     );
   }
+  return folder;
 }
 
 async function make(program: readonly string[], made: string, signal: AbortSignal): Promise<void> {
