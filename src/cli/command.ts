@@ -3,6 +3,7 @@ import { join, resolve } from "node:path";
 import type { App } from "../app.ts";
 import type { Grant } from "../permissions/grant.ts";
 import { CapstanError, errorCodes, toCapstanError } from "../core/error.ts";
+import { toCommandLine } from "./command-line.ts";
 import { toTerminal } from "./terminal.ts";
 import { readToken } from "./token-source.ts";
 
@@ -34,6 +35,8 @@ export interface Session {
   readonly confined: boolean;
   /** For what only the operator may do, whoever holds a token: throws `permission.no_right`. */
   readonly demandOperator: () => void;
+  /** A command to be typed next, such as `runs resume ID`, in this home and, where flags are given, with what they add. */
+  readonly commandLine: (words: string, flags?: GrantFlags) => string;
   /** Data: the answer or the protocol, with a line end. */
   readonly print: (text: string) => void;
   /** Everything else. */
@@ -88,8 +91,10 @@ export async function withApp(globals: Globals, command: (session: Session) => P
     const demandOperator = (): void => {
       if (confined) throw onlyOperator();
     };
-    const outputs = { print, tell };
-    return await command({ app, signal: interrupt.signal, grant, isGrantNamed, confined, demandOperator, ...outputs });
+    const commandLine = (words: string, flags?: GrantFlags): string => toCommandLine(globals, words, flags);
+    const { signal } = interrupt;
+    const outputs = { commandLine, print, tell };
+    return await command({ app, signal, grant, isGrantNamed, confined, demandOperator, ...outputs });
   } finally {
     interrupt.stop();
   }

@@ -81,7 +81,7 @@ async function issue(
   }
   await permissions.named.save(name, grant);
   tell(summarizeGrant(grant));
-  tell(`Saved. Use it with: capstan serve --as ${name}`);
+  tell(`Saved. Use it with: ${session.commandLine(`serve --as ${name}`)}`);
   return 0;
 }
 

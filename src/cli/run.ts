@@ -50,18 +50,19 @@ function demandBaseUrl({ app, confined }: Session, grant: Grant, { baseUrl }: Ru
 
 /** Prints the end of a run and says what goes on; shared by `run` and `runs resume`. */
 export async function conclude(session: Session, outcome: RunOutcome, options: RunOptions): Promise<ExitCode> {
-  const { print, tell } = session;
+  const { commandLine, print, tell } = session;
   if (options.json === true) print(toJsonText(outcome));
   else if (options.jsonl === true) print(JSON.stringify({ type: "outcome", ...outcome }));
   else if (outcome.answer !== "") (outcome.status === "done" ? print : tell)(outcome.answer);
   if (outcome.message !== undefined) tell(`${outcome.code ?? outcome.status}: ${outcome.message}`);
   const { runId, turns, toolCalls, costMicroUsd, wallMs } = outcome;
   for (const { callId, question } of outcome.pending) {
-    tell(
-      `${question}\nTo allow it: capstan runs approve ${runId} ${callId}\nTo refuse it: capstan runs deny ${runId} ${callId}`,
-    );
+    const answer = (word: string): string => commandLine(`runs ${word} ${runId} ${callId}`, options);
+    tell(`${question}\nTo allow it: ${answer("approve")}\nTo refuse it: ${answer("deny")}`);
   }
-  if (outcome.status === "suspended") tell(`Then go on with: capstan runs resume ${runId}`);
+  const resume = commandLine(`runs resume ${runId}`, options);
+  if (outcome.status === "suspended") tell(`Then go on with: ${resume}`);
+  else if (outcome.code === "core.interrupted") tell(`Go on with: ${resume}`);
   const cost = costMicroUsd === 0 ? "" : `, ${(costMicroUsd / 1e6).toFixed(4)} USD`;
   tell(
     `${runId}: ${outcome.status}, ${counted(turns, "turn")}, ${counted(toolCalls, "tool call")}${cost}, ${(wallMs / 1000).toFixed(1)} s`,

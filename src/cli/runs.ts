@@ -51,7 +51,7 @@ export async function approveCall(
   options: GrantFlags,
 ): Promise<ExitCode> {
   await session.app.host.approve(runId, callId, await session.grant(options));
-  session.tell(`Approved, for ten minutes. Go on with: capstan runs resume ${runId}`);
+  session.tell(`Approved, for ten minutes. Go on with: ${session.commandLine(`runs resume ${runId}`, options)}`);
   return 0;
 }
 
@@ -63,7 +63,7 @@ export async function denyCall(
   options: GrantFlags & { reason?: string },
 ): Promise<ExitCode> {
   await session.app.host.deny(runId, callId, options.reason ?? "A person said no.", await session.grant(options));
-  session.tell(`Denied. Go on with: capstan runs resume ${runId}`);
+  session.tell(`Denied. Go on with: ${session.commandLine(`runs resume ${runId}`, options)}`);
   return 0;
 }
 

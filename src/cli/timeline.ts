@@ -1,4 +1,4 @@
-import type { Event } from "../core/event.ts";
+import type { Event, RunInput, ToolOutcome } from "../core/event.ts";
 
 /** The events of a run as lines that a person reads: when, what, and in short with what. */
 export function toTimeline(events: readonly Event[]): readonly string[] {
@@ -18,7 +18,7 @@ function describe(event: Event): string {
     case "run.created":
       return `run created, model ${event.model}: ${short(event.task)}`;
     case "input.received":
-      return `input: ${short(JSON.stringify(event.input))}`;
+      return describeInput(event.input);
     case "model.requested":
       return `model asked, turn ${event.turn}`;
     case "model.answered":
@@ -28,7 +28,7 @@ function describe(event: Event): string {
     case "tool.requested":
       return `${event.name} called (${event.effect}) ${event.callId}: ${short(JSON.stringify(event.args))}`;
     case "tool.finished":
-      return `${event.outcome.isError ? "failed" : "done"} ${event.callId}: ${short(JSON.stringify(event.outcome.value ?? event.outcome.content ?? null))}`;
+      return `${event.outcome.isError ? "failed" : "done"} ${event.callId}: ${short(outcomeText(event.outcome))}`;
     case "approval.requested":
       return `waits for a person, ${event.callId}: ${short(event.question)}`;
     case "run.resumed":
@@ -42,6 +42,27 @@ function describe(event: Event): string {
     default:
       return event satisfies never;
   }
+}
+
+function describeInput(input: RunInput): string {
+  switch (input.type) {
+    case "message":
+      return `context came in: ${short(input.text)}`;
+    case "approval":
+      return input.decision === "approve"
+        ? `approved ${input.callId}`
+        : `denied ${input.callId}: ${short(input.reason ?? "no reason given")}`;
+    case "cancel":
+      return `cancelled: ${short(input.reason)}`;
+    default:
+      return input satisfies never;
+  }
+}
+
+/** A value as JSON; where a tool gave only text, such as the reason of a refusal, that text. */
+function outcomeText({ value, content = [] }: ToolOutcome): string {
+  if (value !== undefined) return JSON.stringify(value);
+  return content.map((block) => (block.type === "text" ? block.text : `[${block.type}]`)).join(" ");
 }
 
 function toText(part: { readonly type: string; readonly text?: string; readonly name?: string }): string {

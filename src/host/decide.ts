@@ -1,3 +1,4 @@
+import { counted } from "../core/counted.ts";
 import type { ToolOutcome } from "../core/event.ts";
 import { CapstanError, meaningOf, toText } from "../core/error.ts";
 import type { JsonObject } from "../core/json.ts";
@@ -53,7 +54,7 @@ export function decide(run: Run): readonly Command[] {
   if (run.calls.size > 0) return decideCalls(run);
   if (run.answer !== null) return [{ type: "finish", id: "finish", end: toEnd(run, run.answer) }];
   if (run.turns >= run.limits.turns) {
-    const message = `The run has used its ${run.limits.turns} turns. Allow more with --turns.`;
+    const message = `The run has used its ${counted(run.limits.turns, "turn")}. Allow more with --turns.`;
     return [
       { type: "finish", id: "finish", end: { status: "limit", answer: run.lastText, code: "run.turns", message } },
     ];

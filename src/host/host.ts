@@ -314,7 +314,7 @@ function toOutcome(run: Run): RunOutcome {
     return { runId, status, answer, ...why, pending: [], ...totals };
   }
   if (run.suspendedFor === "approval") return { runId, status: "suspended", answer: lastText, pending, ...totals };
-  const message = `Interrupted. Go on with: capstan runs resume ${runId}`;
+  const message = "Interrupted. What was done is kept, and the run can be resumed.";
   return { runId, status: "cancelled", answer: lastText, code: "core.interrupted", message, pending, ...totals };
 }
 

@@ -68,7 +68,7 @@ describe("capstan run", () => {
     await using home = await tempFolder();
     const ended = await capstan(home.path, ["run", task, "--turns", "1"]);
     expect(ended).toMatchObject({ code: 5, stdout: "" });
-    expect(ended.stderr).toContain("--turns");
+    expect(ended.stderr).toContain("used its 1 turn. Allow more with --turns.");
   });
 
   test("under a token it holds what the token holds", async () => {
@@ -134,7 +134,7 @@ describe("capstan run with a model", () => {
     running.child.kill("SIGINT");
     const ended = await running.ended;
     expect(ended).toMatchObject({ code: 130, stdout: "" });
-    expect(ended.stderr).toMatch(/capstan runs resume run_/);
+    expect(ended.stderr).toMatch(new RegExp(`^Go on with: capstan --home ${home.path} runs resume run_`, "m"));
   });
 });
 
@@ -166,7 +166,7 @@ describe("capstan runs", () => {
     const { runId, pending } = JSON.parse(asked.stdout);
     const [{ callId, name }] = pending;
     expect(name).toBe("todo_add");
-    expect(asked.stderr).toContain(`capstan runs approve ${runId} ${callId}`);
+    expect(asked.stderr).toContain(`capstan --home ${home.path} runs approve ${runId} ${callId}`);
 
     // Whoever asked has no right to approve, and resuming approves nothing.
     expect((await capstan(home.path, ["runs", "approve", runId, callId, "--as", "careful"])).code).toBe(6);
@@ -192,6 +192,11 @@ describe("capstan runs", () => {
     const resumed = await capstan(home.path, ["runs", "resume", runId]);
     expect(resumed.code).not.toBe(0);
     expect(resumed.stderr).toContain("not today");
+    const shown = await capstan(home.path, ["runs", "show", runId]);
+    expect(shown.stdout).toContain(`denied ${pending[0].callId}: not today\n`);
+    expect(shown.stdout).toMatch(
+      /failed call_\w+: permission\.approval_refused: A person refused this call\. not today/,
+    );
     expect((await capstan(home.path, ["tools", "call", "todo_list"])).stdout).not.toContain("milk");
   });
 });

@@ -1,0 +1,39 @@
+import { execFileSync } from "node:child_process";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { bin, capstan } from "../support/capstan.ts";
+import { tempFolder } from "../support/temp.ts";
+
+const task = "Add a todo to buy milk, then show me all my tasks";
+
+/** The command that a hint names, typed into a shell as it was printed. */
+function type(stderr: string, before: string): string {
+  const line = stderr.split("\n").find((text) => text.startsWith(`${before}: capstan `));
+  if (line === undefined) throw new Error(`There is no line "${before}" in: ${stderr}`);
+  const script = `capstan() { "${process.execPath}" "${bin}" "$@"; }\n${line.slice(before.length + 2)} 2>&1`;
+  return execFileSync("sh", ["-c", script], { env: { PATH: process.env["PATH"] }, encoding: "utf8" });
+}
+
+describe("the commands that a command names", () => {
+  test("do as printed, in the home and under the config and the folders that were named", async () => {
+    await using folder = await tempFolder();
+    const home = join(folder.path, "it's my home");
+    const config = join(folder.path, "my config.yaml");
+    const shared = join(folder.path, "my files");
+    mkdirSync(shared);
+    writeFileSync(config, "host: { limits: { turns: 7 } }\n");
+    const options = ["--config", config];
+    const rights = ["--allow", "todo_*", "--ask", "todo_add", "--name", "careful"];
+    expect((await capstan(home, [...options, "grant", "create", ...rights])).stderr).toContain(
+      `Saved. Use it with: capstan --home '${folder.path}/it'\\''s my home' --config '${config}' serve --as careful`,
+    );
+    const asked = await capstan(home, [...options, "run", task, "--as", "careful", "--root", shared]);
+    expect(asked.code, asked.stderr).toBe(75);
+    expect(asked.stderr).toMatch(new RegExp(`^Then go on with: capstan .* --root '${shared}'$`, "m"));
+
+    const approved = type(asked.stderr, "To allow it");
+    expect(approved).toContain("Approved");
+    expect(type(approved, "Approved, for ten minutes. Go on with")).toContain("buy milk");
+  });
+});
