@@ -3,13 +3,13 @@ import type { Limits } from "../core/limits.ts";
 import { ceilingNames, counterNames } from "../core/limits.ts";
 import type { ArgumentRule, Grant, Rights, ToolRight } from "./grant.ts";
 import { noEnd } from "./operator.ts";
-import { listInWords, nameInWords, ruleInWords, timeInWords, urlRuleInWords } from "./words.ts";
+import { hostsInWords, listInWords, nameInWords, ruleInWords, timeInWords, urlRuleInWords } from "./words.ts";
 
 const codeTool = "execute_code";
 
 /**
- * The first look, in one sentence: "May run python without network, at most 20 calls, until 14:05." What it leaves out (argument rules,
- * approvals, hosts, ancestors) stands in `describeGrant`.
+ * The first look, in one sentence: "May run python without network, at most 20 calls, until 14:05; each call of execute_code asks."
+ * What it leaves out (argument rules, how hosts are reached, what may be approved, ancestors) stands in `describeGrant`.
  */
 export function summarizeGrant({ rights, limits, expiresAt }: Grant): string {
   const code = rights.tools.filter(({ name }) => name === codeTool).map((right) => toCodeAct(right, rights));
@@ -19,10 +19,12 @@ export function summarizeGrant({ rights, limits, expiresAt }: Grant): string {
     ...(others.length === 0 ? [] : [`call ${listInWords(others)}`]),
     ...(rights.read.length === 0 ? [] : [`read under ${listInWords(rights.read.map(nameInWords))}`]),
     ...(rights.write.length === 0 ? [] : [`write under ${listInWords(rights.write.map(nameInWords))}`]),
+    ...(rights.net.length === 0 ? [] : [`connect to ${listInWords(rights.net.flatMap(hostsInWords))}`]),
   ];
+  const asking = rights.tools.filter(({ ask }) => ask).map(({ name }) => nameInWords(name));
   const end = expiresAt >= noEnd ? "until it is revoked" : `until ${timeInWords(expiresAt)}`;
   const most = limitTexts(limits).map((text) => `at most ${text}`);
-  return `May ${[acts.length === 0 ? "do nothing" : acts.join(", "), ...most, end].join(", ")}.`;
+  return `May ${[acts.length === 0 ? "do nothing" : acts.join(", "), ...most, end].join(", ")}${asking.length === 0 ? "" : `; each call of ${listInWords(asking)} asks`}.`;
 }
 
 /**

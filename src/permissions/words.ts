@@ -29,9 +29,13 @@ export function ruleInWords(rule: Constraint): string {
 
 /** Hosts, schemes and whether private addresses count, in words that fit behind "to". */
 export function urlRuleInWords(rule: UrlRule): string {
-  const hosts = rule.hosts.map((host) => (host === "*" ? "any host" : nameInWords(host)));
   const privates = rule.private ? "included" : "excluded";
-  return `${listInWords(hosts)} by ${listInWords(rule.schemes)}, private addresses ${privates}`;
+  return `${listInWords(hostsInWords(rule))} by ${listInWords(rule.schemes)}, private addresses ${privates}`;
+}
+
+/** The hosts of a rule. */
+export function hostsInWords({ hosts }: UrlRule): readonly string[] {
+  return hosts.map((host) => (host === "*" ? "any host" : nameInWords(host)));
 }
 
 /** A name as it is where it is plain, else quoted. */

@@ -195,14 +195,19 @@ describe("describeGrant()", () => {
       languages: ["python"],
       ask: ["github__*"],
       read: ["/srv/my data"],
+      hosts: ["https://api.example.com"],
       calls: 20,
       ttlMs: 15 * minute,
     });
     expect(summarizeGrant(made)).toBe(
-      'May run python without network, call fs_list, github__send, read under "/srv/my data", at most 20 calls, until 2026-01-01 12:15:00 UTC.',
+      'May run python with network to the granted hosts only, call fs_list, github__send, read under "/srv/my data", ' +
+        "connect to api.example.com, at most 20 calls, until 2026-01-01 12:15:00 UTC; each call of github__send asks.",
     );
+    const offline = make({ ...nothing, allow: ["execute_code"], languages: ["python"], ttlMs: minute });
+    expect(summarizeGrant(offline)).toBe("May run python without network, until 2026-01-01 12:01:00 UTC.");
+    expect(describeGrant(offline, start).join("\n")).toContain("May run python without network: execute_code");
     const text = describeGrant(made, start).join("\n");
-    expect(text).toContain("May run python without network");
+    expect(text).toContain("May run python with network to the granted hosts only");
     expect(text).toContain("May call github__send as defined by abc with any arguments, each call after an approval.");
     expect(text).toContain('May read files under "/srv/my data".');
     expect(text).toContain("It allows at most 20 calls.");
