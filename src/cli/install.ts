@@ -6,7 +6,7 @@ import { confirm, isCancel } from "@clack/prompts";
 import { CapstanError } from "../core/error.ts";
 import { nearest } from "../core/nearest.ts";
 import type { ExitCode, Globals } from "./command.ts";
-import { onlyOperator, print, tell, toHome } from "./command.ts";
+import { onlyOperator, print, tell, toHome, withApp } from "./command.ts";
 import { toRoots } from "./roots.ts";
 import { readToken } from "./token-source.ts";
 
@@ -48,9 +48,10 @@ export async function install(globals: Globals, options: InstallOptions): Promis
   if ((await readToken(globals.grant, process.env)) !== undefined) throw onlyOperator();
   const client = Object.hasOwn(clients, options.client) ? clients[options.client] : undefined;
   if (client === undefined) throw unknownClient(options.client);
-  // A folder that is not there would keep the server from starting, where nobody reads why.
+  // A folder or a grant that is not there would keep the server from starting, where nobody reads why.
   await toRoots(options.root ?? [], "--root");
   await toRoots(options.write ?? [], "--write");
+  if (options.as !== undefined) await demandNamed(globals, options.as);
   const path = options.file === undefined ? client.file() : resolve(options.file);
   const before = await readConfig(path);
   const wanted = client.entry(process.execPath, toArguments(globals, options));
@@ -69,6 +70,15 @@ export async function install(globals: Globals, options: InstallOptions): Promis
   await replaceFile(path, text);
   tell(`Wrote ${path}. Restart ${options.client} to use it.`);
   return 0;
+}
+
+/** Throws `token.*` for a name that is no good grant of this home now. */
+async function demandNamed(globals: Globals, name: string): Promise<void> {
+  await withApp(globals, async ({ app: { permissions } }) => {
+    await permissions.refresh();
+    await permissions.named.get(name);
+    return 0;
+  });
 }
 
 /** All or nothing, through a link if the path is one, and with the permissions that the file had. */

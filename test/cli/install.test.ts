@@ -17,6 +17,7 @@ describe("capstan install", () => {
     await using home = await tempFolder();
     await using user = await tempFolder();
     await mkdir(join(user.path, "project"));
+    await capstan(home.path, ["grant", "create", "--allow", "calculator", "--name", "desk"]);
     const ended = await install(home.path, user.path, "--client", client, "--as", "desk", "--root", "project", "--yes");
     expect(ended.code, ended.stderr).toBe(0);
     const text = await readFile(join(user.path, file), "utf8");
@@ -75,6 +76,22 @@ describe("capstan install", () => {
     await install(home.path, user.path, "--client", "claude-code", "--yes");
     expect((await lstat(join(user.path, ".mcp.json"))).isSymbolicLink()).toBe(true);
     expect(await readFile(join(user.path, "dotfile.json"), "utf8")).toContain("capstan");
+  });
+
+  test("refuses a named grant that is not there, or has ended, and writes nothing", async () => {
+    await using home = await tempFolder();
+    await using user = await tempFolder();
+    const options = ["--client", "claude-code", "--as", "desk", "--yes"];
+    const unknown = await install(home.path, user.path, ...options);
+    expect(unknown).toMatchObject({ code: 3, stdout: "" });
+    expect(unknown.stderr).toMatch(/^token\.unknown_name: .*"desk"/);
+
+    await capstan(home.path, ["grant", "create", "--allow", "calculator", "--name", "desk"]);
+    await capstan(home.path, ["grant", "revoke", "desk"]);
+    const ended = await install(home.path, user.path, ...options);
+    expect(ended).toMatchObject({ code: 3, stdout: "" });
+    expect(ended.stderr).toMatch(/^token\.revoked: /);
+    expect(await readdir(user.path)).toEqual([]);
   });
 
   test("names the client that was meant", async () => {
