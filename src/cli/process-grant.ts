@@ -1,8 +1,10 @@
 import type { App } from "../app.ts";
-import { CapstanError } from "../core/error.ts";
+import { CapstanError, toCapstanError } from "../core/error.ts";
 import { newId } from "../core/id.ts";
 import type { Grant } from "../permissions/grant.ts";
 import { meet } from "../permissions/meet.ts";
+import type { ToolName } from "../permissions/narrow.ts";
+import { expandName } from "../permissions/narrow.ts";
 import { operatorGrant } from "../permissions/operator.ts";
 import type { GrantFlags } from "./command.ts";
 import { toRoots } from "./roots.ts";
@@ -13,7 +15,7 @@ const operatorMs = 365 * 24 * 60 * 60 * 1000;
 /**
  * The grant of this process: the token it was started with, the named grant of `--as`, and the flags, each where there is one, and
  * all of them must allow. Only where there is neither, the operator's default. Throws `token.*`, and `usage.bad_option` or
- * `config.bad_value` for a folder that can't be granted.
+ * `config.bad_value` for a folder that can't be granted and a name that is no tool's.
  */
 export async function toProcessGrant(app: App, token: string | undefined, flags: GrantFlags): Promise<Grant> {
   const { permissions } = app;
@@ -65,8 +67,21 @@ async function fromFlags(app: App, flags: GrantFlags, now: number): Promise<Gran
         ...(await toRoots(write, "permissions.write in the config", "config.bad_value")),
         ...(await toRoots(flags.write ?? [], "--write")),
       ],
-      allow: [...allow, ...(flags.allow ?? [])],
+      allow: [...demandTools(allow, app.toolNames), ...(flags.allow ?? [])],
     },
     app.toolNames,
   );
+}
+
+/** The names and patterns as they are. One that stands for no tool is the config's mistake, not the command line's. */
+function demandTools(names: readonly string[], tools: readonly ToolName[]): readonly string[] {
+  for (const name of names) {
+    try {
+      expandName(name, tools);
+    } catch (cause) {
+      const { message } = toCapstanError(cause);
+      throw new CapstanError("config.bad_value", `permissions.allow in the config: ${message}`, { cause });
+    }
+  }
+  return names;
 }

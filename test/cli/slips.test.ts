@@ -76,12 +76,15 @@ describe("a slip of the pen", () => {
     expect(stderr).toContain(said);
   });
 
-  test("in the folders of the config ends with exit code 3", async () => {
+  test.each([
+    ["folders", "read: [/no/such/folder]", /^config\.bad_value: permissions\.read .*\/no\/such\/folder/],
+    ["tools", "allow: [calculatr]", /^config\.bad_value: permissions\.allow .*"calculatr" names no tool/],
+  ])("in the %s of the config ends with exit code 3", async (_, permissions, said) => {
     await using home = await tempFolder();
-    writeFileSync(join(home.path, "capstan.yaml"), "permissions: { read: [/no/such/folder] }");
+    writeFileSync(join(home.path, "capstan.yaml"), `permissions: { ${permissions} }`);
     const { code, stderr } = await capstan(home.path, ["tools", "ls"]);
     expect(code).toBe(3);
-    expect(stderr).toMatch(/^config\.bad_value: permissions\.read .*\/no\/such\/folder/);
+    expect(stderr).toMatch(said);
   });
 
   test.skipIf(!existsSync("/dev/full"))("an answer that finds no room is not lost in silence", async () => {
