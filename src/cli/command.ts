@@ -68,7 +68,7 @@ function write(stream: NodeJS.WriteStream, text: string): void {
 }
 
 /**
- * Opens the app, runs a command and closes what was opened, whatever happens. The first Ctrl-C (or SIGTERM) aborts the signal, so
+ * Opens the app, runs a command and closes what was opened, whatever happens. The first Ctrl-C (or SIGTERM, or SIGHUP) aborts the signal, so
  * that the command ends in order; the second ends the process at once.
  */
 export async function withApp(globals: Globals, command: (session: Session) => Promise<ExitCode>): Promise<ExitCode> {
@@ -117,15 +117,20 @@ function toTrace(fault: unknown): string {
   return fault instanceof Error ? (fault.stack ?? fault.message) : String(fault);
 }
 
+/** Ctrl-C, a supervisor that ends the process, and a terminal that is closed. */
+const interrupts = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+
 function listenForInterrupt(): { readonly signal: AbortSignal; stop(): void } {
   const controller = new AbortController();
   const onSignal = (): void => {
     if (controller.signal.aborted) process.exit(130);
     controller.abort(new CapstanError("core.interrupted", "Interrupted. What was done so far is kept."));
   };
-  process.on("SIGINT", onSignal).on("SIGTERM", onSignal);
+  for (const name of interrupts) process.on(name, onSignal);
   return {
     signal: controller.signal,
-    stop: () => void process.off("SIGINT", onSignal).off("SIGTERM", onSignal),
+    stop() {
+      for (const name of interrupts) process.off(name, onSignal);
+    },
   };
 }

@@ -125,13 +125,17 @@ describe("capstan run with a model", () => {
     expect(nowhere.stderr).toContain("--base-url");
   });
 
-  test("Ctrl-C ends a run that waits for its model in order, and the run can be resumed", async () => {
+  test.each([
+    ["Ctrl-C", "SIGINT"],
+    ["SIGTERM", "SIGTERM"],
+    ["a closed terminal", "SIGHUP"],
+  ] as const)("%s ends a run that waits for its model in order, and the run can be resumed", async (_, signal) => {
     await using home = await tempFolder();
     const asked = Promise.withResolvers<void>();
     await using model = await modelServer(() => asked.resolve());
     const running = startCapstan(home.path, ["run", "hi", "--model", "openai-compatible:m", "--base-url", model.url]);
     await asked.promise;
-    running.child.kill("SIGINT");
+    running.child.kill(signal);
     const ended = await running.ended;
     expect(ended).toMatchObject({ code: 130, stdout: "" });
     expect(ended.stderr).toMatch(new RegExp(`^Go on with: capstan --home ${home.path} runs resume run_`, "m"));
