@@ -1,7 +1,10 @@
 import { constants } from "node:fs";
 import { access } from "node:fs/promises";
 import { delimiter, join } from "node:path";
-import type { ExitCode, Session } from "./command.ts";
+import { toCapstanError } from "../core/error.ts";
+import type { Engine } from "../sandbox/engine.ts";
+import type { ExitCode, Globals } from "./command.ts";
+import { print, toHome, withApp } from "./command.ts";
 import { toJsonText } from "./json.ts";
 
 /** One thing that was tried: whether it works here, and what to do where it does not. */
@@ -12,28 +15,36 @@ interface Finding {
 }
 
 /** `capstan doctor`: tries each part on this machine. Exit code 1 where a part that the defaults need does not work. */
-export async function examine({ app, print, signal }: Session, options: { json?: boolean }): Promise<ExitCode> {
-  const findings: Finding[] = [
-    { name: "node", ok: true, detail: process.versions.node },
-    { name: "home", ok: true, detail: app.home },
-    await findBubblewrap(),
-    ...(await Promise.all(
-      app.engines.map(async (engine): Promise<Finding> => {
-        const missing = await engine.probe(signal);
-        const works = `${engine.languages.join(", ")}; isolation ${engine.level}`;
-        return {
-          name: engine.name,
-          ok: missing === null,
-          detail: missing === null ? works : `${missing.reason} ${missing.remedy}`,
-        };
-      }),
-    )),
-    ...findKeys(),
-  ];
+export async function examine(globals: Globals, options: { json?: boolean }): Promise<ExitCode> {
+  const { home, engines } = await tryHome(globals);
+  const node = { name: "node", ok: true, detail: process.versions.node };
+  const findings = [node, home, await findBubblewrap(), ...engines, ...findKeys()];
   if (options.json === true) print(toJsonText(findings));
   else for (const { name, ok, detail } of findings) print(`${ok ? "ok     " : "missing"}  ${name}: ${detail}`);
-  const engines = new Set(app.engines.map(({ name }) => name));
-  return findings.every(({ name, ok }) => ok || !engines.has(name)) ? 0 : 1;
+  return [home, ...engines].every(({ ok }) => ok) ? 0 : 1;
+}
+
+/** The home with its config and its store, and the engines, which are set up by it: without a home there are none to try. */
+async function tryHome(globals: Globals): Promise<{ readonly home: Finding; readonly engines: readonly Finding[] }> {
+  let engines: readonly Finding[] = [];
+  try {
+    await withApp(globals, async ({ app, signal }) => {
+      engines = await Promise.all(app.engines.map((engine) => tryEngine(engine, signal)));
+      return 0;
+    });
+    return { home: { name: "home", ok: true, detail: toHome(globals) }, engines };
+  } catch (thrown) {
+    const { code, message } = toCapstanError(thrown);
+    if (!/^(config|store)\./.test(code)) throw thrown;
+    return { home: { name: "home", ok: false, detail: `${code}: ${message}` }, engines };
+  }
+}
+
+async function tryEngine(engine: Engine, signal: AbortSignal): Promise<Finding> {
+  const missing = await engine.probe(signal);
+  const works = `${engine.languages.join(", ")}; isolation ${engine.level}`;
+  const detail = missing === null ? works : `${missing.reason} ${missing.remedy}`;
+  return { name: engine.name, ok: missing === null, detail };
 }
 
 async function findBubblewrap(): Promise<Finding> {

@@ -157,7 +157,7 @@ export function toProgram(done: (code: ExitCode) => void): Command {
     .command("doctor")
     .description("what works on this machine, and what to install for the rest")
     .option("--json", "as JSON")
-    .action((options) => inApp(async (session) => (await import("./doctor.ts")).examine(session, options)));
+    .action(async (options) => done(await (await import("./doctor.ts")).examine(globals(), options)));
 
   program
     .command("completion")

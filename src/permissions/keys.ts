@@ -1,7 +1,8 @@
 import type { KeyObject } from "node:crypto";
 import { createHash, createHmac, createPrivateKey, createPublicKey, generateKeyPairSync, hkdfSync } from "node:crypto";
 import { randomBytes, sign, timingSafeEqual, verify } from "node:crypto";
-import { link, mkdir, open, readFile, rm, stat } from "node:fs/promises";
+import { constants } from "node:fs";
+import { access, link, mkdir, open, readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { CapstanError } from "../core/error.ts";
@@ -26,13 +27,14 @@ export interface Keys {
 }
 
 /**
- * Makes a missing home (0700). Nothing in it is to be read before this. Throws `config.unsafe_home` for one that can't be made, that
- * somebody else owns or may write.
+ * Makes a missing home (0700). Nothing in it is to be read before this. Throws `config.unsafe_home` for one that can't be made or
+ * written, that somebody else owns or may write.
  */
 export async function openHome(home: string): Promise<void> {
   await orUnsafe(home, async () => {
     await mkdir(home, { recursive: true, mode: 0o700 });
     await demandOwn(home, 0o022, "others may write in it", "chmod 700");
+    await access(home, constants.W_OK);
   });
 }
 
