@@ -4,7 +4,7 @@ import { delimiter, join } from "node:path";
 import { toCapstanError } from "../core/error.ts";
 import type { Engine } from "../sandbox/engine.ts";
 import type { ExitCode, Globals } from "./command.ts";
-import { print, toHome, withApp } from "./command.ts";
+import { print, tell, toHome, withApp } from "./command.ts";
 import { toJsonText } from "./json.ts";
 
 /** One thing that was tried: whether it works here, and what to do where it does not. */
@@ -41,7 +41,8 @@ async function tryHome(globals: Globals): Promise<{ readonly home: Finding; read
 }
 
 async function tryEngine(engine: Engine, signal: AbortSignal): Promise<Finding> {
-  const missing = await engine.probe(signal);
+  const hint = setTimeout(() => tell(`Trying ${engine.name}. The first time takes a few seconds.`), 1_000);
+  const missing = await engine.probe(signal).finally(() => clearTimeout(hint));
   const works = `${engine.languages.join(", ")}; isolation ${engine.level}`;
   const detail = missing === null ? works : `${missing.reason} ${missing.remedy}`;
   return { name: engine.name, ok: missing === null, detail };

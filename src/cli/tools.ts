@@ -37,7 +37,6 @@ export async function callTool(
   const { principal, scope } = app;
   const taint = await app.permissions.taints.of(grant);
   const caller: Caller = { principal: grant.principal ?? principal, scope, grant, taint, depth: 0 };
-  const showProgress = process.stderr.isTTY;
   const isJson = options.json === true;
   const call = app.door.call({
     caller,
@@ -46,7 +45,7 @@ export async function callTool(
     callId: newId("call"),
     signal,
     progress: ({ message }) => {
-      if (showProgress && message !== undefined) tell(message);
+      if (message !== undefined) tell(message);
     },
   });
   try {

@@ -20,6 +20,8 @@ const maxFiles = 100;
 const maxInputBytes = 8 * mebibyte;
 /** What the door allows beside the run itself: waiting for a turn, and the start of an engine that was never used. */
 const startMs = 30_000;
+/** A start that takes longer is told. */
+const slowMs = 1_000;
 const toolName = "execute_code";
 
 const Path = z.string().refine((path) => wrongWithPath(path) === undefined, {
@@ -96,9 +98,12 @@ export function executeCodeTool({ engines, limits, listed }: CodeServices): Tool
     reserve: (args, grant) => toAmounts(grant, toLimits(limits, args, grant)),
     timeoutMs: ({ timeoutMs = Infinity }) => Math.min(timeoutMs, limits.wallMs) + startMs,
     async run(args, context) {
-      const { grant, signal, taint } = context;
-      const engine = await findEngine(args.language, grant.rights.isolation, signal);
-      await using sandbox = await engine.open(args.language, signal);
+      const { grant, progress, signal, taint } = context;
+      const starting = findEngine(args.language, grant.rights.isolation, signal).then((engine) =>
+        engine.open(args.language, signal),
+      );
+      const slow = { done: 0, message: `Starting ${args.language}. The first time takes a few seconds.` };
+      await using sandbox = await whenSlow(starting, () => progress(slow));
       const result = await sandbox.run(
         {
           language: args.language,
@@ -119,6 +124,11 @@ export function executeCodeTool({ engines, limits, listed }: CodeServices): Tool
       };
     },
   });
+}
+
+async function whenSlow<T>(work: Promise<T>, tell: () => void): Promise<T> {
+  const timer = setTimeout(tell, slowMs);
+  return await work.finally(() => clearTimeout(timer));
 }
 
 const strengthOf = (level: IsolationLevel): number => isolationLevels.indexOf(level);

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, describe, expect, test } from "vitest";
 import type { Engine } from "../../src/sandbox/engine.ts";
 import { openQuickjsEngine } from "../../src/sandbox/quickjs.ts";
@@ -175,6 +176,18 @@ describe("execute_code", () => {
     expect(JSON.stringify((await defect.run("1")).outcome)).toContain("quickjs: it is not there. Install it.");
     await using second = await openCodeDoor([], [broken, engine]);
     expect(valueOf((await second.run("1+1")).outcome)).toMatchObject({ result: 2 });
+  });
+
+  test("tells of a start that takes long, and of no other", async () => {
+    const told: unknown[] = [];
+    const progress = ({ message }: { message?: string }): void => void told.push(message);
+    await using fast = await openCodeDoor();
+    await fast.run("1", {}, { progress });
+    expect(told).toEqual([]);
+    const late: Engine = { ...engine, open: (...given) => sleep(1_200).then(() => engine.open(...given)) };
+    await using slow = await openCodeDoor([], [late]);
+    expect(valueOf((await slow.run("1+1", {}, { progress })).outcome)).toMatchObject({ result: 2 });
+    expect(told).toEqual([expect.stringContaining("Starting javascript.")]);
   });
 
   test("a cancelled call ends a loop, and the next call runs", async () => {
