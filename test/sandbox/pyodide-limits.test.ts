@@ -166,7 +166,7 @@ f()`,
     code: `
 import zlib
 packer = zlib.compressobj()
-bomb = b"".join(packer.compress(bytes(1 << 20)) for _ in range(512)) + packer.flush()
+bomb = b"".join(packer.compress(bytes(1 << 20)) for _ in range(160)) + packer.flush()
 zlib.decompress(bomb)`,
     status: ["memory", "timeout"],
   },

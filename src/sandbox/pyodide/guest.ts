@@ -33,6 +33,28 @@ def finish():
 zipimport._get_data = read_block
 `;
 
+/** In place of Pyodide's loader of packages, of which there are none: a dozen modules that only this one needs are not loaded. */
+export const packagesModule = String.raw`
+class Folder:
+    def __init__(self, path):
+        self.path = path
+
+    def __str__(self):
+        return self.path
+
+
+SITE_PACKAGES = Folder("/lib/python3.14/site-packages")
+DSO_DIR = Folder("/usr/lib")
+
+
+def init_loaded_packages():
+    pass
+
+
+def unpack_buffer(*args, **more):
+    raise RuntimeError("There are no packages to load in this sandbox.")
+`;
+
 /**
  * The Python side of a run, a module of the child's standard library. It keeps its own copy of the builtins and of every function it
  * needs, so that code which replaces `len` or `json.dumps` changes its own world only. The result becomes JSON here: nothing of the

@@ -7,7 +7,7 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { stripTypeScriptTypes } from "node:module";
 import { join } from "node:path";
 import { loadPyodide } from "pyodide";
-import { bootModule, guestModule } from "./guest.ts";
+import { bootModule, guestModule, packagesModule } from "./guest.ts";
 
 /** What of the global of this name is used here; Node has it, its types do not. */
 declare const WebAssembly: {
@@ -57,12 +57,15 @@ async function neededExports(): Promise<readonly string[]> {
 
 async function compiledLibrary(): Promise<Uint8Array> {
   const python = await loadPyodide();
-  python.FS.mkdirTree("/own");
-  python.FS.writeFile("/own/sitecustomize.py", bootModule);
-  python.FS.writeFile("/own/_capstan.py", guestModule);
+  const own = {
+    "_capstan.py": guestModule,
+    "sitecustomize.py": bootModule,
+    "pyodide/_package_loader.py": packagesModule,
+  };
   // Modules that are loaded by now are those of every boot: stored they load faster, the others are deflated.
+  python.globals.set("own", python.toPy(own));
   python.runPython(String.raw`
-import os, sys, zipfile
+import sys, zipfile
 from importlib._bootstrap_external import _code_to_hash_pyc
 
 root = "/lib/python314.zip/"
@@ -73,13 +76,13 @@ def add(name, data, method):
     target.writestr(name + "c", _code_to_hash_pyc(code, bytes(8), False), method)
 
 with zipfile.ZipFile(root[:-1]) as library, zipfile.ZipFile("/library.zip", "w") as target:
-    for name in os.listdir("/own"):
-        with open("/own/" + name, "rb") as own:
-            add(name, own.read(), zipfile.ZIP_STORED)
-    for name in library.namelist():
+    for name, text in own.items():
+        add(name, text, zipfile.ZIP_STORED)
+    names = [name for name in library.namelist() if name not in own]
+    for name in names:
         if root + name in booted:
             add(name, library.read(name), zipfile.ZIP_STORED)
-    for name in library.namelist():
+    for name in names:
         if name.endswith(".py") and root + name not in booted:
             add(name, library.read(name), zipfile.ZIP_DEFLATED)
         elif not name.endswith((".py", "/")):
