@@ -11,6 +11,12 @@ export const pythonCache = join(tmpdir(), `capstan-test-python-${userInfo().uid}
 export const openPython = (options: { readonly bubblewrap?: "auto" | "never"; readonly warm?: number } = {}): Engine =>
   openPyodideEngine({ cacheDir: pythonCache, ...options });
 
+/**
+ * Whether what holds without bubblewrap is tried too where bubblewrap works: in CI and wherever CAPSTAN_TEST_REQUIRE is set, since
+ * each case starts interpreters. Elsewhere those cases are skipped, and it shows.
+ */
+export const alsoPlain = (process.env["CAPSTAN_TEST_REQUIRE"] ?? "") !== "";
+
 /** A hostile case in Python; it ends as an ordinary error unless it says otherwise. */
 export type PythonCase = Omit<HostileCase, "language" | "status"> & Partial<Pick<HostileCase, "status">>;
 
