@@ -162,6 +162,29 @@ time.perf_counter() - start < 1`,
     check: ({ result }) => expect(result).toBe(true),
   },
   {
+    id: "D42",
+    title: "the metadata addresses of clouds answer nothing",
+    code: `
+import socket
+answers = []
+for family, address in [(socket.AF_INET, "169.254.169.254"), (socket.AF_INET6, "fd00:ec2::254")]:
+    try:
+        it = socket.socket(family)
+        it.settimeout(1)
+        it.connect((address, 80))
+        it.send(b"GET / HTTP/1.0\\r\\n\\r\\n")
+        answers.append(it.recv(1).decode())
+    except Exception as error:
+        answers.append(type(error).__name__)
+answers`,
+    status: "ok",
+    limits: { wallMs: 10_000 },
+    check: ({ result }) =>
+      expect(result).toSatisfy(
+        (answers: unknown) => Array.isArray(answers) && answers.every((answer) => /Error|timeout/.test(String(answer))),
+      ),
+  },
+  {
     id: "D43",
     title: "no form of the address connects",
     code: ({ port }) => `
