@@ -3,7 +3,8 @@ import { z } from "zod";
 import { CapstanError, errorCodes } from "../core/error.ts";
 import type { ErrorCode } from "../core/error.ts";
 import { IsolationLevel, isolationLevels } from "../core/isolation.ts";
-import type { Json, JsonObject } from "../core/json.ts";
+import type { Json } from "../core/json.ts";
+import { isJsonObject } from "../core/json.ts";
 import type { Amounts } from "../core/limits.ts";
 import { headBytes, toMediaType } from "../files/media-type.ts";
 import type { Grant } from "../permissions/grant.ts";
@@ -217,7 +218,7 @@ function toOutput({ outputCut, artifacts, ...result }: ExecResult): Output {
 
 /** A call from the code, through the door. What the code gets is the tool's value; a failure is thrown, with its code. */
 async function callTool({ call }: CallContext, name: string, args: Json): Promise<Json> {
-  if (!isObject(args)) {
+  if (!isJsonObject(args)) {
     throw new CapstanError(
       "tool.bad_arguments",
       `${name} takes its arguments by name: tools.${name}({argument: value}).`,
@@ -235,8 +236,5 @@ async function callTool({ call }: CallContext, name: string, args: Json): Promis
   const known = isErrorCode(code) ? code : "tool.failed";
   throw new CapstanError(known, said.startsWith(`${known}: `) ? said.slice(known.length + 2) : said);
 }
-
-const isObject = (value: Json): value is JsonObject =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
 
 const isErrorCode = (code: string): code is ErrorCode => Object.hasOwn(errorCodes, code);
