@@ -33,7 +33,7 @@ export async function* benchDoor(): AsyncGenerator<Figure> {
   const about = { bench: "door", unit: "µs CPU per call" };
   yield await measure({
     ...about,
-    figure: "call, one at a time (parse, decide, charge, audit, echo, settle)",
+    figure: "call, one at a time (parse, decide, charge, audit, echo, check)",
     peerName: "bare node:sqlite transaction: an account updated, an audit row inserted",
     goal: { of: "ours", atMost: 25 },
     ours: () => cpuMicros(calls, () => callInTurn(app, grant, "echo", args)),
