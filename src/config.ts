@@ -4,6 +4,8 @@ import { z } from "zod";
 import { CapstanError } from "./core/error.ts";
 import { fit } from "./core/issue.ts";
 import { HostConfig } from "./host/config.ts";
+import { McpConfig } from "./host/mcp/config.ts";
+import { ServerSettings } from "./server/config.ts";
 import { PermissionsConfig } from "./permissions/config.ts";
 import { SandboxConfig } from "./sandbox/config.ts";
 
@@ -12,6 +14,8 @@ export const Config = z.strictObject({
   permissions: PermissionsConfig.prefault({}),
   sandbox: SandboxConfig.prefault({}),
   host: HostConfig.prefault({}),
+  mcp: McpConfig.prefault({}),
+  server: ServerSettings.prefault({}),
 });
 export type Config = Readonly<z.infer<typeof Config>>;
 

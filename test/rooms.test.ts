@@ -21,7 +21,7 @@ const arrows: Readonly<Record<string, readonly string[] | "all">> = {
   cli: "all",
   "app.ts": "all",
   "cli.ts": "all",
-  "config.ts": ["core", "host", "permissions", "sandbox"],
+  "config.ts": ["core", "host", "permissions", "sandbox", "server"],
   "index.ts": "all",
   "run.ts": "all",
   "version.ts": [],
