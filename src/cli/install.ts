@@ -1,48 +1,30 @@
-import { mkdir, readFile, realpath, rename, stat, writeFile } from "node:fs/promises";
-import { homedir, platform } from "node:os";
-import { dirname, join, resolve } from "node:path";
+import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { confirm, isCancel } from "@clack/prompts";
 import { CapstanError } from "../core/error.ts";
 import { nearest } from "../core/nearest.ts";
 import type { ExitCode, Globals } from "./command.ts";
 import { onlyOperator, print, tell, toHome, withApp } from "./command.ts";
+import type { Client, Entry } from "./install-clients.ts";
+import { clients, toPlace } from "./install-clients.ts";
+import { readIfThere, replaceFile } from "./replace-file.ts";
 import { toRoots } from "./roots.ts";
-import { readToken } from "./token-source.ts";
-
-/** Where a client keeps its servers: the file, and the key that holds them. */
-interface Client {
-  readonly file: () => string;
-  readonly key: "mcpServers" | "servers";
-  readonly entry: (command: string, args: readonly string[]) => Readonly<Record<string, unknown>>;
-}
-
-const plain: Client["entry"] = (command, args) => ({ command, args });
-
-/** The formats are those that each client's own documentation states; README.md shows them. */
-const clients: Readonly<Record<string, Client>> = {
-  "claude-desktop": { file: () => join(claudeFolder(), "claude_desktop_config.json"), key: "mcpServers", entry: plain },
-  "claude-code": { file: () => resolve(".mcp.json"), key: "mcpServers", entry: plain },
-  cursor: { file: () => join(homedir(), ".cursor", "mcp.json"), key: "mcpServers", entry: plain },
-  vscode: {
-    file: () => resolve(".vscode", "mcp.json"),
-    key: "servers",
-    entry: (command, args) => ({ type: "stdio", command, args }),
-  },
-};
+import { readOwnFile, readToken } from "./token-source.ts";
 
 export interface InstallOptions {
   readonly client: string;
   readonly root?: readonly string[];
   readonly write?: readonly string[];
   readonly as?: string;
+  readonly grantFile?: string;
+  readonly place?: string;
   readonly file?: string;
   readonly yes?: boolean;
 }
 
 /**
  * `capstan install --client NAME`: shows the difference, then writes it once the user agrees. Whatever else stands in the file is kept.
- * The entry holds absolute paths and never a token.
+ * The entry holds absolute paths and never a token: it may name the file that holds one.
  */
 export async function install(globals: Globals, options: InstallOptions): Promise<ExitCode> {
   if ((await readToken(globals.grant, process.env)) !== undefined) throw onlyOperator();
@@ -52,9 +34,11 @@ export async function install(globals: Globals, options: InstallOptions): Promis
   await toRoots(options.root ?? [], "--root");
   await toRoots(options.write ?? [], "--write");
   if (options.as !== undefined) await demandNamed(globals, options.as);
-  const path = options.file === undefined ? client.file() : resolve(options.file);
-  const before = await readConfig(path);
-  const wanted = client.entry(process.execPath, toArguments(globals, options));
+  // As the server itself will read it: there, private, and not empty. Whether it is still good then is for whoever renews it.
+  if (options.grantFile !== undefined) await readOwnFile(resolve(options.grantFile));
+  const path = options.file === undefined ? toPlace(options.client, client, options.place) : resolve(options.file);
+  const wanted = toEntry(globals, client, options);
+  const before = await readConfig(path, client.key, wanted);
   const after = toWanted(before.value, client.key, wanted, path);
   const text = `${JSON.stringify(after, null, 2)}\n`;
   if (text === before.text) {
@@ -67,7 +51,7 @@ export async function install(globals: Globals, options: InstallOptions): Promis
     tell("Nothing was written. Add --yes to write without being asked.");
     return 0;
   }
-  await replaceFile(path, text);
+  await replaceFile(path, before.text, text);
   tell(`Wrote ${path}. Restart ${options.client} to use it.`);
   return 0;
 }
@@ -81,17 +65,13 @@ async function demandNamed(globals: Globals, name: string): Promise<void> {
   });
 }
 
-/** All or nothing, through a link if the path is one, and with the permissions that the file had. */
-async function replaceFile(path: string, text: string): Promise<void> {
-  await mkdir(dirname(path), { recursive: true });
-  const target = await realpath(path).catch(() => path);
-  const mode = await stat(target).then(
-    (found) => found.mode & 0o777,
-    () => 0o600,
-  );
-  const temporary = `${target}.${process.pid}.new`;
-  await writeFile(temporary, text, { mode, flag: "wx" });
-  await rename(temporary, target);
+function toEntry(globals: Globals, { type }: Client, options: InstallOptions): Entry {
+  return {
+    ...(type === undefined ? {} : { type }),
+    command: process.execPath,
+    args: toArguments(globals, options),
+    ...(options.grantFile === undefined ? {} : { env: { CAPSTAN_GRANT_FILE: resolve(options.grantFile) } }),
+  };
 }
 
 function toArguments(globals: Globals, { root = [], write = [], as }: InstallOptions): readonly string[] {
@@ -114,18 +94,17 @@ interface Before {
   readonly value: Readonly<Record<string, unknown>>;
 }
 
-async function readConfig(path: string): Promise<Before> {
-  const text = await readFile(path, "utf8").catch((cause: unknown) => {
-    if (cause instanceof Error && "code" in cause && cause.code === "ENOENT") return "";
-    throw new CapstanError("config.missing", `${path} can't be read. Check its permissions.`, { cause });
-  });
+/** The client's file. JSON with comments is refused, for what is written back would have lost them. */
+async function readConfig(path: string, key: Client["key"], entry: Entry): Promise<Before> {
+  const text = await readIfThere(path);
   if (text.trim() === "") return { text, value: {} };
   try {
     return { text, value: demandObject(JSON.parse(text)) };
   } catch (cause) {
     throw new CapstanError(
       "config.malformed",
-      `${path} is not a plain JSON object, so it is left as it is. Mend it, or add the entry by hand (see README).`,
+      `${path} is not a plain JSON object; comments and commas at the end would be lost, so it is left as it is. ` +
+        `Mend it, or add this to "${key}" by hand: "capstan": ${JSON.stringify(entry)}`,
       { cause },
     );
   }
@@ -136,7 +115,7 @@ function demandObject(value: unknown): Readonly<Record<string, unknown>> {
   throw new TypeError("not an object");
 }
 
-function toWanted(before: Before["value"], key: Client["key"], entry: unknown, path: string): Before["value"] {
+function toWanted(before: Before["value"], key: Client["key"], entry: Entry, path: string): Before["value"] {
   const servers = before[key] ?? {};
   if (typeof servers !== "object" || servers === null || Array.isArray(servers)) {
     throw new CapstanError(
@@ -164,17 +143,6 @@ async function agrees(yes: boolean): Promise<boolean> {
   if (!process.stdin.isTTY || !process.stderr.isTTY) return false;
   const answer = await confirm({ message: "Write this?", output: process.stderr });
   return !isCancel(answer) && answer;
-}
-
-function claudeFolder(): string {
-  switch (platform()) {
-    case "darwin":
-      return join(homedir(), "Library", "Application Support", "Claude");
-    case "win32":
-      return join(process.env["APPDATA"] ?? join(homedir(), "AppData", "Roaming"), "Claude");
-    default:
-      return join(homedir(), ".config", "Claude");
-  }
 }
 
 function unknownClient(name: string): CapstanError {

@@ -106,6 +106,33 @@ export function toProgram(done: (code: ExitCode) => void): Command {
       inApp(async (session) => (await import("./tools.ts")).callTool(session, name, args, options)),
     );
 
+  const mcp = program.command("mcp").description("the MCP servers behind Capstan");
+  mcp
+    .command("add <name> [command...]")
+    .description("put a server into the config: NAME -- COMMAND ARG…, or NAME --url URL")
+    .option("--url <url>", "a server that is reached by HTTP")
+    .option(
+      "--header <name=value>",
+      "sent with each request; ${NAME} is a variable of Capstan's own (repeatable)",
+      list,
+    )
+    .option("--env <name=value>", "an environment variable of the program; ${NAME} as above (repeatable)", list)
+    .option("--bearer-env <variable>", "the environment variable that holds the server's bearer token")
+    .option("--private", "the URL may be private, loopback or without TLS")
+    .option("--no-prefix", "publish its tools under their own names")
+    .action(async (name: string, command: readonly string[], options) =>
+      done(await (await import("./mcp.ts")).addServer(globals(), name, command, options)),
+    );
+  mcp
+    .command("ls")
+    .description("the servers in the config")
+    .option("--json", "as JSON")
+    .action(async (options) => done(await (await import("./mcp.ts")).listServers(globals(), options)));
+  mcp
+    .command("rm <name>")
+    .description("take a server out of the config")
+    .action(async (name: string) => done(await (await import("./mcp.ts")).removeServer(globals(), name)));
+
   const grant = program.command("grant").description("make, read and end grants");
   withRightsOptions(
     grant.command("create").description("print a token that holds what its options name, and nothing else"),
@@ -149,6 +176,8 @@ export function toProgram(done: (code: ExitCode) => void): Command {
     .option("--root <dir>", "a folder that it may read (repeatable)", list)
     .option("--write <dir>", "a folder that it may write (repeatable)", list)
     .option("--as <name>", "the named grant that it acts under")
+    .option("--grant-file <file>", "the file, readable by you alone, that holds the token that it acts under")
+    .option("--place <where>", "user or project, where the client has both")
     .option("--file <path>", "the config file, if it is not at the usual place")
     .option("--yes", "write without asking")
     .action(async (options) => done(await (await import("./install.ts")).install(globals(), options)));

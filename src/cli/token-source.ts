@@ -23,8 +23,11 @@ export async function readTokenArgument(argument: string): Promise<string> {
   return demandToken(argument, "the argument");
 }
 
-/** A file that stays where it is for one process after the other: others must not be able to read it. Windows has no such modes. */
-async function readOwnFile(path: string): Promise<string> {
+/**
+ * A file that stays where it is for one process after the other: others must not be able to read it. Windows has no such modes. Throws
+ * `token.unreadable`, and `token.malformed` where it is empty.
+ */
+export async function readOwnFile(path: string): Promise<string> {
   const mode =
     process.getuid === undefined
       ? 0

@@ -1,4 +1,4 @@
-import { lstat, mkdir, readFile, readdir, symlink, writeFile } from "node:fs/promises";
+import { chmod, lstat, mkdir, readFile, readdir, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { capstan } from "../support/capstan.ts";
@@ -92,6 +92,62 @@ describe("capstan install", () => {
     expect(ended).toMatchObject({ code: 3, stdout: "" });
     expect(ended.stderr).toMatch(/^token\.revoked: /);
     expect(await readdir(user.path)).toEqual([]);
+  });
+
+  test.each([
+    ["cursor", "project", ".cursor/mcp.json"],
+    ["cursor", "user", ".cursor/mcp.json"],
+    ["vscode", "user", ".config/Code/User/mcp.json"],
+  ])("writes the file of %s at the place %s", async (client, place, file) => {
+    await using home = await tempFolder();
+    await using user = await tempFolder();
+    await mkdir(join(user.path, "project"));
+    const cwd = join(user.path, "project");
+    const ended = await capstan(home.path, ["install", "--client", client, "--place", place, "--yes"], {
+      cwd,
+      env: { HOME: user.path },
+    });
+    expect(ended.code, ended.stderr).toBe(0);
+    expect(await readFile(join(place === "user" ? user.path : cwd, file), "utf8")).toContain('"capstan"');
+  });
+
+  test("refuses a place that a client does not have", async () => {
+    await using home = await tempFolder();
+    await using user = await tempFolder();
+    const ended = await install(home.path, user.path, "--client", "claude-code", "--place", "user", "--yes");
+    expect(ended).toMatchObject({ code: 2, stdout: "" });
+    expect(ended.stderr).toContain("claude mcp add --scope user");
+    expect(await readdir(user.path)).toEqual([]);
+  });
+
+  test("names the file of a token, and never the token", async () => {
+    await using home = await tempFolder();
+    await using user = await tempFolder();
+    const token = (await capstan(home.path, ["grant", "create", "--allow", "calculator"])).stdout.trim();
+    const file = join(user.path, "token");
+    const options = ["--client", "vscode", "--grant-file", "token", "--yes"];
+    expect(await install(home.path, user.path, ...options)).toMatchObject({ code: 3, stdout: "" });
+    await writeFile(file, token, { mode: 0o644 });
+    const open = await install(home.path, user.path, ...options);
+    expect(open).toMatchObject({ code: 3, stdout: "" });
+    expect(open.stderr).toContain("chmod 600");
+    await chmod(file, 0o600);
+    expect((await install(home.path, user.path, ...options)).code).toBe(0);
+    const text = await readFile(join(user.path, ".vscode/mcp.json"), "utf8");
+    expect(JSON.parse(text).servers.capstan.env).toEqual({ CAPSTAN_GRANT_FILE: file });
+    expect(text).not.toContain(token);
+  });
+
+  test("gives the entry to add by hand where comments would be lost", async () => {
+    await using home = await tempFolder();
+    await using user = await tempFolder();
+    await mkdir(join(user.path, ".vscode"));
+    const file = join(user.path, ".vscode/mcp.json");
+    await writeFile(file, '{\n  // mine\n  "servers": {},\n}\n');
+    const ended = await install(home.path, user.path, "--client", "vscode", "--yes");
+    expect(ended).toMatchObject({ code: 3, stdout: "" });
+    expect(ended.stderr).toContain('add this to "servers" by hand: "capstan": {"type":"stdio"');
+    expect(await readFile(file, "utf8")).toContain("// mine");
   });
 
   test("names the client that was meant", async () => {
