@@ -2,8 +2,12 @@ import { chmodSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { parse } from "yaml";
+import { z } from "zod";
 import { Config, loadConfig, parseConfig } from "../src/config.ts";
 import { CapstanError } from "../src/core/error.ts";
+import { isJsonObject } from "../src/core/json.ts";
+import { McpConfig } from "../src/host/mcp/config.ts";
+import { ServerSettings } from "../src/server/config.ts";
 import { tempFolder } from "./support/temp.ts";
 
 const example = readFileSync(join(import.meta.dirname, "../capstan.example.yaml"), "utf8");
@@ -25,6 +29,23 @@ function paths(value: unknown, at = ""): readonly string[] {
   return entries.length === 0 ? [at] : entries.flatMap(([key, item]) => paths(item, at === "" ? key : `${at}.${key}`));
 }
 
+/** What the example says of MCP, with its commented entries put in place. */
+function withEntries(): string {
+  return example
+    .slice(example.indexOf("\nmcp:"))
+    .replaceAll(/^ {2}(servers|prompts): \{\}$/gm, "  $1:")
+    .replaceAll(/^ {2}# {3}/gm, "    ")
+    .replace("  # publicUrl:", "  publicUrl:");
+}
+
+/** The name of every key that a schema knows, in whichever of its forms; those of records are the user's own. */
+function keysOf(schema: unknown): readonly string[] {
+  if (Array.isArray(schema)) return schema.flatMap(keysOf);
+  if (!isJsonObject(schema)) return [];
+  const { properties } = schema;
+  return [...(isJsonObject(properties) ? Object.keys(properties) : []), ...Object.values(schema).flatMap(keysOf)];
+}
+
 describe("config", () => {
   test("the example file holds every default, and nothing else", async () => {
     expect(await parseConfig(example, "capstan.example.yaml")).toEqual(Config.parse({}));
@@ -32,6 +53,19 @@ describe("config", () => {
     for (const path of paths(Config.parse({}))) {
       expect(shown.has(path), `${path} stands in the example`).toBe(true);
     }
+  });
+
+  test("the entries that the example shows of servers and prompts are good, and show every key", async () => {
+    const shown = withEntries();
+    const { mcp, server } = await parseConfig(shown, "capstan.example.yaml");
+    expect(Object.keys(mcp.servers)).toEqual(["files", "tracker"]);
+    expect(mcp.servers["files"]).toEqual(
+      expect.objectContaining({ enabled: true, timeoutMs: 60_000, totalTimeoutMs: 600_000, startTimeoutMs: 10_000 }),
+    );
+    expect(Object.keys(server.prompts["review"]?.arguments ?? {})).toEqual(["file", "focus"]);
+    const keys = [McpConfig, ServerSettings].flatMap((part) => keysOf(z.toJSONSchema(part, { io: "input" })));
+    expect(keys).toContain("clientSecretEnv");
+    for (const key of keys) expect(shown, key).toMatch(new RegExp(`\\b${key}:`));
   });
 
   test("a wrong key names the nearest right one", async () => {
