@@ -17,7 +17,7 @@ const later: Readonly<Record<string, readonly string[]>> = {
   "code holds no handle that it could guess: its calls leave by the channel of its own execution": ["B13"],
   "MCP is not served over HTTP": ["B20", "B23"],
   "there is no REST, no role and no organization but the local one": ["B32", "B33", "B35"],
-  "no tools come from other servers": ["B28", "B29", "B31", "B58"],
+  "no tools come from other servers": ["B28", "B29", "B58"],
   "there are no webhooks": ["B41"],
   "no answer of a model is cached": ["B51"],
   "results hold their artifacts; none has an address": ["B52"],

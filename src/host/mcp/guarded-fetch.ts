@@ -62,6 +62,7 @@ export function guardedFetch(isPrivate: boolean, resolve: Resolve = system): Fet
       return toResponse(answer, isStream ? (isEvents ? Infinity : maxMessageBytes) : maxDocumentBytes);
     } catch (thrown) {
       signal.throwIfAborted();
+      if (refusalIn(thrown) !== undefined) throw thrown;
       throw new TypeError(`${method} ${url.origin} failed: ${reasonOf(thrown)}`, { cause: thrown });
     }
   };
@@ -159,10 +160,14 @@ function toBody(answer: IncomingMessage, maxBytes: number): ReadableStream<Uint8
   );
 }
 
-/** What the guard says is told as it is; of other failures, the code. */
+/** The refusal of the guard that a rejection of its `fetch` tells; undefined for any other failure. */
+export function refusalIn(thrown: unknown): CapstanError | undefined {
+  const cause = thrown instanceof TypeError ? thrown.cause : undefined;
+  return cause instanceof CapstanError ? cause : undefined;
+}
+
 function reasonOf(thrown: unknown): string {
   if (!(thrown instanceof Error)) return "unknown";
-  if (thrown.cause instanceof CapstanError) return thrown.cause.message;
   return "code" in thrown ? String(thrown.code) : thrown.message;
 }
 
