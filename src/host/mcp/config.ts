@@ -45,6 +45,9 @@ const StdioServer = z.strictObject({
 });
 export type StdioServer = Readonly<z.infer<typeof StdioServer>>;
 
+/** The authorization server that credentials may go to. Missing: the one that the server names when it is first signed in at. */
+const issuer = z.url().optional();
+
 /** How to sign in at a remote server. Secrets are named by the environment variable that holds them. */
 const Auth = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("bearer"), tokenEnv: z.string().min(1) }),
@@ -53,6 +56,7 @@ const Auth = z.discriminatedUnion("type", [
     clientId: z.string().min(1),
     clientSecretEnv: z.string().min(1),
     scopes: z.array(z.string()).default([]),
+    issuer,
   }),
   z.strictObject({
     type: z.literal("authorization_code"),
@@ -60,6 +64,7 @@ const Auth = z.discriminatedUnion("type", [
     clientId: z.string().optional(),
     clientSecretEnv: z.string().optional(),
     scopes: z.array(z.string()).default([]),
+    issuer,
     /** The loopback port that the browser comes back to; 0: a free one. */
     callbackPort: z.int().min(0).max(65_535).default(0),
   }),
