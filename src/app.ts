@@ -78,7 +78,9 @@ export async function openApp(options: AppOptions): Promise<App> {
   const limits = toExecLimits(config.sandbox);
   const hidden = await stat(home, { bigint: true });
   const listed = (grant: Grant): readonly Tool[] => door.list(grant);
-  const toolbox = toToolbox([...builtinTools({ store, graphs, engines, limits, clock, hidden, listed }), ...tools]);
+  const toolbox = toToolbox({
+    tools: [...builtinTools({ store, graphs, engines, limits, clock, hidden, listed }), ...tools],
+  });
   const door = openDoor({ toolbox, store, permissions, onFault });
   const host = openHost({
     store,

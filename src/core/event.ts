@@ -5,16 +5,32 @@ import { Scope } from "./scope.ts";
 const JsonValue: z.ZodType<Json> = z.json();
 const JsonArguments = z.record(z.string(), JsonValue);
 
+/** For whom a piece of content is and how much it matters, as MCP says it (`audience`, `priority`, `lastModified`). */
+const annotations = JsonArguments.exactOptional();
+
 /** A piece of content that a person, a model or a tool produced. Bytes are base64. */
 export const Block = z.discriminatedUnion("type", [
-  z.strictObject({ type: z.literal("text"), text: z.string() }),
-  z.strictObject({ type: z.literal("image"), mimeType: z.string(), data: z.string() }),
+  z.strictObject({ type: z.literal("text"), text: z.string(), annotations }),
+  z.strictObject({ type: z.literal("image"), mimeType: z.string(), data: z.string(), annotations }),
+  z.strictObject({ type: z.literal("audio"), mimeType: z.string(), data: z.string(), annotations }),
+  z.strictObject({
+    type: z.literal("resource"),
+    uri: z.string(),
+    mimeType: z.string().exactOptional(),
+    /** One of the two. */
+    text: z.string().exactOptional(),
+    blob: z.string().exactOptional(),
+    annotations,
+  }),
   z.strictObject({
     type: z.literal("resource_link"),
     uri: z.string(),
     name: z.string(),
-    mimeType: z.string().optional(),
-    bytes: z.int().optional(),
+    title: z.string().exactOptional(),
+    description: z.string().exactOptional(),
+    mimeType: z.string().exactOptional(),
+    bytes: z.int().exactOptional(),
+    annotations,
   }),
 ]);
 export type Block = Readonly<z.infer<typeof Block>>;

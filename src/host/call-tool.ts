@@ -122,7 +122,7 @@ function toHalted(reason: CapstanError): CapstanError {
 /** The outcome as the log keeps it and the model reads it: bounded, and without what looks like a token. */
 function toRecorded(name: string, { outcome }: CallResult): ToolOutcome {
   if (outcome.type === "waiting") {
-    const asked = outcome.requests.map(({ message }) => message).join(" ");
+    const asked = outcome.requests.map((request) => ("message" in request ? request.message : request.type)).join(" ");
     return toErrorOutcome(
       new CapstanError("tool.failed", `${name} asks what nobody can answer inside a run: ${asked}`),
     );

@@ -10,7 +10,10 @@ export function toResultText({ value, content = [] }: ToolOutcome): string {
       case "text":
         return block.text;
       case "image":
-        return `(an image, ${block.mimeType})`;
+      case "audio":
+        return `(${block.type === "image" ? "an image" : "sound"}, ${block.mimeType})`;
+      case "resource":
+        return block.text ?? `(a resource: ${block.uri}, ${block.mimeType ?? "bytes"})`;
       default:
         return `(a resource: ${block.uri}, ${block.name})`;
     }

@@ -45,6 +45,11 @@ export function findRight(grant: Grant, name: string, pin: string): ToolRight | 
   return findIndexed(grant, name, pin)?.right ?? null;
 }
 
+/** Whether the grant allows a resource of this URI: listing and reading both ask here. */
+export function mayRead({ rights }: Grant, uri: string): boolean {
+  return rights.resources.some((rule) => checkConstraint(rule, uri));
+}
+
 /** Whether a call must be approved first: the right says so, or a sink is called after untrusted content came in. */
 export function mustAsk(right: ToolRight, sink: boolean, taint: Taint): boolean {
   return right.ask || (sink && taint.length > 0 && !right.tainted);
@@ -61,7 +66,7 @@ function demandNeed(grant: Grant, need: Need): void {
     case "tool":
       return demandTool(grant, need);
     case "resource":
-      if (rights.resources.some((rule) => checkConstraint(rule, need.uri))) return;
+      if (mayRead(grant, need.uri)) return;
       throw noRight(`to the resource ${valueInWords(need.uri)}`, "its resources", rights.resources.map(ruleInWords));
     case "prompt":
       if (rights.prompts.includes(need.name)) return;

@@ -3,6 +3,7 @@ import { canonicalJson, sha256 } from "../core/json.ts";
 import type { Amounts } from "../core/limits.ts";
 import { demand, findRight, mustAsk } from "../permissions/demand.ts";
 import { toCharge } from "../permissions/ledger.ts";
+import type { ToolRight } from "../permissions/grant.ts";
 import type { ApprovableCall } from "../permissions/permissions.ts";
 import type { AuditEntry, Charge } from "../store/store.ts";
 import { leftWallMs, smallest, toDeadlineMs, toReserved } from "./amounts.ts";
@@ -30,27 +31,22 @@ export type AdmitServices = DoorServices & { readonly inFlight: InFlight };
  * refuses is audited too, and thrown.
  */
 export async function admit(services: AdmitServices, request: CallRequest): Promise<Admitted> {
-  const { store, permissions, toolbox } = services;
+  const { store, permissions } = services;
   const { caller, callId } = request;
   const { grant } = caller;
   let entry = toEntry(request, permissions.now());
   try {
     await permissions.refresh();
-    permissions.demandLive(grant);
-    demandPlace(caller);
-    const tool = toolbox.find(request.name);
-    const right = tool === undefined ? null : findRight(grant, tool.name, tool.pin);
-    if (tool === undefined || right === null) throw unknownTool(request.name);
-    const call = tool.bind(request.args);
-    entry = { ...entry, pin: tool.pin, argsHash: sha256(canonicalJson(call.args)) };
     const now = permissions.now();
-    demand(grant, [{ type: "tool", name: tool.name, pin: tool.pin, args: call.args }, ...call.needs], now);
+    const { tool, right, call } = decideCall(services, caller, request.name, request.args, now, (bound, { pin }) => {
+      entry = { ...entry, pin, argsHash: sha256(canonicalJson(bound.args)) };
+    });
 
     const leftMs = caller.depth > 0 ? undefined : await leftWallMs(store, grant);
     const deadlineMs = toDeadlineMs(call, grant, leftMs, now);
     const amounts = toReserved(call, grant, leftMs === undefined ? undefined : deadlineMs);
     const charges = [toCharge(grant, callId, amounts, now)];
-    if (mustAsk(right, tool.sink, caller.taint)) {
+    if (request.resumed === undefined && mustAsk(right, tool.sink, caller.taint)) {
       charges.push(await release(services, request, toApprovable(request, tool, call), right.ask));
       entry = { ...entry, ...(request.approvalId === undefined ? {} : { approvalId: request.approvalId }) };
     }
@@ -72,6 +68,27 @@ export async function admit(services: AdmitServices, request: CallRequest): Prom
   }
 }
 
+/** What the grant and the arguments alone decide; `onBound` sees what was asked for before it may be refused. */
+export function decideCall(
+  { permissions, toolbox }: DoorServices,
+  caller: Caller,
+  name: string,
+  args: unknown,
+  now: number,
+  onBound: (call: BoundCall, tool: Tool) => void = () => {},
+): { readonly tool: Tool; readonly right: ToolRight; readonly call: BoundCall } {
+  const { grant } = caller;
+  permissions.demandLive(grant);
+  demandPlace(caller);
+  const tool = toolbox.find(name);
+  const right = tool === undefined ? null : findRight(grant, tool.name, tool.pin);
+  if (tool === undefined || right === null) throw unknownTool(name);
+  const call = tool.bind(args);
+  onBound(call, tool);
+  demand(grant, [{ type: "tool", name: tool.name, pin: tool.pin, args: call.args }, ...call.needs], now);
+  return { tool, right, call };
+}
+
 /** The charge that uses up the approval of this call. Throws `permission.approval_needed` where there is none. */
 async function release(
   { permissions }: DoorServices,
@@ -89,7 +106,7 @@ async function release(
 }
 
 /** A grant is good in its own scope, for its own run, for its own principal and to a bounded depth, wherever it turns up. */
-function demandPlace({ grant, scope, principal, runId, depth }: Caller): void {
+export function demandPlace({ grant, scope, principal, runId, depth }: Caller): void {
   const same =
     grant.scope.org === scope.org &&
     grant.scope.project === scope.project &&

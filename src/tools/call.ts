@@ -7,12 +7,14 @@ import type { Grant } from "../permissions/grant.ts";
 import type { Permissions } from "../permissions/permissions.ts";
 import type { Store } from "../store/store.ts";
 import type { Admitted } from "./admit.ts";
-import { admit } from "./admit.ts";
+import { admit, decideCall } from "./admit.ts";
 import { toUsed } from "./amounts.ts";
 import { openInFlight } from "./in-flight.ts";
 import { openNested } from "./nested.ts";
+import { openReading } from "./open-reading.ts";
 import { cancelled, perform } from "./perform.ts";
-import type { Outcome, Progress, Tool } from "./tool.ts";
+import type { Reading } from "./reading.ts";
+import type { LogEntry, Outcome, Progress, Tool } from "./tool.ts";
 import type { Toolbox } from "./toolbox.ts";
 
 /** Who stands at the door: an MCP client, a model in a run, code in a sandbox, or the command line. */
@@ -36,9 +38,11 @@ export interface CallRequest {
   readonly callId: string;
   readonly parentId?: string;
   readonly approvalId?: string;
+  /** A call that waited goes on: it was let in before with these arguments, so it neither asks nor is charged again. */
   readonly resumed?: { readonly responses: JsonObject; readonly state: Json };
   readonly signal: AbortSignal;
   readonly progress?: (progress: Progress) => void;
+  readonly log?: (entry: LogEntry) => void;
 }
 
 /** What came back, and where untrusted parts of it came from: the caller adds `taint` to its own. */
@@ -47,10 +51,16 @@ export interface CallResult {
   readonly taint: Taint;
 }
 
-/** The one way to a tool. */
-export interface Door {
+/** The one way to a tool, a resource and a prompt. */
+export interface Door extends Reading {
   /** The tools that the grant could call with some arguments, in the toolbox's order. */
   list(grant: Grant): readonly Tool[];
+  /**
+   * What `call` would decide by the grant and the arguments alone, nothing charged and nothing on record: throws `tool.unknown`,
+   * `tool.bad_arguments`, `permission.no_right`, `.argument_refused`, `.argument_not_granted`, `token.*`. For a transport that must know
+   * before it answers.
+   */
+  check(caller: Caller, name: string, args: unknown): void;
   /**
    * Parses, authorizes, charges, audits, runs with a deadline, checks and settles one call. Refusals and faults of the caller throw
    * CapstanError (`tool.unknown`, `tool.bad_arguments`, `permission.*`, `budget.*`, `token.*`), audited; what the tool itself ran into
@@ -97,7 +107,9 @@ export function openDoor(services: DoorServices): Door {
   }
 
   return {
+    ...openReading(services),
     list: (grant) => toolbox.tools.filter((tool) => findRight(grant, tool.name, tool.pin) !== null),
+    check: (caller, name, args) => void decideCall(services, caller, name, args, now()),
     call,
   };
 }

@@ -12,6 +12,7 @@ import type { Engine, ExecLimits, ExecResult, SandboxFile } from "../sandbox/eng
 import { wrongWithPath } from "../sandbox/guest-path.ts";
 import { smallest } from "./amounts.ts";
 import { fromZod } from "./schema.ts";
+import { questionsInWords } from "./result.ts";
 import type { CallContext, Tool } from "./tool.ts";
 import { defineTool } from "./tool.ts";
 
@@ -226,8 +227,8 @@ async function callTool({ call }: CallContext, name: string, args: Json): Promis
   }
   const outcome = await call(name, args);
   if (outcome.type === "waiting") {
-    const questions = outcome.requests.map(({ message }) => message).join(" ");
-    throw new CapstanError("permission.approval_needed", `${name} waits for a person, which code can't: ${questions}`);
+    const questions = questionsInWords(outcome.requests);
+    throw new CapstanError("tool.input_needed", `${name} waits for an answer, which code can't: ${questions}`);
   }
   const { value, content = [], isError, code = "tool.failed" } = outcome;
   const text = content.map((block) => (block.type === "text" ? block.text : `[${block.type}]`)).join("\n");

@@ -26,7 +26,7 @@ export function openNested(around: {
   readonly call: Door["call"];
   readonly now: () => number;
 }): Nested {
-  const { caller, callId, signal: outer } = around.request;
+  const { caller, callId, signal: outer, log } = around.request;
   // Made by the first nested call, which most calls never make: a signal that aborts costs as much as a decision.
   let ending: AbortController | undefined;
   let signal: AbortSignal | undefined;
@@ -51,6 +51,7 @@ export function openNested(around: {
         callId: toNestedId(callId, (calls += 1)),
         parentId: callId,
         signal,
+        ...(log === undefined ? {} : { log }),
       });
       taint = mergeTaint(taint, result.taint);
       return result.outcome;

@@ -78,7 +78,7 @@ async function withGrace(running: Promise<Outcome>, signal: AbortSignal): Promis
 }
 
 function toContext(request: CallRequest, nested: Nested, signal: AbortSignal): CallContext {
-  const { caller, callId, parentId, resumed, progress } = request;
+  const { caller, callId, parentId, resumed, progress, log } = request;
   return {
     signal,
     callId,
@@ -88,6 +88,7 @@ function toContext(request: CallRequest, nested: Nested, signal: AbortSignal): C
     grant: caller.grant,
     taint: caller.taint,
     progress: progress ?? (() => {}),
+    log: log ?? (() => {}),
     ...(resumed === undefined ? {} : { resumed }),
     call: nested.call,
   };

@@ -3,7 +3,7 @@ import { toText } from "../core/error.ts";
 import type { Block } from "../core/event.ts";
 import type { Json } from "../core/json.ts";
 import type { Taint } from "../core/taint.ts";
-import type { Outcome } from "./tool.ts";
+import type { InputRequest, Outcome } from "./tool.ts";
 
 /** The shape in which a tool's end leaves the process: MCP's CallToolResult, without its `_meta`. */
 export interface ToolResult {
@@ -24,8 +24,8 @@ export function toFailure(failure: CapstanError, taint?: Taint): Outcome<never> 
  */
 export function toResult(outcome: Outcome): ToolResult {
   if (outcome.type === "waiting") {
-    const questions = outcome.requests.map(({ message }) => message).join(" ");
-    return { content: [{ type: "text", text: `permission.approval_needed: ${questions}` }], isError: true };
+    const text = `tool.input_needed: The call waits for an answer that can't be given here: ${questionsInWords(outcome.requests)}`;
+    return { content: [{ type: "text", text }], isError: true };
   }
   const { value, content = [], isError } = outcome;
   return {
@@ -33,4 +33,9 @@ export function toResult(outcome: Outcome): ToolResult {
     ...(value === undefined ? {} : { structuredContent: value }),
     ...(isError === true ? { isError } : {}),
   };
+}
+
+/** What a waiting call asks, as one text. */
+export function questionsInWords(requests: readonly InputRequest[]): string {
+  return requests.map((request) => ("message" in request ? request.message : `(${request.type})`)).join(" ");
 }

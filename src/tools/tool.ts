@@ -25,11 +25,22 @@ export interface Hints {
   readonly openWorld: boolean;
 }
 
-/** A question that a person must answer before a waiting call goes on. */
-export interface InputRequest {
-  readonly id: string;
-  readonly message: string;
-  readonly schema?: JsonSchema;
+/**
+ * A question that must be answered at the client before a waiting call goes on: by a person in a form or at a URL, by the client's model
+ * (`params` of MCP's sampling/createMessage), or by the client itself (its roots). The answer is MCP's bare result of that request.
+ */
+export type InputRequest = { readonly id: string } & (
+  | { readonly type: "form"; readonly message: string; readonly schema: JsonSchema }
+  | { readonly type: "url"; readonly message: string; readonly url: string; readonly elicitationId?: string }
+  | { readonly type: "sampling"; readonly params: JsonObject }
+  | { readonly type: "roots" }
+);
+
+/** A line that a running tool has for whoever called it, by syslog's levels (MCP, utilities/logging). */
+export interface LogEntry {
+  readonly level: "debug" | "info" | "notice" | "warning" | "error" | "critical" | "alert" | "emergency";
+  readonly data: Json;
+  readonly logger?: string;
 }
 
 /**
@@ -67,6 +78,8 @@ export interface CallContext {
   /** What the caller had seen when it called; a tool that stores something stores this with it. */
   readonly taint: Taint;
   readonly progress: (progress: Progress) => void;
+  readonly log: (entry: LogEntry) => void;
+  /** What a waiting call comes back with: the answers by the ids of its requests, and its own state. */
   readonly resumed?: { readonly responses: JsonObject; readonly state: Json };
   /** The door again, with a grant derived for this call. */
   readonly call: (name: string, args: JsonObject) => Promise<Outcome>;

@@ -99,7 +99,7 @@ export async function openTestHost(options: TestHostOptions) {
   const faults: unknown[] = [];
   const slept: number[] = [];
   const doorOn = (on: Store): Door =>
-    openDoor({ toolbox: toToolbox(tools), store: on, permissions, onFault: (fault) => faults.push(fault) });
+    openDoor({ toolbox: toToolbox({ tools }), store: on, permissions, onFault: (fault) => faults.push(fault) });
   /** Another host on the same state, as another process would open it. */
   const open = (over: Partial<HostServices> = {}) => {
     const on = over.store ?? store;

@@ -40,6 +40,7 @@ function toCallContext(given: Partial<CallContext> = {}): CallContext {
     grant: emptyGrant,
     taint: trusted,
     progress: () => {},
+    log: () => {},
     call: () => Promise.reject(new Error("This test gives the tool no way back to the door.")),
     ...given,
   };

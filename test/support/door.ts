@@ -42,7 +42,7 @@ export async function openTestDoor(tools: readonly Tool[], clock: Clock = system
     await openPermissions({ home: folder.path, store, clock, scope: localScope, fourEyes: false }),
   );
   const faults: unknown[] = [];
-  const door = openDoor({ toolbox: toToolbox(tools), store, permissions, onFault: (fault) => faults.push(fault) });
+  const door = openDoor({ toolbox: toToolbox({ tools }), store, permissions, onFault: (fault) => faults.push(fault) });
   const owned = opened.move();
   const grant = toGrant(tools, permissions.now(), permissions.epoch(localPrincipal));
 

@@ -243,5 +243,5 @@ describe("the door", () => {
 });
 
 test("two tools of one name make no toolbox", () => {
-  expect(() => toToolbox([testTool("same"), testTool("same")])).toThrow(refused("tool.bad_definition"));
+  expect(() => toToolbox({ tools: [testTool("same"), testTool("same")] })).toThrow(refused("tool.bad_definition"));
 });

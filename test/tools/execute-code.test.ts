@@ -258,7 +258,11 @@ describe("code that calls tools", () => {
 
   test("can't wait for a person", async () => {
     const asking = testTool("asking", {
-      run: async () => ({ type: "waiting", requests: [{ id: "1", message: "Really?" }], state: null }),
+      run: async () => ({
+        type: "waiting",
+        requests: [{ id: "1", type: "form", message: "Really?", schema: {} }],
+        state: null,
+      }),
     });
     await using capstan = await openCodeDoor([asking, testTool("marked")]);
     const tools = capstan.grant.rights.tools.map((right) => ({ ...right, ask: right.name === "marked" }));
@@ -267,7 +271,7 @@ describe("code that calls tools", () => {
       for (const name of ["asking", "marked"]) try { await tools[name]({}) } catch (error) { told.push(error.message.split(":")[0]) }
       told`;
     const { outcome } = await capstan.run(code, {}, { by });
-    expect(valueOf(outcome)).toMatchObject({ result: ["permission.approval_needed", "permission.approval_needed"] });
+    expect(valueOf(outcome)).toMatchObject({ result: ["tool.input_needed", "permission.approval_needed"] });
   });
 
   test("takes arguments by name only", async () => {

@@ -31,7 +31,7 @@ async function openTodos() {
 }
 
 function toTodos(store: Store, clock: () => number) {
-  const toolbox = toToolbox(todoTools({ store, clock }));
+  const toolbox = toToolbox({ tools: todoTools({ store, clock }) });
   const call = async (name: Name, args: object, context?: Partial<CallContext>) => {
     const tool = toolbox.find(name);
     if (tool === undefined) throw new Error(`${name} is missing`);

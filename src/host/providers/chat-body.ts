@@ -65,7 +65,8 @@ function toUserContent(content: readonly Block[]) {
   if (content.every((block) => block.type === "text")) return content.map(({ text }) => text).join("\n\n");
   return content.map((block) => {
     if (block.type === "text") return { type: "text" as const, text: block.text };
-    if (block.type === "resource_link") return { type: "text" as const, text: `${block.name}: ${block.uri}` };
+    if (block.type !== "image")
+      return { type: "text" as const, text: toResultText({ content: [block], isError: false }) };
     return { type: "image_url" as const, image_url: { url: `data:${block.mimeType};base64,${block.data}` } };
   });
 }

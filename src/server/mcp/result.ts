@@ -67,7 +67,18 @@ function measure(result: ToolResult): number {
 }
 
 function toContent(block: Block): CallToolResult["content"][number] {
-  if (block.type !== "resource_link") return block;
-  const { bytes, mimeType, ...link } = block;
-  return { ...link, ...(mimeType === undefined ? {} : { mimeType }), ...(bytes === undefined ? {} : { size: bytes }) };
+  switch (block.type) {
+    case "resource_link": {
+      const { bytes, ...link } = block;
+      return { ...link, ...(bytes === undefined ? {} : { size: bytes }) };
+    }
+    case "resource": {
+      const { type, annotations, uri, mimeType, text = "", blob } = block;
+      const part = { uri, ...(mimeType === undefined ? {} : { mimeType }) };
+      const resource = blob === undefined ? { ...part, text } : { ...part, blob };
+      return { type, resource, ...(annotations === undefined ? {} : { annotations }) };
+    }
+    default:
+      return block;
+  }
 }
