@@ -154,7 +154,10 @@ function toBody(answer: IncomingMessage, maxBytes: number): ReadableStream<Uint8
         answer.on("error", (error) => controller.error(error));
       },
       pull: () => void answer.resume(),
-      cancel: () => void answer.destroy(),
+      cancel() {
+        // What has arrived already would come yet, and a cancelled stream takes nothing.
+        answer.removeAllListeners("data").removeAllListeners("end").destroy();
+      },
     },
     new ByteLengthQueuingStrategy({ highWaterMark: bufferedBytes }),
   );

@@ -168,6 +168,13 @@ describe("guardedFetch()", () => {
     expect(closed).toHaveLength(2);
   });
 
+  test("takes it when a reader leaves an answer that is there already, and serves the next", async () => {
+    await using server = await openServer((_, response) => response.end("all of it"));
+    const fetch = guardedFetch(true);
+    for (let times = 0; times < 20; times++) await (await fetch(server.url)).body?.cancel();
+    expect(await (await fetch(server.url)).text()).toBe("all of it");
+  });
+
   test("rejects with the signal's reason before the answer, and with a TypeError where nobody listens", async () => {
     await using server = await openServer(() => {});
     const reason = new Error("enough");

@@ -94,7 +94,8 @@ export function openAttempt(target: SignInTarget, person: PersonsPart | undefine
       registered = client;
     },
     async tokens() {
-      return (await known())?.tokens;
+      const tokens = (await known())?.tokens;
+      return tokens === undefined || issuer === undefined ? undefined : { ...tokens, issuer };
     },
     async saveTokens(tokens) {
       if (issuer === undefined) throw new Error("tokens came before an issuer");

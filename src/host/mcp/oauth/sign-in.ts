@@ -6,7 +6,7 @@ import { CapstanError } from "../../../core/error.ts";
 import { openCallback } from "./callback.ts";
 import type { Credential } from "./credentials.ts";
 import { openCredentials, openMcpFolder } from "./credentials.ts";
-import { signInNeeded, toSignInError } from "./failure.ts";
+import { signInNeeded, toSignInError, withCodesOnly } from "./failure.ts";
 import { isSameIssuer } from "./issuer.ts";
 import { underLock } from "./lock.ts";
 import type { Attempt, SignInAuth, SignInTarget } from "./provider.ts";
@@ -38,7 +38,7 @@ export interface SignInServices {
 export interface SignIn {
   /**
    * `fetch` with the user's token, for the transport of this server. A token that the server refuses is renewed and the request sent
-   * again, once. To another origin than the server's it sends no token. Rejects with `mcp.sign_in_needed` where a person is needed
+   * again, once, and once more where the new token's rights are too small. To another origin than the server's it sends no token. Rejects with `mcp.sign_in_needed` where a person is needed
    * and nobody is there, `mcp.sign_in_failed`, `mcp.url_refused` and `config.*`.
    */
   readonly fetch: FetchLike;
@@ -80,20 +80,25 @@ export function openSignIn(services: SignInServices): SignIn {
 
   async function signedFetch(input: string | URL, init?: RequestInit): Promise<Response> {
     if (new URL(input).origin !== origin) return await services.fetch(input, init);
-    token ??= await readToken();
-    const used = token;
-    const response = await services.fetch(input, withToken(init, used));
-    const challenge = toChallenge(response);
-    if (challenge === undefined) return response;
-    await response.body?.cancel();
-    renewing ??= replaceToken(challenge, used).finally(() => (renewing = undefined));
-    // Those who wait hear of a failure; each of them may have been aborted.
-    renewing.catch(() => {});
-    await within(renewing, init?.signal ?? undefined);
-    const second = await services.fetch(input, withToken(init, token));
-    if (second.status !== 401) return second;
-    await second.body?.cancel();
-    throw new CapstanError(
+    const met = new Set<boolean>();
+    for (;;) {
+      token ??= await readToken();
+      const used = token;
+      const response = await services.fetch(input, withToken(init, used));
+      const challenge = toChallenge(response);
+      if (challenge === undefined || (challenge.isStepUp && met.has(true))) return response;
+      await response.body?.cancel();
+      if (met.has(challenge.isStepUp)) throw refusedAtOnce();
+      met.add(challenge.isStepUp);
+      renewing ??= replaceToken(challenge, used).finally(() => (renewing = undefined));
+      // Those who wait hear of a failure; each of them may have been aborted.
+      renewing.catch(() => {});
+      await within(renewing, init?.signal ?? undefined);
+    }
+  }
+
+  function refusedAtOnce(): CapstanError {
+    return new CapstanError(
       "mcp.sign_in_failed",
       `${server} refuses the token that its authorization server has just given. Ask who runs it.`,
     );
@@ -173,7 +178,7 @@ export function openSignIn(services: SignInServices): SignIn {
     const wanted = auth.scopes.length > 0 ? auth.scopes.join(" ") : scope;
     return {
       serverUrl: url,
-      fetchFn: services.fetch,
+      fetchFn: withCodesOnly(services.fetch),
       ...(resourceMetadataUrl === undefined ? {} : { resourceMetadataUrl }),
       ...(wanted === undefined ? {} : { scope: wanted }),
     };
