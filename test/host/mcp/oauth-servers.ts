@@ -57,8 +57,8 @@ export interface Twist {
   readonly metadata?: Readonly<Record<string, unknown>>;
   /** The `iss` that it sends back by the browser; null: none. */
   readonly iss?: string | null;
-  /** The `state` that it sends back. */
-  readonly state?: string;
+  /** Leaves a refresh token good after its use, and sends no new one. */
+  readonly keepsRefreshTokens?: boolean;
   /** The `error` that it sends back instead of a code. */
   readonly error?: string;
 }
@@ -94,6 +94,7 @@ export async function openAuthorizationServer(twist: Twist = {}) {
     if (get("grant_type") === "refresh_token") {
       const before = refresh.get(get("refresh_token"));
       if (before === undefined || dead.has(before.family)) return { error: "invalid_grant" };
+      if (twist.keepsRefreshTokens === true) return issue(before, undefined);
       if (before.used) dead.add(before.family);
       if (before.used || before.resource !== get("resource")) return { error: "invalid_grant" };
       before.used = true;
@@ -118,7 +119,7 @@ export async function openAuthorizationServer(twist: Twist = {}) {
       return sendJson(response, 400, { error: "invalid_request" });
     }
     const back = new URL(redirect);
-    back.searchParams.set("state", twist.state ?? query.get("state") ?? "");
+    back.searchParams.set("state", query.get("state") ?? "");
     if (twist.iss !== null) back.searchParams.set("iss", twist.iss ?? server.origin);
     if (twist.error === undefined) {
       const code = randomUUID();

@@ -58,6 +58,18 @@ describe("openSignIn()", () => {
     }
   });
 
+  test("keeps a refresh token that its server leaves as it is", async () => {
+    await using folder = await tempFolder();
+    await using authorizationServer = await openAuthorizationServer({ keepsRefreshTokens: true });
+    await using resource = await openResource(authorizationServer);
+    const home = folder.path;
+    await openTestSignIn({ home, url: resource.url, openBrowser: agreeing }).renew(AbortSignal.timeout(5_000));
+    for (let times = 0; times < 2; times++) {
+      authorizationServer.expireAll();
+      expect(await textOf(openTestSignIn({ home, url: resource.url }).fetch(resource.url))).toBe("served");
+    }
+  });
+
   test("says that a sign-in has ended once the refresh token is refused", async () => {
     await using folder = await tempFolder();
     await using authorizationServer = await openAuthorizationServer();
