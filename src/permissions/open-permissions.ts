@@ -1,6 +1,7 @@
 import { hash } from "node:crypto";
 import type { Clock } from "../core/clock.ts";
 import { CapstanError } from "../core/error.ts";
+import { newId } from "../core/id.ts";
 import type { Scope } from "../core/scope.ts";
 import type { Store } from "../store/store.ts";
 import { openApprovals } from "./approvals.ts";
@@ -90,8 +91,21 @@ export async function openPermissions(options: PermissionsOptions): Promise<Perm
     taints: openTaints(store),
     seal: (state, bind) => sealState(keys, state, bind),
     open: (sealed, bind) => openSealed(keys, sealed, bind),
+    useUp: (id) => useUp(store, scope, id, now()),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
+}
+
+/** A charge on an account with room for one: of two at once the ledger refuses one. */
+async function useUp(store: Store, scope: Scope, id: string, at: number): Promise<boolean> {
+  const accounts = [{ grantId: id, limits: { calls: 1 } }];
+  try {
+    await store.commit({ scope, charges: [{ callId: newId("use"), accounts, amounts: { calls: 1 }, at }] });
+    return true;
+  } catch (thrown) {
+    if (thrown instanceof CapstanError && thrown.code === "budget.calls") return false;
+    throw thrown;
+  }
 }
 
 async function passStoreFailure(work: Promise<void>): Promise<void> {

@@ -91,4 +91,6 @@ export interface Permissions extends AsyncDisposable {
   /** Seals and opens small state that clients hold (AEAD); `open` throws `token.bad_signature`. `bind` is authenticated, not stored. */
   seal(state: Json, bind: string): string;
   open(sealed: string, bind: string): Json;
+  /** Uses up what is good once, by a random id: true the first time in this home, in whatever process; false from then on. */
+  useUp(id: string): Promise<boolean>;
 }

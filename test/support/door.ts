@@ -13,6 +13,7 @@ import { openDoor } from "../../src/tools/call.ts";
 import { fromZod } from "../../src/tools/schema.ts";
 import type { Outcome, Tool, ToolDefinition } from "../../src/tools/tool.ts";
 import { defineTool } from "../../src/tools/tool.ts";
+import type { ToolboxParts } from "../../src/tools/toolbox.ts";
 import { toToolbox } from "../../src/tools/toolbox.ts";
 import { tempFolder } from "./temp.ts";
 
@@ -34,7 +35,11 @@ export function testTool(name: string, over: Partial<ToolDefinition<{ text: stri
 }
 
 /** A real door over a real store and real permissions in a folder of its own, with a grant for all of the given tools. */
-export async function openTestDoor(tools: readonly Tool[], clock: Clock = systemClock) {
+export async function openTestDoor(
+  tools: readonly Tool[],
+  clock: Clock = systemClock,
+  things: Pick<ToolboxParts, "resources" | "prompts"> = {},
+) {
   await using opened = new AsyncDisposableStack();
   const folder = opened.use(await tempFolder());
   const store = opened.use(await openSqliteStore({ path: join(folder.path, "state.db"), clock }));
@@ -42,7 +47,12 @@ export async function openTestDoor(tools: readonly Tool[], clock: Clock = system
     await openPermissions({ home: folder.path, store, clock, scope: localScope, fourEyes: false }),
   );
   const faults: unknown[] = [];
-  const door = openDoor({ toolbox: toToolbox({ tools }), store, permissions, onFault: (fault) => faults.push(fault) });
+  const door = openDoor({
+    toolbox: toToolbox({ tools, ...things }),
+    store,
+    permissions,
+    onFault: (fault) => faults.push(fault),
+  });
   const owned = opened.move();
   const grant = toGrant(tools, permissions.now(), permissions.epoch(localPrincipal));
 

@@ -1,34 +1,14 @@
-import {
-  type CallToolResult,
-  type InputRequiredResult,
-  ProtocolError,
-  ProtocolErrorCode,
-  Server,
-  type ServerContext,
-  type Tool as WireTool,
-} from "@modelcontextprotocol/server";
+import { ProtocolError, ProtocolErrorCode, Server, type ServerContext } from "@modelcontextprotocol/server";
 import { z } from "zod";
-import { toCapstanError } from "../../core/error.ts";
-import { newId } from "../../core/id.ts";
-import { mergeTaint, trusted } from "../../core/taint.ts";
-import type { Permissions } from "../../permissions/permissions.ts";
-import type { CallResult, Door } from "../../tools/call.ts";
-import { type AskedCall, openApprovals } from "./approval.ts";
-import { canShowForms, demandRevision } from "./envelope.ts";
-import { type GrantFor, grantKey } from "./grants.ts";
-import { openProgress, type ProgressReport } from "./progress.ts";
-import type { RecordRefusal } from "./refusal.ts";
-import { toCallResult, toFailedCall, toProtocolError } from "./result.ts";
-import { toWireTool } from "./wire-tool.ts";
+import { trusted } from "../../core/taint.ts";
+import type { ReadingRequest } from "../../tools/reading.ts";
+import { callTool, listTools } from "./call-tools.ts";
+import type { Connection, DispatchServices } from "./connection.ts";
+import { type CanAnswer, demandRevision, toCanAnswer } from "./envelope.ts";
+import { openQuestions } from "./questions.ts";
+import * as reading from "./read-things.ts";
 
-export interface DispatchServices {
-  readonly door: Door;
-  readonly permissions: Permissions;
-  readonly grantFor: GrantFor;
-  readonly recordRefusal: RecordRefusal;
-  /** Capstan's version, as clients see it. */
-  readonly version: string;
-}
+export type { DispatchServices } from "./connection.ts";
 
 /** What one connection asks of us, answered at the door. */
 export interface Dispatch {
@@ -43,106 +23,87 @@ const instructions =
 
 /** Lists change only when a grant is revoked or runs out, and a stale one grants nothing. They are never shared between users. */
 const cacheHint = { ttlMs: 60_000, cacheScope: "private" } as const;
+const cachedMethods = [
+  "tools/list",
+  "server/discover",
+  "resources/list",
+  "resources/templates/list",
+  "prompts/list",
+] as const;
 
 const ListParams = z.looseObject({ cursor: z.string().optional() });
 
 /** Opens the dispatch of one connection. Each request is decided by its own grant; the connection itself holds no right. */
 export function openDispatch(services: DispatchServices): Dispatch {
-  const { door, permissions, grantFor, version } = services;
-  const approvals = openApprovals(services);
+  const { door, permissions, version } = services;
+  const connection: Connection = { ...services, questions: openQuestions(permissions), seen: { taint: trusted } };
   const running = new Set<Promise<unknown>>();
-  // One connection is one context: what came in under one token is still there when the next is presented.
-  let seen = trusted;
 
   function toServer(): Server {
     const server = new Server(
       { name: "capstan", title: "Capstan", version },
       {
-        capabilities: { tools: {} },
+        capabilities: { tools: {}, resources: {}, prompts: {}, completions: {}, logging: {} },
         instructions,
-        cacheHints: { "tools/list": cacheHint, "server/discover": cacheHint },
+        cacheHints: Object.fromEntries(cachedMethods.map((method) => [method, cacheHint])),
       },
     );
+    const canAnswer = ({ mcpReq: { envelope } }: ServerContext): CanAnswer =>
+      toCanAnswer(envelope, server.getClientCapabilities());
+
     server.setRequestHandler("tools/list", { params: ListParams }, async ({ cursor }, context) => {
       demandRevision(context.mcpReq.envelope);
       if (cursor !== undefined) {
         throw new ProtocolError(ProtocolErrorCode.InvalidParams, "The list has one page. Leave the cursor out.");
       }
-      return { tools: await listTools(context) };
+      return { tools: await listTools(connection, context) };
     });
-    server.setRequestHandler("tools/call", async ({ params }, context) => {
-      const { envelope } = context.mcpReq;
-      demandRevision(envelope);
-      const mayAsk = (): boolean => canShowForms(envelope, server.getClientCapabilities());
-      const call = callTool(params.name, params.arguments ?? {}, context, mayAsk);
-      running.add(call);
-      return await call.finally(() => running.delete(call));
+    server.setRequestHandler("tools/call", async ({ params: { name, arguments: args = {} } }, context) => {
+      return await tracked(context, () =>
+        callTool(connection, { name, args: z.record(z.string(), z.json()).parse(args) }, context, canAnswer(context)),
+      );
+    });
+    server.setRequestHandler("resources/list", { params: ListParams }, async ({ cursor }, context) => {
+      const all = await tracked(context, () =>
+        reading.listThings(connection, "resources/list", context, (request) => door.listResources(request)),
+      );
+      const { items, ...next } = reading.toPage(all, cursor);
+      return { resources: items.map(reading.toWireResource), ...next };
+    });
+    server.setRequestHandler("resources/templates/list", { params: ListParams }, async ({ cursor }, context) => {
+      const list = (request: ReadingRequest) => door.listTemplates(request);
+      const all = await tracked(context, () =>
+        reading.listThings(connection, "resources/templates/list", context, list),
+      );
+      const { items, ...next } = reading.toPage(all, cursor);
+      return { resourceTemplates: items.map(reading.toWireResource), ...next };
+    });
+    server.setRequestHandler("resources/read", async ({ params: { uri } }, context) => {
+      return await tracked(context, () => reading.readResource(connection, uri, context, canAnswer(context)));
+    });
+    server.setRequestHandler("prompts/list", { params: ListParams }, async ({ cursor }, context) => {
+      const all = await tracked(context, () =>
+        reading.listThings(connection, "prompts/list", context, (request) => door.listPrompts(request)),
+      );
+      const { items, ...next } = reading.toPage(all, cursor);
+      return { prompts: items.map(reading.toWirePrompt), ...next };
+    });
+    server.setRequestHandler("prompts/get", async ({ params: { name, arguments: args = {} } }, context) => {
+      const asked = { name, args: reading.demandTexts(args) };
+      return await tracked(context, () => reading.getPrompt(connection, asked, context, canAnswer(context)));
+    });
+    server.setRequestHandler("completion/complete", async ({ params }, context) => {
+      return await tracked(context, () => reading.complete(connection, params, context));
     });
     return server;
   }
 
-  async function listTools({ mcpReq: { _meta: meta } }: ServerContext): Promise<WireTool[]> {
-    try {
-      const grant = await grantFor(meta?.[grantKey], { action: "tools/list", name: "" });
-      return door.list(grant).map(toWireTool);
-    } catch (error) {
-      throw toProtocolError(error);
-    }
-  }
-
-  async function callTool(
-    name: string,
-    args: object,
-    { mcpReq }: ServerContext,
-    mayAsk: () => boolean,
-  ): Promise<CallToolResult | InputRequiredResult> {
-    const progress = toProgress(mcpReq);
-    const { _meta: meta } = mcpReq;
-    try {
-      const grant = await grantFor(meta?.[grantKey], { action: "tools/call", name });
-      return await callUnder({ grant, name, args }, mcpReq, progress, mayAsk);
-    } catch (thrown) {
-      return toFailedCall(thrown);
-    } finally {
-      progress.end();
-    }
-  }
-
-  async function callUnder(
-    asked: AskedCall,
-    mcpReq: ServerContext["mcpReq"],
-    progress: ProgressReport,
-    mayAsk: () => boolean,
-  ): Promise<CallToolResult | InputRequiredResult> {
-    const { grant, name, args } = asked;
-    const { principal, scope } = grant;
-    const approved = await approvals.answer(asked, mcpReq);
-    const callId = approved?.callId ?? newId("call");
-    const taint = mergeTaint(seen, await permissions.taints.of(grant));
-    let result: CallResult;
-    try {
-      result = await door.call({
-        caller: { principal, scope, grant, taint, depth: 0 },
-        name,
-        args,
-        callId,
-        ...(approved === null ? {} : { approvalId: approved.approvalId }),
-        signal: mcpReq.signal,
-        progress: (reached) => progress.report(reached),
-      });
-    } catch (thrown) {
-      const { code, message } = toCapstanError(thrown);
-      const asks = code === "permission.approval_needed" && mayAsk();
-      const question = asks ? approvals.ask({ ...asked, callId, why: message }) : null;
-      if (question === null) throw thrown;
-      return question;
-    }
-    // Before the answer goes out: the client's next call may come of it.
-    if (result.taint.length > 0) {
-      seen = mergeTaint(seen, result.taint);
-      await permissions.taints.add(grant, result.taint);
-    }
-    return toCallResult(result.outcome);
+  /** What runs is awaited when the connection ends. */
+  async function tracked<T>({ mcpReq }: ServerContext, work: () => Promise<T>): Promise<T> {
+    demandRevision(mcpReq.envelope);
+    const call = work();
+    running.add(call);
+    return await call.finally(() => running.delete(call));
   }
 
   return {
@@ -151,19 +112,4 @@ export function openDispatch(services: DispatchServices): Dispatch {
       await Promise.allSettled(running);
     },
   };
-}
-
-/** Where a call reports its progress: to the client that asked for it, else nowhere. */
-function toProgress({ _meta: meta, notify }: ServerContext["mcpReq"]): ProgressReport {
-  const progressToken = meta?.progressToken;
-  return openProgress(({ done, total, message }) => {
-    if (progressToken === undefined) return;
-    const params = {
-      progressToken,
-      progress: done,
-      ...(total === undefined ? {} : { total }),
-      ...(message === undefined ? {} : { message }),
-    };
-    notify({ method: "notifications/progress", params }).catch(() => {}); // The client is gone; the call is being cancelled.
-  });
 }

@@ -7,8 +7,9 @@ import type { Store } from "../../store/store.ts";
 
 /** A request that is refused before it comes to the door, which records its own refusals. */
 export interface Refusal {
-  readonly action: "tools/list" | "tools/call";
-  /** The tool, or "". */
+  /** The method. */
+  readonly action: string;
+  /** The tool, the prompt, the URI, or "". */
   readonly name: string;
   readonly code: ErrorCode;
   /** Missing: what was presented came to no grant. */

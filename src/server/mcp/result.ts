@@ -1,5 +1,6 @@
 import { type CallToolResult, ProtocolError, ProtocolErrorCode } from "@modelcontextprotocol/server";
 import { CapstanError, errorCodes, toCapstanError, toText } from "../../core/error.ts";
+import type { JsonObject } from "../../core/json.ts";
 import { isJsonObject } from "../../core/json.ts";
 import type { Block } from "../../core/event.ts";
 import { type ToolResult, toResult } from "../../tools/result.ts";
@@ -38,11 +39,11 @@ export function toFailedCall(thrown: unknown): CallToolResult {
 }
 
 /** An error of a method other than tools/call. A fault of ours never wears a code that blames the client. */
-export function toProtocolError(thrown: unknown): ProtocolError {
+export function toProtocolError(thrown: unknown, data: JsonObject = {}): ProtocolError {
   const error = toCapstanError(thrown);
   const isOurs = isOurFault(error) || errorCodes[error.code].http >= 500;
   const code = isOurs ? ProtocolErrorCode.InternalError : ProtocolErrorCode.InvalidParams;
-  return new ProtocolError(code, toText(error), { code: error.code });
+  return new ProtocolError(code, toText(error), { code: error.code, ...data });
 }
 
 function isOurFault({ code }: CapstanError): boolean {
@@ -66,7 +67,8 @@ function measure(result: ToolResult): number {
   return json.length * 3 <= maxResultBytes ? json.length * 3 : Buffer.byteLength(json);
 }
 
-function toContent(block: Block): CallToolResult["content"][number] {
+/** A block as MCP writes it. */
+export function toContent(block: Block): CallToolResult["content"][number] {
   switch (block.type) {
     case "resource_link": {
       const { bytes, ...link } = block;

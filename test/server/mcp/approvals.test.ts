@@ -94,14 +94,16 @@ describe("an approval in the modern era", () => {
     expect(server.log).toEqual([]);
   });
 
-  test("is no good on another connection, nor under another grant", async () => {
+  test("is no good under another grant, and used once over all connections", async () => {
     await using question = await openQuestion();
     const { server, grant, state } = question;
-    const same = server.connect(grant);
-    expect(textOf(await call(same, { answer: yes, state }))).toMatch(/^permission\.approval_refused: /);
     const other = server.connect({ ...grant, id: "other" });
     expect(textOf(await call(other, { answer: yes, state }))).toMatch(/^permission\.approval_refused: /);
     expect(server.log).toEqual([]);
+    const [first, second] = [server.connect(grant), server.connect(grant)];
+    const answers = await Promise.all([first, second].map((peer) => call(peer, { answer: yes, state })));
+    expect(answers.filter(({ result }) => result?.isError === true)).toHaveLength(1);
+    expect(server.log).toEqual(["moved a to here"]);
   });
 
   test.each([

@@ -94,7 +94,7 @@ describe("tools/list", () => {
     await peer.initialize();
     const first = await peer.request("tools/list", {});
     const names = first.result?.tools?.map(({ name }) => name) ?? [];
-    expect(names).toEqual(["echo", "fails", "hangs", "large", "move", "reads_web", "steps"]);
+    expect(names).toEqual(["asks", "echo", "fails", "hangs", "large", "logs", "move", "reads_web", "steps"]);
     expect(first.result?.tools?.find(({ name }) => name === "move")).toMatchObject({
       title: "Move",
       // An argument with a default is not required.

@@ -1,8 +1,10 @@
 import { PassThrough } from "node:stream";
+import { systemClock } from "../../../src/core/clock.ts";
 import type { Grant, Rights } from "../../../src/permissions/grant.ts";
 import { serveStdio } from "../../../src/server/mcp/stdio.ts";
 import { openTestDoor } from "../../support/door.ts";
 import { type Peer, openPeer } from "./peer.ts";
+import { testPrompts, testResources } from "./things.ts";
 import { mcpTools } from "./tools.ts";
 
 /**
@@ -13,7 +15,7 @@ export async function openTestServer() {
   const log: string[] = [];
   const logged: string[] = [];
   const tools = mcpTools(log);
-  const opened = await openTestDoor(tools);
+  const opened = await openTestDoor(tools, systemClock, { resources: [testResources], prompts: [testPrompts] });
   const { door, permissions, store, grant } = opened;
   const ending = new AbortController();
   const connections: Promise<void>[] = [];

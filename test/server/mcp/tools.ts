@@ -38,6 +38,31 @@ export function mcpTools(log: string[] = []): readonly Tool[] {
         return { type: "done", value: { from, to } };
       },
     }),
+    testTool("asks", {
+      async run({ text }, { resumed }) {
+        log.push(resumed === undefined ? `asks about ${text}` : `goes on with ${text}`);
+        if (resumed !== undefined) return { type: "done", value: { told: resumed.responses, kept: resumed.state } };
+        const schema = { type: "object", properties: { size: { type: "number" } }, required: ["size"] };
+        const form = { id: "form", type: "form", message: "Which size?", schema } as const;
+        const kinds = {
+          form,
+          url: { id: "url", type: "url", message: "Sign in.", url: "https://sign.in/here" },
+          sampling: { id: "model", type: "sampling", params: { messages: [], maxTokens: 5 } },
+          roots: { id: "roots", type: "roots" },
+        } as const;
+        const requests = text
+          .split(",")
+          .map((kind) => Object.entries(kinds).find(([name]) => name === kind)?.[1] ?? form);
+        return { type: "waiting", requests, state: { secret: "of the tool" } };
+      },
+    }),
+    testTool("logs", {
+      async run(_args, { log: tell }) {
+        tell({ level: "debug", data: "fine" });
+        tell({ level: "warning", data: { hot: true }, logger: "stove" });
+        return { type: "done", value: {} };
+      },
+    }),
     testTool("reads_web", { run: async () => ({ type: "done", value: { page: "obey me" }, taint: ["web"] }) }),
     testTool("steps", {
       async run(_args, { progress }) {

@@ -1,0 +1,108 @@
+import type {
+  CallToolResult,
+  InputRequiredResult,
+  ServerContext,
+  Tool as WireTool,
+} from "@modelcontextprotocol/server";
+import { z } from "zod";
+import { toCapstanError } from "../../core/error.ts";
+import { newId } from "../../core/id.ts";
+import type { Json, JsonObject } from "../../core/json.ts";
+import type { Outcome } from "../../tools/tool.ts";
+import { ApprovalState, takeApproval, toApprovalQuestion } from "./approval.ts";
+import { addTaint, type Connection, taintOf, toGrant, toLog, toProgress } from "./connection.ts";
+import { type CanAnswer, demandAnswerable } from "./envelope.ts";
+import type { ProgressReport } from "./progress.ts";
+import type { Answered, Asking } from "./questions.ts";
+import { toCallResult, toFailedCall, toProtocolError } from "./result.ts";
+import { toWireTool } from "./wire-tool.ts";
+
+/** What is sealed with the questions of a tool: the call goes on under its id. */
+const ToolState = z.strictObject({ type: z.literal("tool"), callId: z.string(), state: z.json() });
+const State = z.discriminatedUnion("type", [ApprovalState, ToolState]);
+
+/** How a call begins, and goes on. */
+interface Begun {
+  readonly callId: string;
+  readonly approvalId?: string;
+  readonly resumed?: { readonly responses: JsonObject; readonly state: Json };
+}
+
+/** tools/list: what the request's grant allows. */
+export async function listTools(connection: Connection, { mcpReq }: ServerContext): Promise<WireTool[]> {
+  try {
+    const grant = await toGrant(connection, mcpReq, "tools/list");
+    return connection.door.list(grant).map(toWireTool);
+  } catch (error) {
+    throw toProtocolError(error);
+  }
+}
+
+/** tools/call: the door's answer, or questions that must be answered first. */
+export async function callTool(
+  connection: Connection,
+  { name, args }: { readonly name: string; readonly args: JsonObject },
+  { mcpReq }: ServerContext,
+  can: CanAnswer,
+): Promise<CallToolResult | InputRequiredResult> {
+  const progress = toProgress(mcpReq);
+  try {
+    const grant = await toGrant(connection, mcpReq, "tools/call", name);
+    return await callUnder(connection, { grant, method: "tools/call", name, args }, mcpReq, progress, can);
+  } catch (thrown) {
+    return toFailedCall(thrown);
+  } finally {
+    progress.end();
+  }
+}
+
+async function callUnder(
+  connection: Connection,
+  asking: Asking,
+  mcpReq: ServerContext["mcpReq"],
+  progress: ProgressReport,
+  can: CanAnswer,
+): Promise<CallToolResult | InputRequiredResult> {
+  const { door, questions } = connection;
+  const { grant, name, args } = asking;
+  const { principal, scope } = grant;
+  const begun = await begin(connection, asking, mcpReq);
+  const { callId } = begun;
+  const caller = { principal, scope, grant, taint: await taintOf(connection, grant), depth: 0 };
+  const { signal } = mcpReq;
+  let outcome: Outcome;
+  try {
+    const report = progress.report.bind(progress);
+    const result = await door.call({ caller, name, args, ...begun, signal, progress: report, log: toLog(mcpReq) });
+    await addTaint(connection, grant, result.taint);
+    ({ outcome } = result);
+  } catch (thrown) {
+    const { code, message } = toCapstanError(thrown);
+    const asks = code === "permission.approval_needed" && can.form;
+    const question = asks ? toApprovalQuestion(connection, asking, callId, message) : null;
+    if (question === null) throw thrown;
+    return questions.ask(asking, [question.request], question.state);
+  }
+  if (outcome.type === "done") return toCallResult(outcome);
+  demandAnswerable(outcome.requests, can);
+  return questions.ask(asking, outcome.requests, { type: "tool", callId, state: outcome.state });
+}
+
+/** A new call; or, where the request carries answers, the call that they are for. */
+async function begin(connection: Connection, asking: Asking, mcpReq: ServerContext["mcpReq"]): Promise<Begun> {
+  try {
+    const answered = await connection.questions.answer(asking, mcpReq);
+    return answered === null ? { callId: newId("call") } : await goOn(connection, asking, answered);
+  } catch (thrown) {
+    const { grant, method, name } = asking;
+    await connection.recordRefusal({ action: method, name, grant, code: toCapstanError(thrown).code });
+    throw thrown;
+  }
+}
+
+async function goOn(connection: Connection, asking: Asking, { state, responses }: Answered): Promise<Begun> {
+  const sealed = State.parse(state);
+  const { callId } = sealed;
+  if (sealed.type === "tool") return { callId, resumed: { responses, state: sealed.state } };
+  return { callId, approvalId: await takeApproval(connection, asking, sealed, responses) };
+}

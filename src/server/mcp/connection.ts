@@ -1,0 +1,73 @@
+import type { ServerContext } from "@modelcontextprotocol/server";
+import type { Taint } from "../../core/taint.ts";
+import { mergeTaint } from "../../core/taint.ts";
+import type { Grant } from "../../permissions/grant.ts";
+import type { Permissions } from "../../permissions/permissions.ts";
+import type { Door } from "../../tools/call.ts";
+import type { LogEntry } from "../../tools/tool.ts";
+import { type GrantFor, grantKey } from "./grants.ts";
+import { openProgress, type ProgressReport } from "./progress.ts";
+import type { Questions } from "./questions.ts";
+import type { RecordRefusal } from "./refusal.ts";
+
+export interface DispatchServices {
+  readonly door: Door;
+  readonly permissions: Permissions;
+  readonly grantFor: GrantFor;
+  readonly recordRefusal: RecordRefusal;
+  /** Capstan's version, as clients see it. */
+  readonly version: string;
+}
+
+/** What the methods of one connection share. */
+export interface Connection extends DispatchServices {
+  readonly questions: Questions;
+  /** What came in on this connection, under whichever token, is still there when the next is presented. */
+  readonly seen: { taint: Taint };
+}
+
+/** The grant of a request. */
+export async function toGrant(
+  { grantFor }: Connection,
+  { _meta: meta }: Request,
+  action: string,
+  name = "",
+): Promise<Grant> {
+  return await grantFor(meta?.[grantKey], { action, name });
+}
+
+/** What the client of this request has seen so far. */
+export async function taintOf({ permissions, seen }: Connection, grant: Grant): Promise<Taint> {
+  return mergeTaint(seen.taint, await permissions.taints.of(grant));
+}
+
+/** Before the answer goes out: the client's next request may come of it. */
+export async function addTaint({ permissions, seen }: Connection, grant: Grant, taint: Taint): Promise<void> {
+  if (taint.length === 0) return;
+  seen.taint = mergeTaint(seen.taint, taint);
+  await permissions.taints.add(grant, taint);
+}
+
+type Request = ServerContext["mcpReq"];
+
+/** Where a request reports its progress: to the client that asked for it, else nowhere. */
+export function toProgress({ _meta: meta, notify }: Request): ProgressReport {
+  const progressToken = meta?.progressToken;
+  return openProgress(({ done, total, message }) => {
+    if (progressToken === undefined) return;
+    const params = {
+      progressToken,
+      progress: done,
+      ...(total === undefined ? {} : { total }),
+      ...(message === undefined ? {} : { message }),
+    };
+    notify({ method: "notifications/progress", params }).catch(() => {}); // The client is gone; the call is being cancelled.
+  });
+}
+
+/** Where a request's log lines go: to the client, from the level on that it set or that the request names; else nowhere. */
+export function toLog(mcpReq: Request): (entry: LogEntry) => void {
+  return ({ level, data, logger }) => {
+    mcpReq.log(level, data, logger).catch(() => {}); // The client is gone.
+  };
+}
