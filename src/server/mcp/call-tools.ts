@@ -10,8 +10,9 @@ import { newId } from "../../core/id.ts";
 import type { Json, JsonObject } from "../../core/json.ts";
 import type { Outcome } from "../../tools/tool.ts";
 import { ApprovalState, takeApproval, toApprovalQuestion } from "./approval.ts";
-import { addTaint, type Connection, taintOf, toGrant, toLog, toProgress } from "./connection.ts";
-import { type CanAnswer, demandAnswerable } from "./envelope.ts";
+import { addTaint, type Connection, taintOf, toGrant, toProgress } from "./connection.ts";
+import { demandAnswerable } from "./envelope.ts";
+import type { Exchange } from "./exchange.ts";
 import type { ProgressReport } from "./progress.ts";
 import type { Answered, Asking } from "./questions.ts";
 import { toCallResult, toFailedCall, toProtocolError } from "./result.ts";
@@ -29,9 +30,9 @@ interface Begun {
 }
 
 /** tools/list: what the request's grant allows. */
-export async function listTools(connection: Connection, { mcpReq }: ServerContext): Promise<WireTool[]> {
+export async function listTools(connection: Connection, exchange: Exchange): Promise<WireTool[]> {
   try {
-    const grant = await toGrant(connection, mcpReq, "tools/list");
+    const grant = await toGrant(connection, exchange, "tools/list");
     return connection.door.list(grant).map(toWireTool);
   } catch (error) {
     throw toProtocolError(error);
@@ -42,13 +43,12 @@ export async function listTools(connection: Connection, { mcpReq }: ServerContex
 export async function callTool(
   connection: Connection,
   { name, args }: { readonly name: string; readonly args: JsonObject },
-  { mcpReq }: ServerContext,
-  can: CanAnswer,
+  exchange: Exchange,
 ): Promise<CallToolResult | InputRequiredResult> {
-  const progress = toProgress(mcpReq);
+  const progress = toProgress(exchange);
   try {
-    const grant = await toGrant(connection, mcpReq, "tools/call", name);
-    return await callUnder(connection, { grant, method: "tools/call", name, args }, mcpReq, progress, can);
+    const grant = await toGrant(connection, exchange, "tools/call", name);
+    return await callUnder(connection, { grant, method: "tools/call", name, args }, exchange, progress);
   } catch (thrown) {
     return toFailedCall(thrown);
   } finally {
@@ -59,21 +59,20 @@ export async function callTool(
 async function callUnder(
   connection: Connection,
   asking: Asking,
-  mcpReq: ServerContext["mcpReq"],
+  exchange: Exchange,
   progress: ProgressReport,
-  can: CanAnswer,
 ): Promise<CallToolResult | InputRequiredResult> {
   const { door, questions } = connection;
   const { grant, name, args } = asking;
   const { principal, scope } = grant;
-  const begun = await begin(connection, asking, mcpReq);
+  const begun = await begin(connection, asking, exchange);
   const { callId } = begun;
   const caller = { principal, scope, grant, taint: await taintOf(connection, grant), depth: 0 };
-  const { signal } = mcpReq;
+  const { signal, can, log } = exchange;
   let outcome: Outcome;
   try {
     const report = progress.report.bind(progress);
-    const result = await door.call({ caller, name, args, ...begun, signal, progress: report, log: toLog(mcpReq) });
+    const result = await door.call({ caller, name, args, ...begun, signal, progress: report, log });
     await addTaint(connection, grant, result.taint);
     ({ outcome } = result);
   } catch (thrown) {
@@ -89,9 +88,9 @@ async function callUnder(
 }
 
 /** A new call; or, where the request carries answers, the call that they are for. */
-async function begin(connection: Connection, asking: Asking, mcpReq: ServerContext["mcpReq"]): Promise<Begun> {
+async function begin(connection: Connection, asking: Asking, exchange: Exchange): Promise<Begun> {
   try {
-    const answered = await connection.questions.answer(asking, mcpReq);
+    const answered = await connection.questions.answer(asking, exchange);
     return answered === null ? { callId: newId("call") } : await goOn(connection, asking, answered);
   } catch (thrown) {
     const { grant, method, name } = asking;

@@ -1,10 +1,9 @@
-import type { ServerContext } from "@modelcontextprotocol/server";
 import type { Taint } from "../../core/taint.ts";
 import { mergeTaint } from "../../core/taint.ts";
 import type { Grant } from "../../permissions/grant.ts";
 import type { Permissions } from "../../permissions/permissions.ts";
 import type { Door } from "../../tools/call.ts";
-import type { LogEntry } from "../../tools/tool.ts";
+import type { Exchange } from "./exchange.ts";
 import { type GrantFor, grantKey } from "./grants.ts";
 import { openProgress, type ProgressReport } from "./progress.ts";
 import type { Questions } from "./questions.ts";
@@ -27,12 +26,7 @@ export interface Connection extends DispatchServices {
 }
 
 /** The grant of a request. */
-export async function toGrant(
-  { grantFor }: Connection,
-  { _meta: meta }: Request,
-  action: string,
-  name = "",
-): Promise<Grant> {
+export async function toGrant({ grantFor }: Connection, { meta }: Exchange, action: string, name = ""): Promise<Grant> {
   return await grantFor(meta?.[grantKey], { action, name });
 }
 
@@ -48,26 +42,16 @@ export async function addTaint({ permissions, seen }: Connection, grant: Grant, 
   await permissions.taints.add(grant, taint);
 }
 
-type Request = ServerContext["mcpReq"];
-
 /** Where a request reports its progress: to the client that asked for it, else nowhere. */
-export function toProgress({ _meta: meta, notify }: Request): ProgressReport {
-  const progressToken = meta?.progressToken;
+export function toProgress({ meta, notify }: Exchange): ProgressReport {
+  const progressToken = meta?.["progressToken"];
   return openProgress(({ done, total, message }) => {
     if (progressToken === undefined) return;
-    const params = {
+    notify("notifications/progress", {
       progressToken,
       progress: done,
       ...(total === undefined ? {} : { total }),
       ...(message === undefined ? {} : { message }),
-    };
-    notify({ method: "notifications/progress", params }).catch(() => {}); // The client is gone; the call is being cancelled.
+    });
   });
-}
-
-/** Where a request's log lines go: to the client, from the level on that it set or that the request names; else nowhere. */
-export function toLog(mcpReq: Request): (entry: LogEntry) => void {
-  return ({ level, data, logger }) => {
-    mcpReq.log(level, data, logger).catch(() => {}); // The client is gone.
-  };
 }

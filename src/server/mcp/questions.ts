@@ -1,4 +1,4 @@
-import { inputRequired, type InputRequiredResult, isSpecType, type ServerContext } from "@modelcontextprotocol/server";
+import { inputRequired, type InputRequiredResult, isSpecType } from "@modelcontextprotocol/server";
 import { z } from "zod";
 import { CapstanError } from "../../core/error.ts";
 import { newId } from "../../core/id.ts";
@@ -7,6 +7,7 @@ import { canonicalJson, sha256 } from "../../core/json.ts";
 import type { Grant } from "../../permissions/grant.ts";
 import type { Permissions } from "../../permissions/permissions.ts";
 import type { InputRequest } from "../../tools/tool.ts";
+import type { Exchange } from "./exchange.ts";
 
 /** How long a question may stay unanswered. */
 export const questionMs = 10 * 60 * 1000;
@@ -35,7 +36,7 @@ export interface Questions {
    * null where the request answers nothing. Throws `permission.approval_refused` for a state that is not ours, for another request,
    * too old, or used before; whatever the answers are, the state is used up by them.
    */
-  answer(asking: Asking, request: ServerContext["mcpReq"]): Promise<Answered | null>;
+  answer(asking: Asking, exchange: Exchange): Promise<Answered | null>;
 }
 
 /**
@@ -56,8 +57,7 @@ export function openQuestions(permissions: Permissions): Questions {
       });
     },
 
-    async answer(asking, request) {
-      const text = request.requestState();
+    async answer(asking, { requestState: text, inputResponses }) {
       if (text === undefined) return null;
       const { id, hash, expiresAt, state } = open(text, toBinding(asking));
       if (expiresAt < permissions.now()) throw refused("The question is older than ten minutes.");
@@ -68,7 +68,7 @@ export function openQuestions(permissions: Permissions): Questions {
         responses: z
           .record(z.string(), z.json())
           .catch({})
-          .parse(request.inputResponses ?? {}),
+          .parse(inputResponses ?? {}),
       };
     },
   };

@@ -6,7 +6,6 @@ import {
   ProtocolError,
   ProtocolErrorCode,
   type ReadResourceResult,
-  type ServerContext,
 } from "@modelcontextprotocol/server";
 import { z } from "zod";
 import { CapstanError } from "../../core/error.ts";
@@ -16,8 +15,9 @@ import type { Prompt } from "../../tools/prompt.ts";
 import type { ReadingRequest } from "../../tools/reading.ts";
 import type { Resource, ResourceTemplate } from "../../tools/resource.ts";
 import type { InputRequest } from "../../tools/tool.ts";
-import { addTaint, type Connection, taintOf, toGrant, toLog, toProgress } from "./connection.ts";
-import { type CanAnswer, demandAnswerable } from "./envelope.ts";
+import { addTaint, type Connection, taintOf, toGrant, toProgress } from "./connection.ts";
+import { demandAnswerable } from "./envelope.ts";
+import type { Exchange } from "./exchange.ts";
 import type { Asking } from "./questions.ts";
 import { toContent, toProtocolError } from "./result.ts";
 
@@ -38,11 +38,11 @@ export function toPage<T>(items: readonly T[], cursor: string | undefined): { it
 export async function listThings<T>(
   connection: Connection,
   method: string,
-  { mcpReq }: ServerContext,
+  exchange: Exchange,
   list: (request: ReadingRequest) => Promise<readonly T[]>,
 ): Promise<readonly T[]> {
   try {
-    return await list(await toRequest(connection, mcpReq, method, ""));
+    return await list(await toRequest(connection, exchange, method, ""));
   } catch (thrown) {
     throw toProtocolError(thrown);
   }
@@ -52,10 +52,9 @@ export async function listThings<T>(
 export async function readResource(
   connection: Connection,
   uri: string,
-  context: ServerContext,
-  can: CanAnswer,
+  exchange: Exchange,
 ): Promise<ReadResourceResult | InputRequiredResult> {
-  return await read(connection, { method: "resources/read", name: uri, args: null }, context, can, async (request) => {
+  return await read(connection, { method: "resources/read", name: uri, args: null }, exchange, async (request) => {
     const { outcome, taint } = await connection.door.readResource({ ...request, uri });
     if (outcome.type === "waiting") return outcome;
     return { type: "done", taint, result: { contents: outcome.contents.map((part) => ({ ...part })) } };
@@ -66,10 +65,9 @@ export async function readResource(
 export async function getPrompt(
   connection: Connection,
   { name, args }: { readonly name: string; readonly args: Readonly<Record<string, string>> },
-  context: ServerContext,
-  can: CanAnswer,
+  exchange: Exchange,
 ): Promise<GetPromptResult | InputRequiredResult> {
-  return await read(connection, { method: "prompts/get", name, args }, context, can, async (request) => {
+  return await read(connection, { method: "prompts/get", name, args }, exchange, async (request) => {
     const { outcome, taint } = await connection.door.getPrompt({ ...request, name, args });
     if (outcome.type === "waiting") return outcome;
     const { description, messages } = outcome;
@@ -85,12 +83,12 @@ export async function getPrompt(
 export async function complete(
   connection: Connection,
   { ref, argument, context: given }: CompleteRequest["params"],
-  { mcpReq }: ServerContext,
+  exchange: Exchange,
 ): Promise<CompleteResult> {
   const of = ref.type === "ref/prompt" ? { prompt: ref.name } : { uriTemplate: ref.uri };
   const name = ref.type === "ref/prompt" ? ref.name : ref.uri;
   try {
-    const request = await toRequest(connection, mcpReq, "completion/complete", name);
+    const request = await toRequest(connection, exchange, "completion/complete", name);
     const completion = { argument, filled: given?.arguments ?? {} };
     const values = await connection.door.complete({ ...request, of, completion });
     return { completion: { values: [...values], total: values.length, hasMore: false } };
@@ -106,17 +104,16 @@ type Read<R> =
 async function read<R>(
   connection: Connection,
   asked: Omit<Asking, "grant">,
-  { mcpReq }: ServerContext,
-  can: CanAnswer,
+  exchange: Exchange,
   perform: (request: ReadingRequest) => Promise<Read<R>>,
 ): Promise<R | InputRequiredResult> {
   const { method, name } = asked;
-  const progress = toProgress(mcpReq);
+  const progress = toProgress(exchange);
   try {
-    const fresh = await toRequest(connection, mcpReq, method, name);
+    const fresh = await toRequest(connection, exchange, method, name);
     const { grant } = fresh.caller;
     const asking = { ...asked, grant };
-    const answered = await connection.questions.answer(asking, mcpReq);
+    const answered = await connection.questions.answer(asking, exchange);
     const sealed = answered === null ? null : State.parse(answered.state);
     const callId = sealed?.callId ?? fresh.callId;
     const outcome = await perform({
@@ -129,7 +126,7 @@ async function read<R>(
       await addTaint(connection, grant, outcome.taint);
       return outcome.result;
     }
-    demandAnswerable(outcome.requests, can);
+    demandAnswerable(outcome.requests, exchange.can);
     return connection.questions.ask(asking, outcome.requests, { callId, state: outcome.state });
   } catch (thrown) {
     throw toProtocolError(thrown, method === "resources/read" ? { uri: name } : {});
@@ -140,14 +137,14 @@ async function read<R>(
 
 async function toRequest(
   connection: Connection,
-  mcpReq: ServerContext["mcpReq"],
+  exchange: Exchange,
   method: string,
   name: string,
 ): Promise<ReadingRequest> {
-  const grant = await toGrant(connection, mcpReq, method, name);
+  const grant = await toGrant(connection, exchange, method, name);
   const { principal, scope } = grant;
   const caller = { principal, scope, grant, taint: await taintOf(connection, grant), depth: 0 };
-  return { caller, callId: newId("call"), signal: mcpReq.signal, log: toLog(mcpReq) };
+  return { caller, callId: newId("call"), signal: exchange.signal, log: exchange.log };
 }
 
 /** A resource or a template as MCP lists it. */

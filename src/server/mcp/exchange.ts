@@ -1,0 +1,34 @@
+import type { ServerContext } from "@modelcontextprotocol/server";
+import type { LogEntry } from "../../tools/tool.ts";
+import type { CanAnswer } from "./envelope.ts";
+
+/** One request of a client, as the methods see it, whatever the era and the transport. */
+export interface Exchange {
+  /** `params._meta`. */
+  readonly meta: Readonly<Record<string, unknown>> | undefined;
+  /** Aborts when the client cancels the request or is gone. */
+  readonly signal: AbortSignal;
+  /** Which questions the client can answer. */
+  readonly can: CanAnswer;
+  /** What a retried request brings back; undefined where it brings nothing. */
+  readonly requestState: unknown;
+  readonly inputResponses: unknown;
+  /** Sends a notification that belongs to this request. */
+  readonly notify: (method: string, params: Record<string, unknown>) => void;
+  /** Sends a log line, if the client wants such. */
+  readonly log: (entry: LogEntry) => void;
+}
+
+/** A request as the SDK gives it. A client that is gone hears nothing: its call is being cancelled. */
+export function toExchange({ mcpReq }: ServerContext, can: CanAnswer): Exchange {
+  const { _meta: meta, signal, inputResponses } = mcpReq;
+  return {
+    meta,
+    signal,
+    can,
+    requestState: mcpReq.requestState(),
+    inputResponses,
+    notify: (method, params) => void mcpReq.notify({ method, params }).catch(() => {}),
+    log: ({ level, data, logger }) => void mcpReq.log(level, data, logger).catch(() => {}),
+  };
+}

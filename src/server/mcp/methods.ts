@@ -1,0 +1,84 @@
+import { type CompleteRequest, isSpecType, ProtocolError, ProtocolErrorCode } from "@modelcontextprotocol/server";
+import { z } from "zod";
+import type { JsonObject } from "../../core/json.ts";
+import { callTool, listTools } from "./call-tools.ts";
+import type { Connection } from "./connection.ts";
+import type { Exchange } from "./exchange.ts";
+import * as reading from "./read-things.ts";
+
+/** Answers one method. `params` is what came over the wire. Throws ProtocolError. */
+type Method = (params: unknown, exchange: Exchange) => Promise<object>;
+
+export type MethodName = keyof ReturnType<typeof toMethods>;
+
+const Arguments = z.record(z.string(), z.json());
+const List = z.looseObject({ cursor: z.string().optional() });
+const Call = z.looseObject({ name: z.string(), arguments: Arguments.default({}) });
+const Read = z.looseObject({ uri: z.string() });
+const Get = z.looseObject({ name: z.string(), arguments: z.record(z.string(), z.string()).default({}) });
+
+/** Every method that both eras have, over one connection. What begins and ends a connection is its era's own. */
+export function toMethods(connection: Connection) {
+  const { door } = connection;
+  return {
+    "tools/list": async (params, exchange) => {
+      const { cursor } = fitParams(List, params, "{cursor} with a text");
+      if (cursor !== undefined) throw invalid("The list has one page. Leave the cursor out.");
+      return { tools: await listTools(connection, exchange) };
+    },
+    "tools/call": async (params, exchange) => {
+      const { name, arguments: args } = fitParams(Call, params, "{name, arguments} with a text and an object");
+      return await callTool(connection, { name, args }, exchange);
+    },
+    "resources/list": async (params, exchange) => {
+      const { cursor } = fitParams(List, params, "{cursor} with a text");
+      const all = await reading.listThings(connection, "resources/list", exchange, (request) =>
+        door.listResources(request),
+      );
+      const { items, ...next } = reading.toPage(all, cursor);
+      return { resources: items.map(reading.toWireResource), ...next };
+    },
+    "resources/templates/list": async (params, exchange) => {
+      const { cursor } = fitParams(List, params, "{cursor} with a text");
+      const all = await reading.listThings(connection, "resources/templates/list", exchange, (request) =>
+        door.listTemplates(request),
+      );
+      const { items, ...next } = reading.toPage(all, cursor);
+      return { resourceTemplates: items.map(reading.toWireResource), ...next };
+    },
+    "resources/read": async (params, exchange) => {
+      const { uri } = fitParams(Read, params, "{uri} with a text");
+      return await reading.readResource(connection, uri, exchange);
+    },
+    "prompts/list": async (params, exchange) => {
+      const { cursor } = fitParams(List, params, "{cursor} with a text");
+      const all = await reading.listThings(connection, "prompts/list", exchange, (request) =>
+        door.listPrompts(request),
+      );
+      const { items, ...next } = reading.toPage(all, cursor);
+      return { prompts: items.map(reading.toWirePrompt), ...next };
+    },
+    "prompts/get": async (params, exchange) => {
+      const { name, arguments: args } = fitParams(Get, params, "{name, arguments} with a text and an object of texts");
+      return await reading.getPrompt(connection, { name, args }, exchange);
+    },
+    "completion/complete": async (params, exchange) => {
+      return await reading.complete(connection, fitCompletion(params), exchange);
+    },
+  } satisfies Record<string, Method>;
+}
+
+function fitParams<T>(schema: z.ZodType<T>, params: unknown, expected: string): T {
+  const fitted = schema.safeParse(params ?? {});
+  if (fitted.success) return fitted.data;
+  throw invalid(`The params must be ${expected}.`);
+}
+
+function fitCompletion(params: unknown): CompleteRequest["params"] {
+  const request: unknown = { method: "completion/complete", params };
+  if (isSpecType.CompleteRequest(request)) return request.params;
+  throw invalid("The params must be {ref, argument}: a prompt or a resource template, and {name, value}.");
+}
+
+const invalid = (message: string, data?: JsonObject): ProtocolError =>
+  new ProtocolError(ProtocolErrorCode.InvalidParams, message, data);
