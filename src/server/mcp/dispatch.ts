@@ -5,32 +5,22 @@ import type { Connection, DispatchServices } from "./connection.ts";
 import { demandRevision, toCanAnswer } from "./envelope.ts";
 import { toExchange } from "./exchange.ts";
 import { toMethods } from "./methods.ts";
+import { type Modern, openModern } from "./modern.ts";
+import { cacheHint, cachedMethods, capabilities, instructions } from "./offer.ts";
 import { openQuestions } from "./questions.ts";
 
 export type { DispatchServices } from "./connection.ts";
 
 /** What one connection asks of us, answered at the door. */
 export interface Dispatch {
+  /** Requests of the modern era. */
+  readonly modern: Modern;
   /** A new SDK server with our handlers; one serves one connection of one era. */
   toServer(): Server;
   /** Resolves when no call runs any more. */
   settled(): Promise<void>;
 }
 
-const instructions =
-  "Every call is checked against a grant: tools/list shows what this one allows. A refusal names its code and what would allow it.";
-
-/** Lists change only when a grant is revoked or runs out, and a stale one grants nothing. They are never shared between users. */
-const cacheHint = { ttlMs: 60_000, cacheScope: "private" } as const;
-const cachedMethods = [
-  "tools/list",
-  "server/discover",
-  "resources/list",
-  "resources/templates/list",
-  "prompts/list",
-] as const;
-
-const capabilities = { tools: {}, resources: {}, prompts: {}, completions: {}, logging: {} };
 const Params = z.looseObject({});
 
 /** Opens the dispatch of one connection. Each request is decided by its own grant; the connection itself holds no right. */
@@ -40,27 +30,32 @@ export function openDispatch(services: DispatchServices): Dispatch {
   const methods = toMethods(connection);
   const running = new Set<Promise<unknown>>();
 
+  const modern = openModern(methods, version);
+
+  async function tracked<T>(work: Promise<T>): Promise<T> {
+    running.add(work);
+    return await work.finally(() => running.delete(work));
+  }
+
   function toServer(): Server {
-    const cacheHints = Object.fromEntries(cachedMethods.map((method) => [method, cacheHint]));
+    const cacheHints = Object.fromEntries([...cachedMethods].map((method) => [method, cacheHint]));
     const server = new Server(
       { name: "capstan", title: "Capstan", version },
       { capabilities, instructions, cacheHints },
     );
-
     for (const [name, method] of Object.entries(methods)) {
       server.setRequestHandler(name, { params: Params }, async (params, context) => {
         const { envelope } = context.mcpReq;
         demandRevision(envelope);
         const exchange = toExchange(context, toCanAnswer(envelope, server.getClientCapabilities()));
-        const answer = method(params, exchange);
-        running.add(answer);
-        return { ...(await answer.finally(() => running.delete(answer))) };
+        return { ...(await tracked(method(params, exchange))) };
       });
     }
     return server;
   }
 
   return {
+    modern: (request, io) => tracked(modern(request, io)),
     toServer,
     async settled() {
       await Promise.allSettled(running);

@@ -10,7 +10,7 @@ import { questionsInWords } from "../../tools/result.ts";
 import type { InputRequest } from "../../tools/tool.ts";
 
 /** The one revision of the modern era that is spoken here. */
-const modernRevision = "2026-07-28";
+export const modernRevision = "2026-07-28";
 
 const Capabilities = z
   .object({

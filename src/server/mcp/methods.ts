@@ -1,6 +1,7 @@
 import { type CompleteRequest, isSpecType, ProtocolError, ProtocolErrorCode } from "@modelcontextprotocol/server";
 import { z } from "zod";
 import type { JsonObject } from "../../core/json.ts";
+import { isJsonObject } from "../../core/json.ts";
 import { callTool, listTools } from "./call-tools.ts";
 import type { Connection } from "./connection.ts";
 import type { Exchange } from "./exchange.ts";
@@ -9,16 +10,18 @@ import * as reading from "./read-things.ts";
 /** Answers one method. `params` is what came over the wire. Throws ProtocolError. */
 type Method = (params: unknown, exchange: Exchange) => Promise<object>;
 
-export type MethodName = keyof ReturnType<typeof toMethods>;
+/** Methods by their names. */
+export type Methods = Readonly<Record<string, Method>>;
 
-const Arguments = z.record(z.string(), z.json());
+/** They came as JSON. */
+const Arguments = z.custom<JsonObject>(isJsonObject);
 const List = z.looseObject({ cursor: z.string().optional() });
 const Call = z.looseObject({ name: z.string(), arguments: Arguments.default({}) });
 const Read = z.looseObject({ uri: z.string() });
 const Get = z.looseObject({ name: z.string(), arguments: z.record(z.string(), z.string()).default({}) });
 
 /** Every method that both eras have, over one connection. What begins and ends a connection is its era's own. */
-export function toMethods(connection: Connection) {
+export function toMethods(connection: Connection): Methods {
   const { door } = connection;
   return {
     "tools/list": async (params, exchange) => {
@@ -65,7 +68,7 @@ export function toMethods(connection: Connection) {
     "completion/complete": async (params, exchange) => {
       return await reading.complete(connection, fitCompletion(params), exchange);
     },
-  } satisfies Record<string, Method>;
+  };
 }
 
 function fitParams<T>(schema: z.ZodType<T>, params: unknown, expected: string): T {

@@ -1,9 +1,9 @@
 import type { Readable, Writable } from "node:stream";
-import { serveStdio as serveEras } from "@modelcontextprotocol/server/stdio";
 import type { Permissions } from "../../permissions/permissions.ts";
 import type { Store } from "../../store/store.ts";
 import type { Door } from "../../tools/call.ts";
 import { openDispatch } from "./dispatch.ts";
+import { serveEras } from "./eras.ts";
 import { openGrants, type ProcessGrant } from "./grants.ts";
 import { openRefusals } from "./refusal.ts";
 import { openWire } from "./wire.ts";
@@ -34,12 +34,7 @@ export async function serveStdio(services: StdioServices): Promise<void> {
   const grantFor = openGrants(permissions, services, recordRefusal);
   const dispatch = openDispatch({ door, permissions, version, grantFor, recordRefusal });
   const wire = openWire({ input, output, signal });
-  const served = serveEras(() => dispatch.toServer(), {
-    transport: wire,
-    onerror: (error) => log(`mcp: ${toLogText(error.message)}`),
-  });
-  await wire.closed;
-  await served.close();
+  await serveEras(wire, dispatch, (error) => log(`mcp: ${toLogText(error.message)}`));
   await dispatch.settled();
 }
 

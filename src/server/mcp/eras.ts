@@ -1,0 +1,82 @@
+import {
+  isJSONRPCNotification,
+  isJSONRPCRequest,
+  type JSONRPCMessage,
+  type JSONRPCRequest,
+  PROTOCOL_VERSION_META_KEY,
+  type RequestId,
+  type Transport,
+  UnsupportedProtocolVersionError,
+} from "@modelcontextprotocol/server";
+import type { Dispatch } from "./dispatch.ts";
+import { modernRevision } from "./envelope.ts";
+
+/**
+ * Serves one connection in the era that its opening exchange selects (2026-07-28, transports/stdio): a request that names the revision
+ * in its envelope selects the modern one, anything else the older; `server/discover` selects nothing, since clients ask with it before
+ * they fall back to `initialize`. Resolves when the transport has closed and what it carried has been cancelled.
+ */
+export async function serveEras(wire: Transport, dispatch: Dispatch, onError: (error: Error) => void): Promise<void> {
+  const inFlight = new Map<RequestId, AbortController>();
+  const closed = Promise.withResolvers<void>();
+  let era: "modern" | "older" | undefined;
+  let older: Promise<Transport> | undefined;
+
+  wire.onmessage = (message) => {
+    era ??= toEra(message);
+    if (era === "older") void toOlder(message).catch(onError);
+    else if (isJSONRPCRequest(message)) void answer(message).catch(onError);
+    else if (isJSONRPCNotification(message) && message.method === "notifications/cancelled") {
+      inFlight.get(toId(message.params?.["requestId"]))?.abort();
+    }
+  };
+  wire.onclose = () => {
+    for (const controller of inFlight.values()) controller.abort();
+    closed.resolve();
+  };
+  await wire.start();
+  await closed.promise;
+  (await older)?.onclose?.();
+
+  async function answer(request: JSONRPCRequest): Promise<void> {
+    if (request.method === "initialize") return await refuseOlder(request);
+    const controller = new AbortController();
+    inFlight.set(request.id, controller);
+    const { signal } = controller;
+    const notify = (notification: JSONRPCMessage): void => void wire.send(notification).catch(onError);
+    const response = await dispatch.modern(request, { signal, notify });
+    inFlight.delete(request.id);
+    if (!signal.aborted) await wire.send(response);
+  }
+
+  async function refuseOlder({ id, params }: JSONRPCRequest): Promise<void> {
+    const requested = String(params?.["protocolVersion"]);
+    const { code, message, data } = new UnsupportedProtocolVersionError({ supported: [modernRevision], requested });
+    await wire.send({ jsonrpc: "2.0", id, error: { code, message, data } });
+  }
+
+  /** The SDK serves older clients, over a transport of which it sees only what is theirs. */
+  async function toOlder(message: JSONRPCMessage): Promise<void> {
+    older ??= (async () => {
+      const transport: Transport = {
+        start: async () => {},
+        send: (sent) => wire.send(sent),
+        close: () => wire.close(),
+      };
+      const server = dispatch.toServer();
+      server.onerror = onError;
+      await server.connect(transport);
+      return transport;
+    })();
+    (await older).onmessage?.(message);
+  }
+}
+
+function toEra(message: JSONRPCMessage): "modern" | "older" | undefined {
+  if (!isJSONRPCRequest(message)) return undefined;
+  const isModern = message.params?._meta?.[PROTOCOL_VERSION_META_KEY] !== undefined;
+  if (isModern) return message.method === "server/discover" ? undefined : "modern";
+  return "older";
+}
+
+const toId = (id: unknown): RequestId => (typeof id === "string" || typeof id === "number" ? id : "");

@@ -1,0 +1,119 @@
+import {
+  CLIENT_CAPABILITIES_META_KEY,
+  type JSONRPCNotification,
+  type JSONRPCRequest,
+  type JSONRPCResponse,
+  LOG_LEVEL_META_KEY,
+  PROTOCOL_VERSION_META_KEY,
+  ProtocolError,
+  ProtocolErrorCode,
+  SERVER_INFO_META_KEY,
+  SUBSCRIPTION_ID_META_KEY,
+} from "@modelcontextprotocol/server";
+import { isJsonObject } from "../../core/json.ts";
+import type { LogEntry } from "../../tools/tool.ts";
+import { demandRevision, modernRevision, toCanAnswer } from "./envelope.ts";
+import type { Exchange } from "./exchange.ts";
+import type { Methods } from "./methods.ts";
+import { cacheHint, cachedMethods, capabilities, instructions } from "./offer.ts";
+
+/** What a transport gives a request. */
+export interface ModernIo {
+  /** Aborts when the request is cancelled or its client is gone: it gets no answer then. */
+  readonly signal: AbortSignal;
+  /** Sends a notification of this request. */
+  readonly notify: (notification: JSONRPCNotification) => void;
+}
+
+/** Answers requests of revision 2026-07-28: each stands for itself, nothing of it is remembered. */
+export type Modern = (request: JSONRPCRequest, io: ModernIo) => Promise<JSONRPCResponse>;
+
+/**
+ * Our own dispatch of the modern era: the envelope is checked (basic, `_meta`), the method answers, and the result says what it is.
+ * Never rejects: what goes wrong is a JSON-RPC error. The SDK does the same at several times the cost of a call.
+ */
+export function openModern(methods: Methods, version: string): Modern {
+  const meta = { [SERVER_INFO_META_KEY]: { name: "capstan", title: "Capstan", version } };
+  const discovered = { supportedVersions: [modernRevision], capabilities, instructions };
+
+  async function toResult(request: JSONRPCRequest, io: ModernIo): Promise<object> {
+    const { method, params, id } = request;
+    const envelope = readEnvelope(params);
+    demandRevision(envelope);
+    if (method === "server/discover") return discovered;
+    if (method === "subscriptions/listen") return await listen(id, io);
+    const answer = Object.hasOwn(methods, method) ? methods[method] : undefined;
+    if (answer === undefined) throw new ProtocolError(ProtocolErrorCode.MethodNotFound, "Method not found");
+    return await answer(params, toExchange(params, envelope, io));
+  }
+
+  return async (request, io) => {
+    const { id, method } = request;
+    try {
+      const result = await toResult(request, io);
+      const hint = cachedMethods.has(method) ? cacheHint : {};
+      const own = "_meta" in result && isJsonObject(result["_meta"]) ? result["_meta"] : {};
+      return { jsonrpc: "2.0", id, result: { resultType: "complete", ...result, ...hint, _meta: { ...own, ...meta } } };
+    } catch (thrown) {
+      return { jsonrpc: "2.0", id, error: toError(thrown) };
+    }
+  };
+}
+
+/** No list changes without a new grant yet, so a subscription is acknowledged for nothing and stays open until its client ends it. */
+async function listen(id: JSONRPCRequest["id"], { signal, notify }: ModernIo): Promise<object> {
+  const subscription = { [SUBSCRIPTION_ID_META_KEY]: id };
+  notify({
+    jsonrpc: "2.0",
+    method: "notifications/subscriptions/acknowledged",
+    params: { notifications: {}, _meta: subscription },
+  });
+  await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
+  return { _meta: subscription };
+}
+
+function readEnvelope(params: JSONRPCRequest["params"]): Readonly<Record<string, unknown>> {
+  const meta = params?._meta;
+  const isEnvelope =
+    typeof meta?.[PROTOCOL_VERSION_META_KEY] === "string" && isJsonObject(meta[CLIENT_CAPABILITIES_META_KEY]);
+  if (meta !== undefined && isEnvelope) return meta;
+  throw new ProtocolError(
+    ProtocolErrorCode.InvalidParams,
+    `Each request of ${modernRevision} carries _meta["${PROTOCOL_VERSION_META_KEY}"] and ["${CLIENT_CAPABILITIES_META_KEY}"].`,
+  );
+}
+
+function toExchange(
+  params: JSONRPCRequest["params"],
+  envelope: Readonly<Record<string, unknown>>,
+  { signal, notify }: ModernIo,
+): Exchange {
+  return {
+    meta: envelope,
+    signal,
+    can: toCanAnswer(envelope, undefined),
+    requestState: params?.["requestState"],
+    inputResponses: params?.["inputResponses"],
+    notify: (method, told) => notify({ jsonrpc: "2.0", method, params: told }),
+    log: toLog(envelope[LOG_LEVEL_META_KEY], notify),
+  };
+}
+
+const levels = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
+
+/** A request hears of log lines from the level on that it names, and of none where it names none (utilities/logging). */
+function toLog(wanted: unknown, notify: ModernIo["notify"]): (entry: LogEntry) => void {
+  const from = typeof wanted === "string" ? levels.indexOf(wanted) : -1;
+  if (from === -1) return () => {};
+  return ({ level, data, logger }) => {
+    if (levels.indexOf(level) < from) return;
+    const params = { level, data, ...(logger === undefined ? {} : { logger }) };
+    notify({ jsonrpc: "2.0", method: "notifications/message", params });
+  };
+}
+
+function toError(thrown: unknown): { code: number; message: string; data?: unknown } {
+  if (!(thrown instanceof ProtocolError)) return { code: ProtocolErrorCode.InternalError, message: "Internal error" };
+  const { code, message, data } = thrown;
+  return { code, message, ...(data === undefined ? {} : { data }) };
+}
