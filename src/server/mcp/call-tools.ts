@@ -1,9 +1,4 @@
-import type {
-  CallToolResult,
-  InputRequiredResult,
-  ServerContext,
-  Tool as WireTool,
-} from "@modelcontextprotocol/server";
+import type { CallToolResult, InputRequiredResult, Tool as WireTool } from "@modelcontextprotocol/server";
 import { z } from "zod";
 import { toCapstanError } from "../../core/error.ts";
 import { newId } from "../../core/id.ts";

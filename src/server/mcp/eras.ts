@@ -74,7 +74,7 @@ export async function serveEras(wire: Transport, dispatch: Dispatch, onError: (e
 
 function toEra(message: JSONRPCMessage): "modern" | "older" | undefined {
   if (!isJSONRPCRequest(message)) return undefined;
-  const isModern = message.params?._meta?.[PROTOCOL_VERSION_META_KEY] !== undefined;
+  const isModern = message.params?.["_meta"]?.[PROTOCOL_VERSION_META_KEY] !== undefined;
   if (isModern) return message.method === "server/discover" ? undefined : "modern";
   return "older";
 }

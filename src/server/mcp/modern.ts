@@ -73,7 +73,7 @@ async function listen(id: JSONRPCRequest["id"], { signal, notify }: ModernIo): P
 }
 
 function readEnvelope(params: JSONRPCRequest["params"]): Readonly<Record<string, unknown>> {
-  const meta = params?._meta;
+  const meta = params?.["_meta"];
   const isEnvelope =
     typeof meta?.[PROTOCOL_VERSION_META_KEY] === "string" && isJsonObject(meta[CLIENT_CAPABILITIES_META_KEY]);
   if (meta !== undefined && isEnvelope) return meta;
