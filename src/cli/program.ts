@@ -43,9 +43,9 @@ export function toProgram(done: (code: ExitCode) => void): Command {
   const inApp = async (command: (session: Session) => Promise<ExitCode>): Promise<void> =>
     done(await withApp(globals(), command));
 
-  withGrantFlags(program.command("serve").description("serve MCP on stdin and stdout")).action((options) =>
-    inApp(async (session) => (await import("./serve.ts")).serve(session, options)),
-  );
+  withGrantFlags(program.command("serve").description("serve MCP on stdin and stdout, or over HTTP"))
+    .option("--http <[host:]port>", "over HTTP, at /mcp; each request presents a token (default host: 127.0.0.1)")
+    .action((options) => inApp(async (session) => (await import("./serve.ts")).serve(session, options)));
 
   withGrantFlags(program.command("run <task>").description("do a task and print the answer"))
     .option("--model <provider:name>", "planner, or openai-compatible:NAME (default: from the config, else planner)")
@@ -132,6 +132,10 @@ export function toProgram(done: (code: ExitCode) => void): Command {
     .command("rm <name>")
     .description("take a server out of the config")
     .action(async (name: string) => done(await (await import("./mcp.ts")).removeServer(globals(), name)));
+  mcp
+    .command("login <name>")
+    .description("sign in at a remote server and keep its tokens in the home")
+    .action((name: string) => inApp(async (session) => (await import("./mcp-login.ts")).login(session, name)));
 
   const grant = program.command("grant").description("make, read and end grants");
   withRightsOptions(

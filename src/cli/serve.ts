@@ -1,21 +1,35 @@
+import { CapstanError } from "../core/error.ts";
+import { serveHttp } from "../server/mcp/http.ts";
 import { serveStdio } from "../server/mcp/stdio.ts";
 import { version } from "../version.ts";
 import type { ExitCode, GrantFlags, Session } from "./command.ts";
 
-/** `capstan serve`: MCP on stdin and stdout until stdin closes or Ctrl-C. */
-export async function serve(session: Session, flags: GrantFlags): Promise<ExitCode> {
+export interface ServeOptions extends GrantFlags {
+  readonly http?: string;
+}
+
+/** `capstan serve`: MCP on stdin and stdout until stdin closes, or over HTTP; until Ctrl-C. */
+export async function serve(session: Session, options: ServeOptions): Promise<ExitCode> {
   const { app, signal, tell } = session;
-  await serveStdio({
-    door: app.door,
-    permissions: app.permissions,
-    store: app.store,
-    grant: await session.grant(flags),
-    isExplicit: session.isGrantNamed(flags),
-    version,
-    input: process.stdin,
-    output: process.stdout,
-    log: tell,
-    signal,
-  });
+  const { door, permissions, store, onFault } = app;
+  const grant = await session.grant(options);
+  const services = { door, permissions, store, grant, isExplicit: session.isGrantNamed(options), version, signal };
+  if (options.http === undefined) {
+    await serveStdio({ ...services, input: process.stdin, output: process.stdout, log: tell });
+    return 0;
+  }
+  const { hosts, origins, publicUrl } = app.config.server;
+  const where = { hosts, origins, ...(publicUrl === undefined ? {} : { publicUrl }) };
+  const serving = await serveHttp({ ...services, ...parseAddress(options.http), ...where, onFault });
+  tell(`MCP at ${serving.url}/mcp. Each request presents a token: Authorization: Bearer TOKEN.`);
+  await serving.closed;
   return 0;
+}
+
+/** `PORT`, `HOST:PORT` or `[IPV6]:PORT`. Throws `usage.bad_option`. */
+function parseAddress(text: string): { readonly host: string; readonly port: number } {
+  const [, bracketed, plain, digits = ""] = /^(?:(?:\[([0-9a-f:.]+)\]|([^:[\]\s]+)):)?(\d{1,5})$/i.exec(text) ?? [];
+  const port = Number(digits);
+  if (digits !== "" && port <= 65_535) return { host: bracketed ?? plain ?? "127.0.0.1", port };
+  throw new CapstanError("usage.bad_option", `--http takes [HOST:]PORT, as 8080 or 0.0.0.0:8080, not "${text}".`);
 }

@@ -1,6 +1,6 @@
 import type { CallToolResult, InputRequiredResult, Tool as WireTool } from "@modelcontextprotocol/server";
 import { z } from "zod";
-import { toCapstanError } from "../../core/error.ts";
+import { toCapstanError, toText } from "../../core/error.ts";
 import { newId } from "../../core/id.ts";
 import type { Json, JsonObject } from "../../core/json.ts";
 import type { Outcome } from "../../tools/tool.ts";
@@ -45,7 +45,9 @@ export async function callTool(
     const grant = await toGrant(connection, exchange, "tools/call", name);
     return await callUnder(connection, { grant, method: "tools/call", name, args }, exchange, progress);
   } catch (thrown) {
-    return toFailedCall(thrown);
+    const refusal = toCapstanError(thrown);
+    exchange.onRefused?.(refusal.code, toText(refusal));
+    return toFailedCall(refusal);
   } finally {
     progress.end();
   }

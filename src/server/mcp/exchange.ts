@@ -1,4 +1,5 @@
 import type { ServerContext } from "@modelcontextprotocol/server";
+import type { ErrorCode } from "../../core/error.ts";
 import type { LogEntry } from "../../tools/tool.ts";
 import type { CanAnswer } from "./envelope.ts";
 
@@ -17,6 +18,8 @@ export interface Exchange {
   readonly notify: (method: string, params: Record<string, unknown>) => void;
   /** Sends a log line, if the client wants such. */
   readonly log: (entry: LogEntry) => void;
+  /** Hears of a call that was refused, for transports that answer refusals in their own way. */
+  readonly onRefused?: (code: ErrorCode, text: string) => void;
 }
 
 /** A request as the SDK gives it. A client that is gone hears nothing: its call is being cancelled. */

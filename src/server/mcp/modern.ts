@@ -23,6 +23,7 @@ export interface ModernIo {
   readonly signal: AbortSignal;
   /** Sends a notification of this request. */
   readonly notify: (notification: JSONRPCNotification) => void;
+  readonly onRefused?: Exchange["onRefused"];
 }
 
 /** Answers requests of revision 2026-07-28: each stands for itself, nothing of it is remembered. */
@@ -86,9 +87,10 @@ function readEnvelope(params: JSONRPCRequest["params"]): Readonly<Record<string,
 function toExchange(
   params: JSONRPCRequest["params"],
   envelope: Readonly<Record<string, unknown>>,
-  { signal, notify }: ModernIo,
+  { signal, notify, onRefused }: ModernIo,
 ): Exchange {
   return {
+    ...(onRefused === undefined ? {} : { onRefused }),
     meta: envelope,
     signal,
     can: toCanAnswer(envelope, undefined),

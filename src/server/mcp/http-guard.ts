@@ -1,0 +1,45 @@
+import type { IncomingMessage } from "node:http";
+
+/** Whom the server answers: the names it is reached by, and the web pages that may call it. */
+export interface Guard {
+  /** What is wrong with the place that a request names or comes from; null where nothing is. */
+  check(request: IncomingMessage): string | null;
+}
+
+const loopback = ["127.0.0.1", "localhost", "[::1]"];
+
+/**
+ * Opens the guard that stands before all routing (2026-07-28, transports/streamable-http, Security Warning): a page that a browser
+ * reached under another name (DNS rebinding) and a page of another origin are answered by no one. `hosts` may name a host for every
+ * port, or `host:port`.
+ */
+export function openGuard(listening: {
+  readonly host: string;
+  readonly port: number;
+  readonly hosts: readonly string[];
+  readonly origins: readonly string[];
+}): Guard {
+  const { host, port, hosts, origins } = listening;
+  const own = host.includes(":") ? `[${host}]` : host;
+  const names = loopback.includes(own) ? loopback : [own];
+  const allowed = new Set([...names.map((name) => `${name}:${port}`), ...hosts.map((name) => name.toLowerCase())]);
+  const pages = new Set([
+    ...names.map((name) => `http://${name}:${port}`),
+    ...origins.map((url) => new URL(url).origin),
+  ]);
+
+  return {
+    check({ headers }) {
+      const named = (headers.host ?? "").toLowerCase();
+      const bare = named.replace(/:\d+$/, "");
+      if (!allowed.has(named) && !allowed.has(bare)) {
+        return "This server is not known under that host name. Name it in server.hosts of the config to allow it.";
+      }
+      const { origin } = headers;
+      if (origin !== undefined && !pages.has(origin)) {
+        return "Pages of that origin may not call this server. Name it in server.origins of the config to allow it.";
+      }
+      return null;
+    },
+  };
+}

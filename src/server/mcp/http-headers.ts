@@ -1,0 +1,33 @@
+import type { IncomingHttpHeaders } from "node:http";
+import { type JSONRPCRequest, PROTOCOL_VERSION_META_KEY } from "@modelcontextprotocol/server";
+
+/** The parameter that `Mcp-Name` repeats, by method (2026-07-28, Standard Request Headers). */
+const named: Readonly<Record<string, string>> = {
+  "tools/call": "name",
+  "prompts/get": "name",
+  "resources/read": "uri",
+};
+
+/**
+ * What is wrong with the headers that repeat parts of a modern request, for whoever routes by them; null where nothing is. They must
+ * be there and say what the body says, else a proxy and we would see two different requests (-32020).
+ */
+export function findMismatch(headers: IncomingHttpHeaders, { method, params }: JSONRPCRequest): string | null {
+  const revision = params?.["_meta"]?.[PROTOCOL_VERSION_META_KEY];
+  if (headers["mcp-protocol-version"] !== revision) return "MCP-Protocol-Version must be the revision of the envelope.";
+  if (headers["mcp-method"] !== method) return "Mcp-Method must be the method of the body.";
+  const parameter = named[method];
+  const value = parameter === undefined ? undefined : params?.[parameter];
+  if (parameter === undefined || typeof value !== "string") return null;
+  const header = headers["mcp-name"];
+  const told = typeof header === "string" ? decode(header.trim()) : null;
+  return told === value ? null : `Mcp-Name must be params.${parameter} of the body.`;
+}
+
+/** A header's value: plain, or `=?base64?…?=` where it could not be (2026-07-28, Value Encoding); null where that is malformed. */
+function decode(value: string): string | null {
+  const encoded = /^=\?base64\?(.*)\?=$/.exec(value)?.[1];
+  if (encoded === undefined) return value.startsWith("=?base64?") ? null : value;
+  const bytes = Buffer.from(encoded, "base64");
+  return bytes.toString("base64") === encoded ? bytes.toString("utf8") : null;
+}

@@ -1,0 +1,66 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { isJSONRPCRequest, type JSONRPCRequest, PROTOCOL_VERSION_META_KEY } from "@modelcontextprotocol/server";
+import type { ErrorCode } from "../../core/error.ts";
+import type { Dispatch } from "./dispatch.ts";
+import { answerError, openAnswer } from "./http-answer.ts";
+import { findMismatch } from "./http-headers.ts";
+
+/** Errors that say that the request itself is wrong, before any method has seen it, by their HTTP status. */
+const statuses: Readonly<Record<number, number>> = { [-32_601]: 404, [-32_021]: 400, [-32_022]: 400 };
+const headerMismatch = -32_020;
+
+/** Refusals of what a listed tool was asked to do: another token could. */
+const beyondGrant: ReadonlySet<ErrorCode> = new Set([
+  "permission.no_right",
+  "permission.argument_refused",
+  "permission.argument_not_granted",
+]);
+
+/** A request of revision 2026-07-28: it says so itself. */
+export function isModern(message: unknown): message is JSONRPCRequest {
+  return isJSONRPCRequest(message) && message.params?.["_meta"]?.[PROTOCOL_VERSION_META_KEY] !== undefined;
+}
+
+/** What answering takes beside the request. */
+export interface ModernHttp {
+  readonly dispatch: Dispatch;
+  /** What a 403 tells whoever needs a larger grant. */
+  readonly challenge: string;
+  /** Aborts when the server ends. */
+  readonly ending: AbortSignal;
+}
+
+/**
+ * Answers one modern request (2026-07-28, transports/streamable-http): with JSON, or with an event stream where progress or log lines come
+ * before the end. A client that goes away cancels its request.
+ */
+export async function answerModern(
+  message: JSONRPCRequest,
+  { headers }: IncomingMessage,
+  response: ServerResponse,
+  { dispatch, challenge, ending }: ModernHttp,
+): Promise<void> {
+  const { id, method } = message;
+  const mismatch = findMismatch(headers, message);
+  if (mismatch !== null) return answerError(response, 400, { code: headerMismatch, message: mismatch }, { id });
+
+  const gone = new AbortController();
+  const leave = (): void => gone.abort();
+  response.once("close", leave);
+  // A subscription has no end of its own: it ends with the server.
+  if (method === "subscriptions/listen") ending.addEventListener("abort", leave, { once: true });
+  const answer = openAnswer(response);
+  let refused: { readonly code: ErrorCode; readonly text: string } | undefined;
+  const answered = await dispatch.modern(message, {
+    signal: gone.signal,
+    notify: (notification) => answer.tell(notification),
+    onRefused: (code, text) => (refused = { code, text }),
+  });
+  if (refused !== undefined && beyondGrant.has(refused.code) && !answer.isStreaming()) {
+    const { code, text } = refused;
+    const error = { code: -32_602, message: text, data: { code } };
+    return answerError(response, 403, error, { id, headers: { "www-authenticate": challenge } });
+  }
+  ending.removeEventListener("abort", leave);
+  answer.end(answered, "error" in answered ? (statuses[answered.error.code] ?? 200) : 200);
+}
