@@ -10,7 +10,7 @@ export const ServerName = z
   );
 
 /** What the operator says of one tool of a server. What is not said is the worst: a sink with effect `once`. */
-export const ServedTool = z.strictObject({
+const ServedTool = z.strictObject({
   effect: z.enum(["read", "idempotent", "once"]).default("once"),
   /** Sends data out or destroys something: asks after untrusted content came in. */
   sink: z.boolean().default(true),
@@ -84,7 +84,7 @@ const HttpServer = z.strictObject({
 export type HttpServer = Readonly<z.infer<typeof HttpServer>>;
 
 /** One MCP server behind Capstan: a program on stdio, or a URL. */
-export const ServerConfig = z.union([StdioServer, HttpServer]);
+const ServerConfig = z.union([StdioServer, HttpServer]);
 export type ServerConfig = Readonly<z.infer<typeof ServerConfig>>;
 
 /** The `mcp` part of the config: the servers whose tools, resources and prompts stand behind Capstan's door. */

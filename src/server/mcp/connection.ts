@@ -26,8 +26,13 @@ export interface Connection extends DispatchServices {
 }
 
 /** The grant of a request. */
-export async function toGrant({ grantFor }: Connection, { meta }: Exchange, action: string, name = ""): Promise<Grant> {
-  return await grantFor(meta?.[grantKey], { action, name });
+export async function toGrant(
+  { grantFor }: Connection,
+  { meta, bearer }: Exchange,
+  action: string,
+  name = "",
+): Promise<Grant> {
+  return await grantFor(meta?.[grantKey], { action, name }, bearer);
 }
 
 /** What the client of this request has seen so far. */

@@ -7,6 +7,8 @@ import type { CanAnswer } from "./envelope.ts";
 export interface Exchange {
   /** `params._meta`. */
   readonly meta: Readonly<Record<string, unknown>> | undefined;
+  /** The token that came with the request itself, over HTTP. */
+  readonly bearer?: string;
   /** Aborts when the client cancels the request or is gone. */
   readonly signal: AbortSignal;
   /** Which questions the client can answer. */
@@ -23,9 +25,11 @@ export interface Exchange {
 }
 
 /** A request as the SDK gives it. A client that is gone hears nothing: its call is being cancelled. */
-export function toExchange({ mcpReq }: ServerContext, can: CanAnswer): Exchange {
+export function toExchange({ mcpReq, http }: ServerContext, can: CanAnswer): Exchange {
   const { _meta: meta, signal, inputResponses } = mcpReq;
+  const bearer = http?.authInfo?.token;
   return {
+    ...(bearer === undefined ? {} : { bearer }),
     meta,
     signal,
     can,

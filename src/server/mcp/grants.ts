@@ -20,8 +20,11 @@ export interface ProcessGrant {
   readonly isExplicit: boolean;
 }
 
-/** The grant under which one request acts, live at this moment. `presented` is what stood at `grantKey`; undefined: nothing did. */
-export type GrantFor = (presented: unknown, asked: Pick<Refusal, "action" | "name">) => Promise<Grant>;
+/**
+ * The grant under which one request acts, live at this moment. `presented` is what stood at `grantKey`; undefined: nothing did.
+ * `bearer` is the token of the HTTP request that carried it.
+ */
+export type GrantFor = (presented: unknown, asked: Pick<Refusal, "action" | "name">, bearer?: string) => Promise<Grant>;
 
 /**
  * Decides which grant applies to a request: what it presents, met with what the process was started with. Whatever is presented and is

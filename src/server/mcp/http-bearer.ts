@@ -1,5 +1,6 @@
 import type { IncomingMessage } from "node:http";
 import { toCapstanError } from "../../core/error.ts";
+import type { Grant } from "../../permissions/grant.ts";
 import { meet } from "../../permissions/meet.ts";
 import type { Permissions } from "../../permissions/permissions.ts";
 import type { GrantFor } from "./grants.ts";
@@ -16,24 +17,23 @@ export function toChallenge(metadataUrl: string, error?: "invalid_token" | "insu
 }
 
 /**
- * The grant of each message of a request that came with a bearer token: that token's, met with what the process was started with, and
- * with a token in `_meta` where there is one, which can only narrow.
+ * The grant of each message that came over HTTP: that of the bearer token it came with, met with what the process was started with, and
+ * with a token in `_meta` where there is one, which can only narrow. Throws `token.malformed` without a bearer.
  */
-export function toBearerGrants(grantFor: GrantFor, permissions: Permissions, bearer: string): GrantFor {
-  return async (presented, asked) => {
+export function toBearerGrants(grantFor: GrantFor, permissions: Permissions): GrantFor {
+  return async (presented, asked, bearer = "") => {
     const grant = await grantFor(bearer, asked);
     if (presented === undefined) return grant;
     return meet(grant, await grantFor(presented, asked), { now: permissions.now() });
   };
 }
 
-/** Whether a token is good now. */
-export async function isGood(permissions: Permissions, token: string): Promise<boolean> {
+/** The grant of a token that is good now, else null. */
+export async function verifyBearer(permissions: Permissions, token: string): Promise<Grant | null> {
   try {
-    await permissions.verify(token);
-    return true;
+    return await permissions.verify(token);
   } catch (thrown) {
-    if (toCapstanError(thrown).code.startsWith("token.")) return false;
+    if (toCapstanError(thrown).code.startsWith("token.")) return null;
     throw thrown;
   }
 }

@@ -10,7 +10,7 @@ const statuses: Readonly<Record<number, number>> = { [-32_601]: 404, [-32_021]: 
 const headerMismatch = -32_020;
 
 /** Refusals of what a listed tool was asked to do: another token could. */
-const beyondGrant: ReadonlySet<ErrorCode> = new Set([
+export const beyondGrant: ReadonlySet<ErrorCode> = new Set([
   "permission.no_right",
   "permission.argument_refused",
   "permission.argument_not_granted",
@@ -24,6 +24,7 @@ export function isModern(message: unknown): message is JSONRPCRequest {
 /** What answering takes beside the request. */
 export interface ModernHttp {
   readonly dispatch: Dispatch;
+  readonly bearer: string;
   /** What a 403 tells whoever needs a larger grant. */
   readonly challenge: string;
   /** Aborts when the server ends. */
@@ -38,7 +39,7 @@ export async function answerModern(
   message: JSONRPCRequest,
   { headers }: IncomingMessage,
   response: ServerResponse,
-  { dispatch, challenge, ending }: ModernHttp,
+  { dispatch, bearer, challenge, ending }: ModernHttp,
 ): Promise<void> {
   const { id, method } = message;
   const mismatch = findMismatch(headers, message);
@@ -52,6 +53,7 @@ export async function answerModern(
   const answer = openAnswer(response);
   let refused: { readonly code: ErrorCode; readonly text: string } | undefined;
   const answered = await dispatch.modern(message, {
+    bearer,
     signal: gone.signal,
     notify: (notification) => answer.tell(notification),
     onRefused: (code, text) => (refused = { code, text }),

@@ -1,17 +1,18 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { once } from "node:events";
-import { isJSONRPCNotification } from "@modelcontextprotocol/server";
-import { CapstanError } from "../../core/error.ts";
+import { isJSONRPCRequest, type JSONRPCRequest } from "@modelcontextprotocol/server";
+import { CapstanError, toCapstanError, toText } from "../../core/error.ts";
 import type { Permissions } from "../../permissions/permissions.ts";
 import type { Store } from "../../store/store.ts";
 import type { Door } from "../../tools/call.ts";
 import { openDispatch } from "./dispatch.ts";
-import { openGrants, type ProcessGrant } from "./grants.ts";
+import { grantKey, openGrants, type ProcessGrant } from "./grants.ts";
 import { answerError, answerJson } from "./http-answer.ts";
-import { isGood, readBearer, toBearerGrants, toChallenge } from "./http-bearer.ts";
+import { readBearer, toBearerGrants, toChallenge, verifyBearer } from "./http-bearer.ts";
 import { readBody } from "./http-body.ts";
 import { openGuard } from "./http-guard.ts";
-import { answerModern, isModern } from "./http-modern.ts";
+import { answerModern, beyondGrant, isModern } from "./http-modern.ts";
+import { type OlderRequest, openSessions } from "./http-sessions.ts";
 import { openRefusals } from "./refusal.ts";
 
 export interface HttpServices extends ProcessGrant {
@@ -44,13 +45,16 @@ const drainMs = 5_000;
 const metadataPath = "/.well-known/oauth-protected-resource";
 
 /**
- * Serves MCP 2026-07-28 at `/mcp` (transports/streamable-http). Every request presents a token as a bearer; nothing turns that off. Throws
+ * Serves MCP over HTTP: revision 2026-07-28 and sessions of older ones at `/mcp`, HTTP+SSE of 2024-11-05 at `/sse`. Every request presents a token as a bearer; nothing turns that off. Throws
  * `usage.bad_option` where the address can't be listened on.
  */
 export async function serveHttp(services: HttpServices): Promise<HttpServing> {
-  const { permissions, store, grant, host, hosts, origins, version, door, onFault, signal } = services;
-  const recordRefusal = openRefusals({ store, now: () => permissions.now(), owner: grant });
+  const { permissions, store, host, hosts, origins, version, door, onFault, signal } = services;
+  const recordRefusal = openRefusals({ store, now: () => permissions.now(), owner: services.grant });
   const grantFor = openGrants(permissions, services, recordRefusal);
+  const own = toBearerGrants(grantFor, permissions);
+  const openOwn = () => openDispatch({ door, permissions, version, grantFor: own, recordRefusal });
+  const sessions = openSessions(openOwn, () => permissions.now());
   const running = new Set<Promise<void>>();
   const server = createServer((request, response) => {
     const answering = answer(request, response).catch((fault: unknown) => {
@@ -66,6 +70,7 @@ export async function serveHttp(services: HttpServices): Promise<HttpServing> {
   const url = `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
   const publicUrl = (services.publicUrl ?? url).replace(/\/$/, "");
   const metadataUrl = `${publicUrl}${metadataPath}/mcp`;
+  const challenge = toChallenge(metadataUrl, "insufficient_scope");
 
   async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const misplaced = guard.check(request);
@@ -74,30 +79,57 @@ export async function serveHttp(services: HttpServices): Promise<HttpServing> {
     if (path === metadataPath || path === `${metadataPath}/mcp`)
       return answerJson(response, 200, toMetadata(publicUrl));
     const bearer = readBearer(request);
-    if (bearer === null || !(await isGood(permissions, bearer))) return await refuse(response, bearer !== null);
-    if (path !== "/mcp") return answerError(response, 404, { code: -32_600, message: "MCP is served at /mcp." });
-    if (request.method !== "POST") {
-      const headers = { allow: "POST" };
-      return answerError(response, 405, { code: -32_600, message: "Send each message by POST." }, { headers });
+    const grant = bearer === null ? null : await verifyBearer(permissions, bearer);
+    if (bearer === null || grant === null) return await refuse(response, bearer !== null);
+    const came = { request, response, bearer, grant, body: undefined };
+    switch (`${request.method} ${path}`) {
+      case "POST /mcp":
+        return await withBody(request, response, (body) => answerMcp({ ...came, body }));
+      case "POST /messages":
+        return await withBody(request, response, (body) => sessions.postSse({ ...came, body }, toSessionId(request)));
+      case "GET /sse":
+        return await sessions.openSse(came);
+      case "GET /mcp":
+      case "DELETE /mcp":
+        if (request.headers["mcp-session-id"] !== undefined) return await sessions.mcp(came);
+        return answerError(response, 405, { code: -32_600, message: "Send each message by POST." }, onlyPost);
+      default:
+        return answerError(response, 404, { code: -32_600, message: "MCP is served at /mcp, and at /sse as of 2024." });
     }
-    const body = await readBody(request);
-    if ("status" in body) {
-      const headers = { connection: "close" };
-      return answerError(response, body.status, body, { headers });
-    }
-    if (isJSONRPCNotification(body.value)) return void response.writeHead(202).end();
-    if (!isModern(body.value)) {
-      const message = "Send one request of MCP 2026-07-28: its params._meta names the revision.";
-      return answerError(response, 400, { code: -32_022, message, data: { supported: ["2026-07-28"] } });
-    }
-    const own = toBearerGrants(grantFor, permissions, bearer);
-    const dispatch = openDispatch({ door, permissions, version, grantFor: own, recordRefusal });
-    await answerModern(body.value, request, response, {
-      dispatch,
-      challenge: toChallenge(metadataUrl, "insufficient_scope"),
-      ending: signal,
-    });
+  }
+
+  async function answerMcp(came: OlderRequest): Promise<void> {
+    const { request, response, bearer, body } = came;
+    if (!isModern(body)) return await answerOlder(came);
+    const dispatch = openOwn();
+    await answerModern(body, request, response, { dispatch, bearer, challenge, ending: signal });
     await dispatch.settled();
+  }
+
+  /** The SDK answers 200 before a call is decided, so that what is beyond the grant is looked for first. */
+  async function answerOlder(came: OlderRequest): Promise<void> {
+    const call = isJSONRPCRequest(came.body) && came.body.method === "tools/call" ? came.body : undefined;
+    const refusal = call === undefined ? null : await findBeyond(call, came.bearer);
+    if (call === undefined || refusal === null) return await sessions.mcp(came);
+    const error = { code: -32_602, message: toText(refusal), data: { code: refusal.code } };
+    const headers = { "www-authenticate": challenge };
+    answerError(came.response, 403, error, { id: call.id, headers });
+  }
+
+  async function findBeyond({ params }: JSONRPCRequest, bearer: string): Promise<CapstanError | null> {
+    const name = String(params?.["name"]);
+    const asked = { action: "tools/call", name };
+    try {
+      const grant = await own(params?.["_meta"]?.[grantKey], asked, bearer);
+      const { principal, scope } = grant;
+      door.check({ principal, scope, grant, taint: [], depth: 0 }, name, params?.["arguments"] ?? {});
+      return null;
+    } catch (thrown) {
+      const refusal = toCapstanError(thrown);
+      if (!beyondGrant.has(refusal.code)) return null;
+      await recordRefusal({ ...asked, code: refusal.code });
+      return refusal;
+    }
   }
 
   async function refuse(response: ServerResponse, presented: boolean): Promise<void> {
@@ -115,11 +147,29 @@ export async function serveHttp(services: HttpServices): Promise<HttpServing> {
     if (!signal.aborted) await once(signal, "abort");
     server.close();
     server.closeIdleConnections();
+    await sessions.close(drainMs);
     const cut = setTimeout(() => server.closeAllConnections(), drainMs);
     await Promise.allSettled(running);
     clearTimeout(cut);
     server.closeAllConnections();
   }
+}
+
+const onlyPost = { headers: { allow: "POST" } };
+
+/** Where an older client posts for its stream. */
+const toSessionId = ({ url = "" }: IncomingMessage): string =>
+  new URL(url, "http://localhost").searchParams.get("sessionId") ?? "";
+
+/** Reads the body first; one that is no good is answered, and the connection that it came on is closed. */
+async function withBody(
+  request: IncomingMessage,
+  response: ServerResponse,
+  then: (body: unknown) => Promise<void>,
+): Promise<void> {
+  const body = await readBody(request);
+  if ("value" in body) return await then(body.value);
+  answerError(response, body.status, body, { headers: { connection: "close" } });
 }
 
 /** RFC 9728, section 2. There is no authorization server: the operator hands tokens out. */

@@ -24,6 +24,7 @@ export interface ModernIo {
   /** Sends a notification of this request. */
   readonly notify: (notification: JSONRPCNotification) => void;
   readonly onRefused?: Exchange["onRefused"];
+  readonly bearer?: string;
 }
 
 /** Answers requests of revision 2026-07-28: each stands for itself, nothing of it is remembered. */
@@ -87,9 +88,10 @@ function readEnvelope(params: JSONRPCRequest["params"]): Readonly<Record<string,
 function toExchange(
   params: JSONRPCRequest["params"],
   envelope: Readonly<Record<string, unknown>>,
-  { signal, notify, onRefused }: ModernIo,
+  { signal, notify, onRefused, bearer }: ModernIo,
 ): Exchange {
   return {
+    ...(bearer === undefined ? {} : { bearer }),
     ...(onRefused === undefined ? {} : { onRefused }),
     meta: envelope,
     signal,

@@ -10,7 +10,7 @@ import type { InputRequest } from "../../tools/tool.ts";
 import type { Exchange } from "./exchange.ts";
 
 /** How long a question may stay unanswered. */
-export const questionMs = 10 * 60 * 1000;
+const questionMs = 10 * 60 * 1000;
 
 const Sealed = z.strictObject({ id: z.string(), hash: z.string(), expiresAt: z.int(), state: z.json() });
 

@@ -8,7 +8,6 @@ import {
   type ReadResourceResult,
 } from "@modelcontextprotocol/server";
 import { z } from "zod";
-import { CapstanError } from "../../core/error.ts";
 import { newId } from "../../core/id.ts";
 import type { Json } from "../../core/json.ts";
 import type { Prompt } from "../../tools/prompt.ts";
@@ -159,11 +158,4 @@ export function toWireResource<R extends Resource | ResourceTemplate>(
 /** A prompt as MCP lists it. */
 export function toWirePrompt({ arguments: args, ...prompt }: Prompt) {
   return { ...prompt, arguments: args.map((argument) => ({ ...argument })) };
-}
-
-/** Arguments of a prompt are texts. */
-export function demandTexts(args: Readonly<Record<string, unknown>>): Readonly<Record<string, string>> {
-  const parsed = z.record(z.string(), z.string()).safeParse(args);
-  if (parsed.success) return parsed.data;
-  throw toProtocolError(new CapstanError("tool.bad_arguments", "The arguments of a prompt are texts, by name."));
 }

@@ -1,0 +1,31 @@
+import { serveHttp } from "../../../src/server/mcp/http.ts";
+import type { Grant } from "../../../src/permissions/grant.ts";
+import { openTestServer } from "./serve.ts";
+
+/** A server on a port of its own over a real door. `tokenOf` signs a grant. */
+export async function openHttpServer(
+  over: { readonly hosts?: readonly string[]; readonly origins?: readonly string[] } = {},
+) {
+  const server = await openTestServer();
+  const { door, permissions, store, grant } = server;
+  const ending = new AbortController();
+  const { url, closed } = await serveHttp({
+    ...{ door, permissions, store, grant, isExplicit: false, version: "0.0.0-test", host: "127.0.0.1", port: 0 },
+    hosts: over.hosts ?? [],
+    origins: over.origins ?? [],
+    onFault: (fault) => server.faults.push(fault),
+    signal: ending.signal,
+  });
+  return {
+    ...server,
+    url,
+    closed,
+    stop: () => ending.abort(),
+    tokenOf: (own: Grant = grant) => permissions.mint(own),
+    async [Symbol.asyncDispose]() {
+      ending.abort();
+      await closed;
+      await server[Symbol.asyncDispose]();
+    },
+  };
+}

@@ -1,0 +1,218 @@
+import { request as httpRequest } from "node:http";
+import { setTimeout as sleep } from "node:timers/promises";
+import { describe, expect, test } from "vitest";
+import { z } from "zod";
+import { localScope } from "../../../src/core/scope.ts";
+import { slowCases } from "../../support/cases.ts";
+import { openHttpServer } from "./http-serve.ts";
+import { envelope } from "./peer.ts";
+
+const revision = { "mcp-protocol-version": "2026-07-28" };
+
+/** The body of a modern request. */
+function toBody(method: string, params: object = {}, id: number | string = 1) {
+  return JSON.stringify({ jsonrpc: "2.0", id, method, params: { ...params, _meta: envelope() } });
+}
+
+const Answered = z.looseObject({
+  id: z.unknown(),
+  result: z
+    .looseObject({ tools: z.array(z.object({ name: z.string() })), structuredContent: z.unknown() })
+    .partial()
+    .optional(),
+  error: z.object({ code: z.number() }).optional(),
+});
+
+/** The JSON-RPC answer in a response. */
+const answerOf = async (response: Response) => Answered.parse(await response.json());
+
+/** The headers that a modern call sends. */
+function toHeaders(token: string, method = "tools/call", name = "echo") {
+  const named = method === "tools/call" ? { "mcp-name": name } : {};
+  return {
+    "content-type": "application/json",
+    authorization: `Bearer ${token}`,
+    "mcp-method": method,
+    ...revision,
+    ...named,
+  };
+}
+
+function post(url: string, headers: Record<string, string>, body: string): Promise<Response> {
+  return fetch(`${url}/mcp`, { method: "POST", headers, body });
+}
+
+const echo = (text: string, id: number | string = 1) => toBody("tools/call", { name: "echo", arguments: { text } }, id);
+
+describe("a request over HTTP", () => {
+  test("without a token, or with one that is not good, is answered 401 and where to learn more (B20)", async () => {
+    await using server = await openHttpServer();
+    const good = toHeaders(server.tokenOf());
+    const { authorization, ...none } = good;
+    const metadata = `${server.url}/.well-known/oauth-protected-resource/mcp`;
+    const bare = await post(server.url, none, echo("x"));
+    expect([bare.status, bare.headers.get("www-authenticate")]).toEqual([
+      401,
+      `Bearer resource_metadata="${metadata}"`,
+    ]);
+    const refusals = [
+      `${authorization}x`,
+      "Bearer a.b.c",
+      "Bearer ",
+      `Basic ${authorization.slice(7)}`,
+      authorization.slice(7),
+    ];
+    for (const wrong of refusals) {
+      expect((await post(server.url, { ...none, authorization: wrong }, echo("x"))).status).toBe(401);
+    }
+    const inUrl = await fetch(`${server.url}/mcp?access_token=${authorization.slice(7)}`, {
+      method: "POST",
+      headers: none,
+    });
+    expect(inUrl.status).toBe(401);
+    for (const path of ["/sse", "/mcp", "/elsewhere"]) expect((await fetch(server.url + path)).status).toBe(401);
+    expect(await (await fetch(metadata)).json()).toMatchObject({ resource: `${server.url}/mcp` });
+    expect((await post(server.url, good, echo("x"))).status).toBe(200);
+  });
+
+  test("from another page or under another name is refused before anything else (B23)", async () => {
+    await using server = await openHttpServer({ origins: ["https://app.example"] });
+    const headers = toHeaders(server.tokenOf());
+    const statusOf = (over: Record<string, string>) =>
+      new Promise<number | undefined>((resolve, reject) => {
+        const sent = httpRequest(`${server.url}/mcp`, { method: "POST", headers: { ...headers, ...over } });
+        sent.on("response", (response) => resolve(response.resume().statusCode)).on("error", reject);
+        sent.end(echo("x"));
+      });
+    const port = new URL(server.url).port;
+    const evil = [
+      { host: `evil.test:${port}` },
+      { host: "evil.test" },
+      { origin: "http://evil.test" },
+      { origin: "null" },
+    ];
+    for (const over of evil) expect(await statusOf(over)).toBe(403);
+    expect(await statusOf({ ...evil[0], authorization: "" })).toBe(403);
+    const lawful = [{}, { host: `localhost:${port}` }, { origin: "https://app.example" }, { origin: server.url }];
+    for (const over of lawful) expect(await statusOf(over)).toBe(200);
+  });
+
+  test("beyond the grant is answered 403, what is not listed as unknown; nothing runs (B16, B21)", async () => {
+    await using server = await openHttpServer();
+    const [right] = server.rightsTo(["move"]);
+    if (right === undefined) throw new Error("the test has no tool to narrow");
+    const from = { name: "from", rule: { type: "exact", value: "inside" }, optional: false } as const;
+    const to = { name: "to", rule: { type: "any" }, optional: true } as const;
+    const token = server.tokenOf(server.withRights("narrow", { tools: [{ ...right, args: [from, to] }] }));
+    const call = (name: string, args: object) =>
+      post(server.url, toHeaders(token, "tools/call", name), toBody("tools/call", { name, arguments: args }));
+    const beyond = await call("move", { from: "outside" });
+    expect(beyond.status).toBe(403);
+    expect(beyond.headers.get("www-authenticate")).toContain('error="insufficient_scope"');
+    expect(await beyond.json()).toMatchObject({ id: 1, error: { data: { code: "permission.argument_refused" } } });
+    const [hidden, missing] = await Promise.all(["echo", "nosuch"].map(async (name) => (await call(name, {})).json()));
+    expect(JSON.stringify(hidden).replace("echo", "nosuch")).toEqual(JSON.stringify(missing));
+    expect(missing).toMatchObject({ error: { code: -32602, data: { code: "tool.unknown" } } });
+    expect(server.log).toEqual([]);
+    expect((await call("move", { from: "inside" })).status).toBe(200);
+    expect(server.log).toEqual(["moved inside to here"]);
+  });
+
+  test.each([
+    ["no JSON", {}, "{", 400, -32700],
+    ["two readings", {}, '{"jsonrpc":"2.0","id":1,"id":2}', 400, -32600],
+    ["another type", { "content-type": "text/plain" }, echo("x"), 415, -32600],
+    ["5 MB", {}, echo("x".repeat(5_000_000)), 413, -32600],
+    ["a batch", {}, `[${echo("x")}]`, 400, -32600],
+    ["another method in the header", { "mcp-method": "tools/list" }, echo("x"), 400, -32020],
+    ["another name in the header", { "mcp-name": "move" }, echo("x"), 400, -32020],
+    ["another revision in the header", { "mcp-protocol-version": "2025-11-25" }, echo("x"), 400, -32020],
+    ["a malformed encoded name", { "mcp-name": "=?base64?%%?=" }, echo("x"), 400, -32020],
+    ["an unknown method", { "mcp-method": "no/such" }, toBody("no/such"), 404, -32601],
+  ])("with %s is answered in its terms, and the next is served", async (_what, over, body, status, code) => {
+    await using server = await openHttpServer();
+    const headers = toHeaders(server.tokenOf());
+    const answer = await post(server.url, { ...headers, ...over }, body);
+    expect([answer.status, (await answerOf(answer)).error?.code]).toEqual([status, code]);
+    const encoded = `=?base64?${Buffer.from("echo").toString("base64")}?=`;
+    expect((await post(server.url, { ...headers, "mcp-name": encoded }, echo("x"))).status).toBe(200);
+  });
+
+  test("may narrow its token by another in its _meta, and never widen it", async () => {
+    await using server = await openHttpServer();
+    const both = server.tokenOf(server.withRights("both", { tools: server.rightsTo(["echo", "steps"]) }));
+    const one = server.tokenOf(server.withRights("one", { tools: server.rightsTo(["echo", "move"]) }));
+    const body = JSON.parse(toBody("tools/list"));
+    body.params["_meta"]["dev.capstan/grant"] = one;
+    const answer = await post(server.url, toHeaders(both, "tools/list"), JSON.stringify(body));
+    const { result } = await answerOf(answer);
+    expect(result?.tools?.map(({ name }) => name)).toEqual(["echo"]);
+  });
+});
+
+describe("clients beside each other over HTTP", () => {
+  test("get their own answers under colliding ids (B25)", async () => {
+    await using server = await openHttpServer();
+    const tokens = ["a", "b"].map((id) => server.tokenOf(server.withRights(id, { tools: server.rightsTo(["echo"]) })));
+    const crossed: string[] = [];
+    const rounds = slowCases * 5;
+    for (let round = 0; round < rounds; round += 1) {
+      await Promise.all(
+        tokens.flatMap((token, client) =>
+          Array.from({ length: 5 }, async (_, id) => {
+            const text = `${client} ${round} ${id}`;
+            const { id: answered, result } = await answerOf(await post(server.url, toHeaders(token), echo(text, id)));
+            if (answered !== id || JSON.stringify(result?.structuredContent) !== JSON.stringify({ text }))
+              crossed.push(text);
+          }),
+        ),
+      );
+    }
+    expect(crossed).toEqual([]);
+    const rows = (await server.audit()).map(({ entry }) => entry.grantId);
+    expect([rows.filter((id) => id === "a").length, rows.filter((id) => id === "b").length]).toEqual([
+      rounds * 5,
+      rounds * 5,
+    ]);
+  }, 120_000);
+
+  test("can't use a session of another user: it is not there (B24)", async () => {
+    await using server = await openHttpServer();
+    const mallory = { org: "local", user: "mallory" };
+    const epoch = server.permissions.epoch(mallory);
+    const theirs = server.tokenOf({ ...server.grant, id: "theirs", principal: mallory, scope: localScope, epoch });
+    const renewed = server.tokenOf({ ...server.grant, id: "renewed" });
+    const send = (token: string, session: string | null, method: string, params: object) => {
+      const accept = "application/json, text/event-stream";
+      const own = session === null ? {} : { "mcp-session-id": session };
+      const headers = { "content-type": "application/json", accept, authorization: `Bearer ${token}`, ...own };
+      return post(server.url, headers, JSON.stringify({ jsonrpc: "2.0", id: 1, method, params }));
+    };
+    const start = { protocolVersion: "2025-11-25", capabilities: {}, clientInfo: { name: "t", version: "1" } };
+    const opened = await send(server.tokenOf(), null, "initialize", start);
+    const session = opened.headers.get("mcp-session-id");
+    await opened.text();
+    const call = { name: "echo", arguments: { text: "x" } };
+    const stolen = await send(theirs, session, "tools/call", call);
+    const unknown = await send(theirs, "no-such-session", "tools/call", call);
+    expect([stolen.status, await stolen.text()]).toEqual([404, await unknown.text()]);
+    expect(await (await send(renewed, session, "tools/call", call)).text()).toContain('"text":"x"');
+    const rows = (await server.audit()).map(({ entry }) => entry.grantId);
+    expect(rows).toEqual(["renewed"]);
+  });
+});
+
+describe("the end of a server", () => {
+  test("lets a call in flight finish, ends subscriptions, and accepts nothing new", async () => {
+    await using server = await openHttpServer();
+    const token = server.tokenOf();
+    const running = post(server.url, toHeaders(token, "tools/call", "steps"), toBody("tools/call", { name: "steps" }));
+    const listening = await post(server.url, toHeaders(token, "subscriptions/listen"), toBody("subscriptions/listen"));
+    await sleep(100);
+    server.stop();
+    await server.closed;
+    expect(await (await running).text()).toContain('{"steps":40}');
+    expect(await listening.text()).toContain("notifications/subscriptions/acknowledged");
+    await expect(post(server.url, toHeaders(token), echo("x"))).rejects.toThrow("fetch failed");
+  });
+});
