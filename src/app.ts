@@ -23,6 +23,7 @@ import type { Store } from "./store/store.ts";
 import { builtinTools } from "./tools/all.ts";
 import type { Door } from "./tools/call.ts";
 import { openDoor } from "./tools/call.ts";
+import { configPrompts } from "./tools/config-prompts.ts";
 import type { Tool } from "./tools/tool.ts";
 import type { Toolbox } from "./tools/toolbox.ts";
 import { toToolbox } from "./tools/toolbox.ts";
@@ -80,6 +81,7 @@ export async function openApp(options: AppOptions): Promise<App> {
   const listed = (grant: Grant): readonly Tool[] => door.list(grant);
   const toolbox = toToolbox({
     tools: [...builtinTools({ store, graphs, engines, limits, clock, hidden, listed }), ...tools],
+    prompts: [configPrompts(config.server.prompts)],
   });
   const door = openDoor({ toolbox, store, permissions, onFault });
   const host = openHost({

@@ -35,13 +35,7 @@ export async function addServer(
   await editServers(path, (document, at) => document.setIn([...at, name], document.createNode(entry)));
   tell(`Added ${name} to ${path}.`);
   for (const line of [...advice, ...toRelative(command)]) tell(line);
-  const published = options.prefix === false ? [] : [`${name}__*`];
-  tell(`See its tools: ${toCommandLine(globals, "tools ls", { allow: published })}`);
-  tell(
-    published.length === 0
-      ? "They keep their own names; let a command use one with --allow NAME."
-      : `Let a command use them with --allow '${name}__*': no grant holds them by itself.`,
-  );
+  tell("This version keeps it in the config and does not start it yet: its tools are not behind the door.");
   return 0;
 }
 

@@ -67,6 +67,7 @@ async function fromFlags(app: App, flags: GrantFlags, now: number): Promise<Gran
         ...(await toRoots(write, "permissions.write in the config", "config.bad_value")),
         ...(await toRoots(flags.write ?? [], "--write")),
       ],
+      prompts: Object.keys(config.server.prompts),
       allow: [...demandTools(allow, app.toolNames), ...(flags.allow ?? [])],
     },
     app.toolNames,

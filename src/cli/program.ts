@@ -106,10 +106,10 @@ export function toProgram(done: (code: ExitCode) => void): Command {
       inApp(async (session) => (await import("./tools.ts")).callTool(session, name, args, options)),
     );
 
-  const mcp = program.command("mcp").description("the MCP servers behind Capstan");
+  const mcp = program.command("mcp").description("the MCP servers in the config");
   mcp
     .command("add <name> [command...]")
-    .description("put a server into the config: NAME -- COMMAND ARG…, or NAME --url URL")
+    .description("put a server into the config, not started yet: NAME -- COMMAND ARG…, or NAME --url URL")
     .option("--url <url>", "a server that is reached by HTTP")
     .option(
       "--header <name=value>",

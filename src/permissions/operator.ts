@@ -40,6 +40,8 @@ export interface OperatorOptions extends Maker {
   readonly write: readonly string[];
   /** Names or patterns of tools beyond the default. A tool that is named here may be called with any arguments. */
   readonly allow: readonly string[];
+  /** Names of prompts; missing: none. */
+  readonly prompts?: readonly string[];
   /** Missing: no limits. */
   readonly limits?: Limits;
 }
@@ -50,7 +52,9 @@ export function operatorGrant(options: OperatorOptions, tools: readonly ToolName
   const byDefault = tools.filter(({ name, pin }) => defaultTools.has(name) && pin === "builtin");
   const rights = new Map(byDefault.map((tool) => [tool.name, toDefaultRight(tool)]));
   for (const tool of named) rights.set(tool.name, toPlainRight(tool));
-  return toGrant(options, options.limits ?? {}, {
+  const { limits = {}, prompts = [] } = options;
+  return toGrant(options, limits, {
+    prompts: [...prompts],
     tools: [...rights.values()],
     read: options.read.map(parseFolder),
     write: options.write.map(parseFolder),
@@ -67,6 +71,7 @@ export function rootGrant(options: Maker, tools: readonly ToolName[]): Grant {
     options,
     {},
     {
+      prompts: [],
       tools: tools.map(toPlainRight),
       read: ["/"],
       write: ["/"],
@@ -83,7 +88,11 @@ function toDefaultRight(tool: ToolName): ToolRight {
   return { ...right, args: [...args, { name: "graph", rule: { type: "exact", value: "default" }, optional: true }] };
 }
 
-function toGrant(made: Maker, limits: Limits, own: Pick<Rights, "tools" | "read" | "write" | "net">): Grant {
+function toGrant(
+  made: Maker,
+  limits: Limits,
+  own: Pick<Rights, "tools" | "prompts" | "read" | "write" | "net">,
+): Grant {
   const { id, now, ttlMs, principal, scope, epoch } = made;
   return deepFreeze({
     id,
@@ -98,7 +107,6 @@ function toGrant(made: Maker, limits: Limits, own: Pick<Rights, "tools" | "read"
     rights: {
       ...own,
       resources: [],
-      prompts: [],
       runs: ["create", "read", "resume", "cancel"],
       sessions: ["*"],
       approve: own.tools.map(({ name }) => name),

@@ -2,16 +2,6 @@ import { z } from "zod";
 
 /** The `server` part of the config: what MCP clients are served, and how. */
 export const ServerSettings = z.strictObject({
-  /** `all` lists every tool, `search` only those that find the others; `auto` searches where the definitions are larger than this. */
-  discovery: z.enum(["auto", "all", "search"]).default("auto"),
-  /** In tokens (a quarter of the characters of the JSON). */
-  discoveryTokens: z.int().min(0).default(10_000),
-  /** A result larger than this, as JSON, becomes a resource link with a preview. */
-  resultBytes: z
-    .int()
-    .min(1_024)
-    .max(4 * 1024 * 1024)
-    .default(256 * 1024),
   /** Host names beyond those of the address that is listened on, under which clients may reach the server (`host` or `host:port`). */
   hosts: z.array(z.string().min(1)).default([]),
   /** Origins (`https://app.example`) that browsers may call from. */

@@ -31,7 +31,7 @@ describe("capstan mcp", () => {
       "--header",
       "X-A=b",
     );
-    expect(remote.stderr).toContain("--allow 'web__*'");
+    expect(remote.stderr).toContain("does not start it yet");
     expect((await mcp("add", "near", "--url", "http://127.0.0.1:1/mcp", "--private")).code).toBe(0);
     expect(await serversOf(configOf(home.path))).toEqual({
       git: { command: "npx", args: ["-y", "server", "--flag"], env: { A: "1=2" }, prefix: false },
