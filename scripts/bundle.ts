@@ -77,9 +77,7 @@ async function makeBundle(work: string): Promise<void> {
   rmSync(join(staging, "node_modules/.package-lock.json"), { force: true });
   writeFileSync(join(staging, "manifest.json"), `${JSON.stringify(toManifest(), null, 2)}\n`);
 
-  // A package that is made after this must not hold the bundle.
   mkdirSync(join(root, "dist"), { recursive: true });
-  writeFileSync(join(root, "dist/.npmignore"), "*.mcpb\n");
   const bundle = join(root, "dist", `capstan-${version}.mcpb`);
   run("mcpb", ["validate", join(staging, "manifest.json")], root);
   run("mcpb", ["pack", staging, bundle], root);
