@@ -34,12 +34,16 @@ export function echoTool(name: string, effect: "read" | "once"): Tool {
   });
 }
 
-/** An app in `home` with the echo tools `echo` and `echo_once` beside the built-in ones; a fault ends the bench. */
-export async function openBenchApp(home: string, sandbox: Partial<SandboxConfig> = {}): Promise<App> {
+/** An app in `home` with the echo tools `echo` and `echo_once`, and `more`, beside the built-in ones; a fault ends the bench. */
+export async function openBenchApp(
+  home: string,
+  sandbox: Partial<SandboxConfig> = {},
+  more: readonly Tool[] = [],
+): Promise<App> {
   return await openApp({
     home,
     config: Config.parse({ sandbox }),
-    tools: [echoTool("echo", "read"), echoTool("echo_once", "once")],
+    tools: [echoTool("echo", "read"), echoTool("echo_once", "once"), ...more],
     onFault(fault) {
       throw fault;
     },

@@ -1,6 +1,7 @@
 import { availableParallelism, cpus, loadavg, totalmem } from "node:os";
 import { benchCold } from "./cold.ts";
 import { benchDoor } from "./door.ts";
+import { benchHttp } from "./http.ts";
 import type { Figure } from "./measure.ts";
 import { installPeers } from "./peers.ts";
 import { benchRpc } from "./rpc.ts";
@@ -12,6 +13,7 @@ const benches: Readonly<Record<string, () => AsyncGenerator<Figure>>> = {
   door: benchDoor,
   cold: benchCold,
   rpc: benchRpc,
+  http: benchHttp,
   sandbox: benchSandbox,
 };
 
