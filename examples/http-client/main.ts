@@ -39,10 +39,9 @@ try {
   assert.notEqual((await client.callTool(call)).isError, true);
   const third = await client.callTool(call);
   assert.match(JSON.stringify(third.content), /budget\.calls: /);
+  const version = client.getNegotiatedProtocolVersion();
   await client.close();
-  console.log(
-    `http-client: MCP ${client.getNegotiatedProtocolVersion()} under a token for two calls; the third was refused`,
-  );
+  console.log(`http-client: MCP ${version} under a token for two calls; the third was refused`);
 } finally {
   server.kill();
   await exited;

@@ -10,6 +10,7 @@ import { defineTool } from "./tool.ts";
 const defaultLimit = 5;
 const maxLimit = 20;
 /** How much of one tool is shown. */
+const maxRead = 1_000;
 const maxSentence = 160;
 const maxArguments = 16;
 const maxArgumentName = 64;
@@ -59,7 +60,7 @@ function toLine(tool: Tool): Output["tools"][number] {
 
 /** The first sentence of a description, on one line, cut where it is long. */
 function toSentence(description: string): string {
-  const line = description.replace(/\s+/g, " ").trim();
+  const line = description.slice(0, maxRead).replace(/\s+/g, " ").trim();
   const [sentence = line] = /^.*?[.!?。](?=\s|$)/u.exec(line) ?? [];
   return sentence.length <= maxSentence ? sentence : `${sentence.slice(0, maxSentence).toWellFormed()}…`;
 }

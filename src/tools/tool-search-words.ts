@@ -27,7 +27,7 @@ export function toWords(text: string): readonly string[] {
  * word: tools and queries go through the same.
  */
 function toStem(whole: string): string {
-  if (whole.length < 4 || !/^[a-z]+$/.test(whole)) return whole;
+  if (!/^[a-z]{4,32}$/.test(whole)) return whole;
   const single = whole
     .replace(/ies$/, "y")
     .replace(/(?<=s|x|z|ch|sh)es$/, "")
@@ -36,6 +36,6 @@ function toStem(whole: string): string {
     .replace(/(?<=[aeiouy].*)(?:ing|ed)$/, "")
     .replace(/(?<=.{3}[st])ion$/, "")
     .replace(/(?<=.{3}at)or$/, "");
-  const undoubled = bare === single ? bare : bare.replace(/([bdgmnprt])\1$/, "$1");
+  const undoubled = bare === single ? bare : bare.replace(/(?<=..)([bdgmnprt])\1$/, "$1");
   return undoubled.length < 3 ? single : undoubled.replace(/e$/, "");
 }
