@@ -10,8 +10,8 @@ const more = Array.from({ length: Number(count) - 1 }, (_, index) => echoTool(`e
 await using app = await openBenchApp(home, {}, more);
 const { door, permissions, store } = app;
 const ending = new AbortController();
-// A grant names at most 256 tools; that of a real client names those it uses.
-const grant = toBenchGrant(app, ["echo", ...more.slice(0, 199).map(({ name }) => name)]);
+// A token has at most 16 kB, room for some 180 tools.
+const grant = toBenchGrant(app, ["echo", ...more.slice(0, 99).map(({ name }) => name)]);
 writeFileSync(file, JSON.stringify(door.list(grant).map(toWireTool)));
 const { url, closed } = await serveHttp({
   ...{ door, permissions, store, grant, isExplicit: false, version: "0.0.0-bench", host: "127.0.0.1", port: 0 },
