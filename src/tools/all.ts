@@ -5,11 +5,13 @@ import type { FolderId } from "../permissions/safe-path.ts";
 import type { Engine, ExecLimits } from "../sandbox/engine.ts";
 import type { Store } from "../store/store.ts";
 import { calculatorTool } from "./calculator.ts";
+import { describeToolTool } from "./describe-tool.ts";
 import { executeCodeTool } from "./execute-code.ts";
 import { fsListTool } from "./fs-list.ts";
 import { fsStatTool } from "./fs-stat.ts";
 import { kgAddFactsTool } from "./kg-add-facts.ts";
 import { kgSearchTool } from "./kg-search.ts";
+import { searchToolsTool } from "./search-tools.ts";
 import { todoTools } from "./todo.ts";
 import type { Tool } from "./tool.ts";
 
@@ -21,7 +23,7 @@ export interface ToolServices {
   readonly clock: Clock;
   /** The home: no file tool enters it, whatever is granted. */
   readonly hidden: FolderId;
-  /** What a grant may call, once the door is open: code can reach that. */
+  /** What a grant may call, once the door is open: code can reach that, a search finds it. */
   readonly listed: (grant: Grant) => readonly Tool[];
 }
 
@@ -30,11 +32,13 @@ export function builtinTools(services: ToolServices): readonly Tool[] {
   const { store, graphs, engines, limits, clock, hidden, listed } = services;
   return [
     calculatorTool(),
+    describeToolTool({ listed }),
     executeCodeTool({ engines, limits, listed }),
     fsListTool(hidden),
     fsStatTool(hidden),
     kgAddFactsTool({ graphs }),
     kgSearchTool({ graphs }),
+    searchToolsTool({ listed }),
     ...todoTools({ store, clock }),
   ];
 }

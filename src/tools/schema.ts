@@ -12,7 +12,10 @@ const maxProblems = 5;
  * Transforms are refused by `z.toJSONSchema` itself: what is parsed stays JSON.
  */
 export function fromZod<T>(schema: z.ZodType<T>): Schema<T> {
-  const json: unknown = z.toJSONSchema(schema, { io: "input" });
+  const { $schema: _dialect, ...json }: Record<string, unknown> = z.toJSONSchema(schema, {
+    io: "input",
+    override: ({ jsonSchema }) => leaveOutNoise(jsonSchema),
+  });
   if (!isJsonObject(json)) throw new CapstanError("tool.bad_definition", "The schema has no JSON Schema.");
   return {
     json,
@@ -22,6 +25,16 @@ export function fromZod<T>(schema: z.ZodType<T>): Schema<T> {
       throw badArguments(fitted.problems.map(({ text }) => text));
     },
   };
+}
+
+/**
+ * Leaves out what says nothing to a model, which pays for each word: the ends of what a number can hold, and the pattern beside a
+ * format. The dialect is left out too: without one it is 2020-12 (MCP 2025-11-25 and later, basic, JSON Schema Usage).
+ */
+function leaveOutNoise(json: z.core.JSONSchema.BaseSchema): void {
+  if (json.minimum === Number.MIN_SAFE_INTEGER) delete json.minimum;
+  if (json.maximum === Number.MAX_SAFE_INTEGER) delete json.maximum;
+  if (json.format !== undefined) delete json.pattern;
 }
 
 /** What a schema throws for a value that does not fit it: the first few problems. */

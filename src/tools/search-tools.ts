@@ -33,8 +33,8 @@ export function searchToolsTool({ listed }: { readonly listed: (grant: Grant) =>
     name: "search_tools",
     title: "Find tools",
     description:
-      "Finds tools, best match first. More tools than are listed can be called: call one that is found by its name, as any other " +
-      "(tools/call), or from execute_code as tools.NAME(). describe_tool tells its arguments.",
+      "Finds tools, best match first. What it finds can be called by its name (tools/call), also where it is not listed, " +
+      "or from execute_code as tools.NAME. describe_tool tells its arguments.",
     input: fromZod(Input),
     output: fromZod(Output),
     hints: { readOnly: true, destructive: false, idempotent: true, openWorld: false },

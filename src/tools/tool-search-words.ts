@@ -7,8 +7,10 @@ const word = new RegExp(String.raw`[${unspaced}]|(?:(?![${unspaced}])[\p{L}\p{M}
 
 /** They stand in nearly every sentence and say nothing about a tool. */
 const fillers = new Set(
-  ("a an and are as at be by can do does for from how i if in into is it its me my not of on or our so that the their then " +
-    "there these this to use used using want was we what when where which who will with you your").split(" "),
+  (
+    "a an and are as at be by can do does for from how i if in into is it its me my not of on or our so that the their then " +
+    "there these this to use used using want was we what when where which who will with you your"
+  ).split(" "),
 );
 
 /** The words of a text in their order, without fillers: small letters, without endings, the parts of a camelCaseName apart. */
