@@ -1,5 +1,5 @@
 import type { IncomingMessage } from "node:http";
-import { toCapstanError } from "../../core/error.ts";
+import { type ErrorCode, toCapstanError } from "../../core/error.ts";
 import type { Grant } from "../../permissions/grant.ts";
 import { meet } from "../../permissions/meet.ts";
 import type { Permissions } from "../../permissions/permissions.ts";
@@ -28,12 +28,14 @@ export function toBearerGrants(grantFor: GrantFor, permissions: Permissions): Gr
   };
 }
 
-/** The grant of a token that is good now, else null. */
-export async function verifyBearer(permissions: Permissions, token: string): Promise<Grant | null> {
+/** The grant of a token that is good now, else what is wrong with it. */
+export async function verifyBearer(permissions: Permissions, token: string | null): Promise<Grant | ErrorCode> {
+  if (token === null) return "token.malformed";
   try {
     return await permissions.verify(token);
   } catch (thrown) {
-    if (toCapstanError(thrown).code.startsWith("token.")) return null;
+    const { code } = toCapstanError(thrown);
+    if (code.startsWith("token.")) return code;
     throw thrown;
   }
 }

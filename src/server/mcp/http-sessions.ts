@@ -1,5 +1,4 @@
 import { randomUUID } from "node:crypto";
-import { setTimeout as sleep } from "node:timers/promises";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { NodeStreamableHTTPServerTransport } from "@modelcontextprotocol/node";
 import { isInitializeRequest, isJSONRPCRequest, type Transport } from "@modelcontextprotocol/server";
@@ -12,6 +11,7 @@ import { openSseTransport, type SseTransport } from "./sse.ts";
 const maxSessions = 1_000;
 /** A session that nobody uses ends. */
 const idleMs = 30 * 60 * 1000;
+const sweepMs = 60 * 1000;
 
 /** One request of an older client: its token, the grant of that token, and its body where it has one. */
 export interface OlderRequest {
@@ -31,8 +31,10 @@ export interface Sessions {
   openSse(older: OlderRequest): Promise<void>;
   /** POST `/messages?sessionId=…`. */
   postSse(older: OlderRequest, sessionId: string): Promise<void>;
-  /** Ends all of them: what runs may end within `graceMs`, then it is cancelled. */
-  close(graceMs: number): Promise<void>;
+  /** Resolves when no call of theirs runs any more. */
+  settled(): Promise<void>;
+  /** Ends all of them; what still runs is cancelled. */
+  close(): Promise<void>;
 }
 
 interface Session {
@@ -76,9 +78,11 @@ export function openSessions(toDispatch: () => Dispatch, now: () => number): Ses
     return true;
   }
 
-  async function hasRoom(response: ServerResponse): Promise<boolean> {
-    const idle = [...sessions].filter(([, { usedAt }]) => usedAt < now() - idleMs);
-    await Promise.all(idle.map(([id]) => end(id)));
+  const sweeping = setInterval(() => {
+    for (const [id, { usedAt }] of sessions) if (usedAt < now() - idleMs) void end(id);
+  }, sweepMs).unref();
+
+  function hasRoom(response: ServerResponse): boolean {
     if (sessions.size < maxSessions) return true;
     answerError(response, 503, { code: -32_600, message: `Already ${maxSessions} sessions. Try again later.` });
     return false;
@@ -97,7 +101,7 @@ export function openSessions(toDispatch: () => Dispatch, now: () => number): Ses
         const message = "Begin with initialize, or name the revision 2026-07-28 in params._meta of each request.";
         return answerError(response, 400, { code: -32_600, message });
       }
-      if (!(await hasRoom(response))) return;
+      if (!hasRoom(response)) return;
       const id = randomUUID();
       const transport = new NodeStreamableHTTPServerTransport({ sessionIdGenerator: () => id });
       await begin(id, transport, grant);
@@ -106,7 +110,7 @@ export function openSessions(toDispatch: () => Dispatch, now: () => number): Ses
     },
 
     async openSse({ response, grant }) {
-      if (!(await hasRoom(response))) return;
+      if (!hasRoom(response)) return;
       const id = randomUUID();
       const transport = openSseTransport(response, `/messages?sessionId=${id}`);
       sse.set(id, transport);
@@ -124,9 +128,12 @@ export function openSessions(toDispatch: () => Dispatch, now: () => number): Ses
       response.writeHead(202).end("Accepted");
     },
 
-    async close(graceMs) {
-      const settled = Promise.all([...sessions.values()].map(({ dispatch }) => dispatch.settled()));
-      await Promise.race([settled, sleep(graceMs, undefined, { ref: false })]);
+    async settled() {
+      await Promise.all([...sessions.values()].map(({ dispatch }) => dispatch.settled()));
+    },
+
+    async close() {
+      clearInterval(sweeping);
       await Promise.all([...sessions.keys()].map(end));
     },
   };

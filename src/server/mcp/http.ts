@@ -1,7 +1,8 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { once } from "node:events";
+import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises";
 import { isJSONRPCRequest, type JSONRPCRequest } from "@modelcontextprotocol/server";
-import { CapstanError, toCapstanError, toText } from "../../core/error.ts";
+import { CapstanError, type ErrorCode, toCapstanError, toText } from "../../core/error.ts";
 import type { Permissions } from "../../permissions/permissions.ts";
 import type { Store } from "../../store/store.ts";
 import type { Door } from "../../tools/call.ts";
@@ -12,7 +13,7 @@ import { readBearer, toBearerGrants, toChallenge, verifyBearer } from "./http-be
 import { readBody } from "./http-body.ts";
 import { openGuard } from "./http-guard.ts";
 import { answerModern, beyondGrant, isModern } from "./http-modern.ts";
-import { type OlderRequest, openSessions } from "./http-sessions.ts";
+import { type OlderRequest, openSessions, type Sessions } from "./http-sessions.ts";
 import { openRefusals } from "./refusal.ts";
 
 export interface HttpServices extends ProcessGrant {
@@ -56,7 +57,12 @@ export async function serveHttp(services: HttpServices): Promise<HttpServing> {
   const openOwn = () => openDispatch({ door, permissions, version, grantFor: own, recordRefusal });
   const sessions = openSessions(openOwn, () => permissions.now());
   const running = new Set<Promise<void>>();
+  const posts = new Set<ServerResponse>();
+  let refusedAt = -Infinity;
   const server = createServer((request, response) => {
+    if (signal.aborted)
+      return answerError(response, 503, { code: -32_600, message: "The server is stopping." }, closing);
+    if (request.method === "POST") posts.add(response.once("close", () => posts.delete(response)));
     const answering = answer(request, response).catch((fault: unknown) => {
       onFault(fault);
       if (!response.headersSent) answerError(response, 500, { code: -32_603, message: "Internal error" });
@@ -79,14 +85,17 @@ export async function serveHttp(services: HttpServices): Promise<HttpServing> {
     if (path === metadataPath || path === `${metadataPath}/mcp`)
       return answerJson(response, 200, toMetadata(publicUrl));
     const bearer = readBearer(request);
-    const grant = bearer === null ? null : await verifyBearer(permissions, bearer);
-    if (bearer === null || grant === null) return await refuse(response, bearer !== null);
+    const grant = await verifyBearer(permissions, bearer);
+    if (typeof grant === "string") return await refuse(response, grant);
+    if (bearer === null) return await refuse(response, "token.malformed");
     const came = { request, response, bearer, grant, body: undefined };
     switch (`${request.method} ${path}`) {
       case "POST /mcp":
         return await withBody(request, response, (body) => answerMcp({ ...came, body }));
       case "POST /messages":
-        return await withBody(request, response, (body) => sessions.postSse({ ...came, body }, toSessionId(request)));
+        return await withBody(request, response, (body) =>
+          answerOlder({ ...came, body }, (older) => sessions.postSse(older, toSessionId(request))),
+        );
       case "GET /sse":
         return await sessions.openSse(came);
       case "GET /mcp":
@@ -100,17 +109,17 @@ export async function serveHttp(services: HttpServices): Promise<HttpServing> {
 
   async function answerMcp(came: OlderRequest): Promise<void> {
     const { request, response, bearer, body } = came;
-    if (!isModern(body)) return await answerOlder(came);
+    if (!isModern(body)) return await answerOlder(came, (older) => sessions.mcp(older));
     const dispatch = openOwn();
     await answerModern(body, request, response, { dispatch, bearer, challenge, ending: signal });
     await dispatch.settled();
   }
 
   /** The SDK answers 200 before a call is decided, so that what is beyond the grant is looked for first. */
-  async function answerOlder(came: OlderRequest): Promise<void> {
+  async function answerOlder(came: OlderRequest, answerIt: Sessions["mcp"]): Promise<void> {
     const call = isJSONRPCRequest(came.body) && came.body.method === "tools/call" ? came.body : undefined;
     const refusal = call === undefined ? null : await findBeyond(call, came.bearer);
-    if (call === undefined || refusal === null) return await sessions.mcp(came);
+    if (call === undefined || refusal === null) return await answerIt(came);
     const error = { code: -32_602, message: toText(refusal), data: { code: refusal.code } };
     const headers = { "www-authenticate": challenge };
     answerError(came.response, 403, error, { id: call.id, headers });
@@ -132,12 +141,17 @@ export async function serveHttp(services: HttpServices): Promise<HttpServing> {
     }
   }
 
-  async function refuse(response: ServerResponse, presented: boolean): Promise<void> {
-    await recordRefusal({ action: "http", name: "", code: presented ? "token.bad_signature" : "token.malformed" });
-    const headers = { "www-authenticate": toChallenge(metadataUrl, presented ? "invalid_token" : undefined) };
-    const message = presented
-      ? "The token is not good here, or not any more. Ask its issuer for a new one."
-      : "Send a token: Authorization: Bearer TOKEN. `capstan grant create` makes one.";
+  /** On record once a second at most: whoever has no token must not fill the disk. */
+  async function refuse(response: ServerResponse, code: ErrorCode): Promise<void> {
+    if (permissions.now() >= refusedAt + 1_000) {
+      refusedAt = permissions.now();
+      await recordRefusal({ action: "http", name: "", code });
+    }
+    const isMissing = code === "token.malformed";
+    const headers = { "www-authenticate": toChallenge(metadataUrl, isMissing ? undefined : "invalid_token") };
+    const message = isMissing
+      ? "Send a token: Authorization: Bearer TOKEN. `capstan grant create` makes one."
+      : "The token is not good here, or not any more. Ask its issuer for a new one.";
     answerError(response, 401, { code: -32_600, message }, { headers });
   }
 
@@ -147,14 +161,16 @@ export async function serveHttp(services: HttpServices): Promise<HttpServing> {
     if (!signal.aborted) await once(signal, "abort");
     server.close();
     server.closeIdleConnections();
-    await sessions.close(drainMs);
-    const cut = setTimeout(() => server.closeAllConnections(), drainMs);
-    await Promise.allSettled(running);
-    clearTimeout(cut);
+    const answered = Promise.all([...posts].map((response) => once(response, "close")));
+    await Promise.race([Promise.all([answered, sessions.settled()]), sleep(drainMs, undefined, { ref: false })]);
+    await nextTurn(); // What was answered last is written by now.
+    await sessions.close();
     server.closeAllConnections();
+    await Promise.allSettled(running);
   }
 }
 
+const closing = { headers: { connection: "close" } };
 const onlyPost = { headers: { allow: "POST" } };
 
 /** Where an older client posts for its stream. */

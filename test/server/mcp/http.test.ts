@@ -215,4 +215,27 @@ describe("the end of a server", () => {
     expect(await listening.text()).toContain("notifications/subscriptions/acknowledged");
     await expect(post(server.url, toHeaders(token), echo("x"))).rejects.toThrow("fetch failed");
   });
+
+  test("lets a call in flight of a session finish", async () => {
+    await using server = await openHttpServer();
+    const headers = {
+      "content-type": "application/json",
+      accept: "application/json, text/event-stream",
+      authorization: `Bearer ${server.tokenOf()}`,
+    };
+    const send = (method: string, params: object, session: object = {}) =>
+      post(server.url, { ...headers, ...session }, JSON.stringify({ jsonrpc: "2.0", id: 1, method, params }));
+    const start = { protocolVersion: "2025-11-25", capabilities: {}, clientInfo: { name: "t", version: "1" } };
+    const opened = await send("initialize", start);
+    await opened.text();
+    const running = send(
+      "tools/call",
+      { name: "steps" },
+      { "mcp-session-id": opened.headers.get("mcp-session-id") ?? "" },
+    );
+    await sleep(100);
+    server.stop();
+    expect(await (await running).text()).toContain('{"steps":40}');
+    await server.closed;
+  });
 });
