@@ -10,7 +10,7 @@ import {
   type Transport,
 } from "@modelcontextprotocol/server";
 import { toCapstanError, toText } from "../../core/error.ts";
-import { openLineCutter } from "./lines.ts";
+import { openLineCutter } from "../../core/lines.ts";
 import { expectedParams, isMeantAsAnswer, readId } from "./message.ts";
 import { parseStrictJson } from "./strict-json.ts";
 
