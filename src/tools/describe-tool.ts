@@ -7,7 +7,7 @@ import { toFailure } from "./result.ts";
 import { fromZod } from "./schema.ts";
 import { taintOfTools } from "./search-tools.ts";
 import { toDeclarations } from "./tool-declaration.ts";
-import { rankTools } from "./tool-search.ts";
+import { rankTools } from "./tool-search-rank.ts";
 import type { Effect, Tool } from "./tool.ts";
 import { defineTool } from "./tool.ts";
 

@@ -3,7 +3,7 @@ import type { Taint } from "../core/taint.ts";
 import { mergeTaint, trusted } from "../core/taint.ts";
 import type { Grant } from "../permissions/grant.ts";
 import { fromZod } from "./schema.ts";
-import { argumentsOf, rankTools } from "./tool-search.ts";
+import { argumentsOf, rankTools } from "./tool-search-rank.ts";
 import type { Tool } from "./tool.ts";
 import { defineTool } from "./tool.ts";
 

@@ -24,6 +24,24 @@ export function toWords(text: string): readonly string[] {
     .map(toStem);
 }
 
+/** Verbs that tools use for the same act. */
+const alike: readonly string[] = [
+  "search find query lookup seek",
+  "list show browse enumerate all",
+  "get read fetch show view retrieve open load",
+  "create add new make open insert write schedule",
+  "update edit change modify set rename move",
+  "delete remove erase drop destroy clear cancel",
+  "send post publish submit share",
+  "run execute invoke call start launch trigger",
+];
+const groups: readonly (readonly string[])[] = alike.map((verbs) => verbs.split(" ").map(toStem));
+
+/** The words, as `toWords` gives them, that mean the same of a tool as this one. */
+export function wordsAlike(stem: string): readonly string[] {
+  return groups.filter((group) => group.includes(stem)).flatMap((group) => group.filter((other) => other !== stem));
+}
+
 /**
  * An English word without its commonest endings, so that `creating`, `created` and `creation` meet `create`. What comes out need be no
  * word: tools and queries go through the same.
