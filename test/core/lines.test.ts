@@ -1,7 +1,7 @@
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
-import { openLineCutter } from "../../../src/core/lines.ts";
-import { pureCases } from "../../support/cases.ts";
+import { openLineCutter } from "../../src/core/lines.ts";
+import { pureCases } from "../support/cases.ts";
 
 test("openLineCutter() yields the same lines however the bytes are cut into chunks, and marks those that are too long", () => {
   const max = 8;
