@@ -1,6 +1,7 @@
 import type { DatabaseSync } from "node:sqlite";
 import { CapstanError } from "../core/error.ts";
 import type { Json } from "../core/json.ts";
+import { sha256 } from "../core/json.ts";
 import type { Scope } from "../core/scope.ts";
 import { noWrites } from "./group-commit.ts";
 import type { Writes } from "./group-commit.ts";
@@ -12,22 +13,24 @@ import type { Batch, RecordWrite, Store, StoredRecord } from "./store.ts";
 export function openRecords(db: DatabaseSync) {
   const one = toQuery(
     db,
-    "select key, value, version, updated_at from records where scope = ? and kind = ? and key = ?",
+    "select key, value, version, updated_at, blob from records where scope = ? and kind = ? and key = ?",
   );
   const following = toQuery(
     db,
-    `select key, value, version, updated_at from records
+    `select key, value, version, updated_at, blob from records
      where scope = ? and kind = ? and key >= ? and key > ? order by key limit ?`,
   );
   const firstOf = toQuery(
     db,
-    `select key, value, version, updated_at from records where scope = ? and kind = ? and key >= ? order by key limit ?`,
+    `select key, value, version, updated_at, blob from records where scope = ? and kind = ? and key >= ? order by key limit ?`,
   );
   const put = toQuery(
     db,
-    `insert into records (scope, kind, key, value, version, updated_at) values (?, ?, ?, ?, ?, ?)
-     on conflict do update set value = excluded.value, version = excluded.version, updated_at = excluded.updated_at`,
+    `insert into records (scope, kind, key, value, version, updated_at, blob) values (?, ?, ?, ?, ?, ?, ?)
+     on conflict do update set value = excluded.value, version = excluded.version, updated_at = excluded.updated_at,
+       blob = excluded.blob`,
   );
+  const putBytes = toQuery(db, "insert into blobs (hash, bytes, kept) values (?, ?, 0) on conflict do nothing");
   const remove = toQuery(db, "delete from records where scope = ? and kind = ? and key = ?");
 
   return {
@@ -43,12 +46,16 @@ export function openRecords(db: DatabaseSync) {
         if (write.ifVersion !== undefined && write.ifVersion !== version) throw conflict(write, version);
         const next = write.value === undefined ? 0 : version + 1;
         planned.set(id, next);
-        return { ...write, next, json: JSON.stringify(write.value) };
+        const blob = write.bytes === undefined || next === 0 ? null : sha256(write.bytes);
+        return { ...write, next, json: JSON.stringify(write.value), blob };
       });
       return () => {
-        for (const { kind, key, next, json } of writes) {
+        for (const { kind, key, next, json, blob, bytes = null } of writes) {
           if (next === 0) remove.run(place, kind, key);
-          else put.run(place, kind, key, json, next, at);
+          else {
+            if (blob !== null) putBytes.run(blob, bytes);
+            put.run(place, kind, key, json, next, at, blob);
+          }
         }
       };
     },
@@ -76,8 +83,14 @@ export function openRecords(db: DatabaseSync) {
   };
 }
 
-function toRecord([key, value, version, updatedAt]: Row): StoredRecord {
-  return { key: text(key), value: toJson(text(value)), version: integer(version), updatedAt: integer(updatedAt) };
+function toRecord([key, value, version, updatedAt, blob = null]: Row): StoredRecord {
+  return {
+    key: text(key),
+    value: toJson(text(value)),
+    version: integer(version),
+    updatedAt: integer(updatedAt),
+    ...(blob === null ? {} : { blob: text(blob) }),
+  };
 }
 
 function toJson(value: string): Json {

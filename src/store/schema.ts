@@ -44,6 +44,18 @@ const storeSteps: readonly string[] = [
     id integer primary key, entry text not null, hash text not null
   ) strict;
   `,
+  // Bytes that belong to records go with the last of them; the others (kept = 1) stay.
+  `
+  alter table blobs add column kept integer not null default 1;
+  alter table records add column blob text;
+  create index records_by_blob on records (blob) where blob is not null;
+  create trigger record_deleted after delete on records when old.blob is not null begin
+    delete from blobs where hash = old.blob and kept = 0 and not exists (select 1 from records where blob = old.blob);
+  end;
+  create trigger record_changed after update on records when old.blob is not null and old.blob is not new.blob begin
+    delete from blobs where hash = old.blob and kept = 0 and not exists (select 1 from records where blob = old.blob);
+  end;
+  `,
 ];
 
 /** How long one attempt may block the event loop while another process writes; `untilFree` goes on from there without blocking. */

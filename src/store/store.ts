@@ -40,6 +40,8 @@ export interface StoredRecord {
   readonly value: Json;
   readonly version: number;
   readonly updatedAt: number;
+  /** The SHA-256 of the bytes that belong to it, by which `blob` gives them. */
+  readonly blob?: string;
 }
 
 /**
@@ -51,6 +53,11 @@ export interface RecordWrite {
   readonly key: string;
   readonly value?: Json;
   readonly ifVersion?: number;
+  /**
+   * Bytes that belong to the record, of any size; missing: none. They are kept once under their SHA-256, and go with the last record that
+   * they belong to.
+   */
+  readonly bytes?: Uint8Array;
 }
 
 /** One row of the audit log before it is chained: one per door call, nested ones too, refusals too. */
@@ -149,7 +156,7 @@ export interface Store extends AsyncDisposable {
   ): Promise<readonly StoredRecord[]>;
   /** Used amounts, reservations included; a grant never charged has used nothing. */
   used(grantIds: readonly string[]): Promise<ReadonlyMap<string, Amounts>>;
-  /** Stores bytes under their SHA-256 (hexadecimal), which it returns. Storing again is free. */
+  /** Stores bytes under their SHA-256 (hexadecimal), which it returns, for good. Storing again is free. */
   putBlob(bytes: Uint8Array): Promise<string>;
   blob(hash: string): Promise<Uint8Array | null>;
   /** All audit rows, by writer, then seq. Throws `audit.broken` for a row that can't be read; the reader checks the chains. */
