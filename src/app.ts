@@ -21,6 +21,8 @@ import type { Engine } from "./sandbox/engine.ts";
 import { openSqliteStore } from "./store/sqlite.ts";
 import type { Store } from "./store/store.ts";
 import { builtinTools } from "./tools/all.ts";
+import { artifactResources } from "./tools/artifact-resources.ts";
+import { openArtifacts } from "./tools/artifacts.ts";
 import type { Door } from "./tools/call.ts";
 import { openDoor } from "./tools/call.ts";
 import { configPrompts } from "./tools/config-prompts.ts";
@@ -76,11 +78,13 @@ export async function openApp(options: AppOptions): Promise<App> {
   const engines = openEngines({ cacheDir: join(home, "cache"), config: config.sandbox });
   for (const engine of engines) opened.use(engine);
   const graphs = opened.use(openGraphs({ folder: join(home, "knowledge"), clock }));
+  const artifacts = openArtifacts({ store, clock });
   const limits = toExecLimits(config.sandbox);
   const hidden = await stat(home, { bigint: true });
   const listed = (grant: Grant): readonly Tool[] => door.list(grant);
   const toolbox = toToolbox({
-    tools: [...builtinTools({ store, graphs, engines, limits, clock, hidden, listed }), ...tools],
+    tools: [...builtinTools({ store, graphs, engines, limits, clock, artifacts, hidden, listed }), ...tools],
+    resources: [artifactResources(artifacts)],
     prompts: [configPrompts(config.server.prompts)],
   });
   const door = openDoor({ toolbox, store, permissions, onFault });

@@ -4,6 +4,7 @@ import type { Grant } from "../permissions/grant.ts";
 import type { FolderId } from "../permissions/safe-path.ts";
 import type { Engine, ExecLimits } from "../sandbox/engine.ts";
 import type { Store } from "../store/store.ts";
+import type { Artifacts } from "./artifacts.ts";
 import { calculatorTool } from "./calculator.ts";
 import { describeToolTool } from "./describe-tool.ts";
 import { executeCodeTool } from "./execute-code.ts";
@@ -21,6 +22,7 @@ export interface ToolServices {
   readonly engines: readonly Engine[];
   readonly limits: ExecLimits;
   readonly clock: Clock;
+  readonly artifacts: Artifacts;
   /** The home: no file tool enters it, whatever is granted. */
   readonly hidden: FolderId;
   /** What a grant may call, once the door is open: code can reach that, a search finds it. */
@@ -29,11 +31,11 @@ export interface ToolServices {
 
 /** The built-in tools. A new one is one file and one line here. */
 export function builtinTools(services: ToolServices): readonly Tool[] {
-  const { store, graphs, engines, limits, clock, hidden, listed } = services;
+  const { store, graphs, engines, limits, clock, artifacts, hidden, listed } = services;
   return [
     calculatorTool(),
     describeToolTool({ listed }),
-    executeCodeTool({ engines, limits, listed }),
+    executeCodeTool({ engines, limits, listed, artifacts }),
     fsListTool(hidden),
     fsStatTool(hidden),
     kgAddFactsTool({ graphs }),

@@ -3,17 +3,21 @@ import { z } from "zod";
 import { CapstanError, errorCodes } from "../core/error.ts";
 import type { ErrorCode } from "../core/error.ts";
 import { IsolationLevel, isolationLevels } from "../core/isolation.ts";
+import type { Block } from "../core/event.ts";
 import type { Json } from "../core/json.ts";
 import { isJsonObject } from "../core/json.ts";
 import type { Amounts } from "../core/limits.ts";
+import { mergeTaint, trusted } from "../core/taint.ts";
 import { headBytes, toMediaType } from "../files/media-type.ts";
+import { mayRead } from "../permissions/demand.ts";
 import type { Grant } from "../permissions/grant.ts";
 import type { Engine, ExecLimits, ExecResult, SandboxFile } from "../sandbox/engine.ts";
 import { wrongWithPath } from "../sandbox/guest-path.ts";
 import { smallest } from "./amounts.ts";
+import type { Artifacts } from "./artifacts.ts";
 import { fromZod } from "./schema.ts";
 import { questionsInWords } from "./result.ts";
-import type { CallContext, Tool } from "./tool.ts";
+import type { CallContext, Outcome, Tool } from "./tool.ts";
 import { defineTool } from "./tool.ts";
 
 const mebibyte = 1024 * 1024;
@@ -24,6 +28,8 @@ const maxInputBytes = 8 * mebibyte;
 const startMs = 30_000;
 /** A start that takes longer is told. */
 const slowMs = 1_000;
+/** Of a run's files this much stands in the answer, and of its pictures as much again; the rest is behind their links. */
+const maxInlineBytes = 64 * 1024;
 const toolName = "execute_code";
 
 const Path = z.string().refine((path) => wrongWithPath(path) === undefined, {
@@ -58,6 +64,7 @@ const Output = z.strictObject({
       path: z.string(),
       bytes: z.int(),
       mimeType: z.string(),
+      uri: z.string().describe("the resource that holds it"),
       text: z.string().optional(),
       base64: z.string().optional(),
     }),
@@ -73,10 +80,11 @@ interface CodeServices {
   readonly limits: ExecLimits;
   /** What a grant may call: code reaches it. */
   readonly listed: (grant: Grant) => readonly Tool[];
+  readonly artifacts: Artifacts;
 }
 
 /** `execute_code`: runs code in a sandbox, which may call tools under a grant derived from its caller's. */
-export function executeCodeTool({ engines, limits, listed }: CodeServices): Tool {
+export function executeCodeTool({ engines, limits, listed, artifacts }: CodeServices): Tool {
   const findEngine = openEngineFinder(engines);
   return defineTool<Input, Output>({
     name: toolName,
@@ -100,7 +108,9 @@ export function executeCodeTool({ engines, limits, listed }: CodeServices): Tool
     reserve: (args, grant) => toAmounts(grant, toLimits(limits, args, grant)),
     timeoutMs: ({ timeoutMs = Infinity }) => Math.min(timeoutMs, limits.wallMs) + startMs,
     async run(args, context) {
-      const { grant, progress, signal, taint } = context;
+      const { grant, progress, signal } = context;
+      // What the code was made of, and what its calls brought in.
+      let taint = context.taint;
       const starting = findEngine(args.language, grant.rights.isolation, signal).then((engine) =>
         engine.open(args.language, signal),
       );
@@ -112,15 +122,20 @@ export function executeCodeTool({ engines, limits, listed }: CodeServices): Tool
           code: args.code,
           files: toFiles(args.files),
           limits: toLimits(limits, args, grant),
-          onCall: (name, nested) => callTool(context, name, nested),
+          async onCall(name, nested) {
+            const outcome = await callTool(context, name, nested);
+            taint = mergeTaint(taint, outcome.taint ?? trusted);
+            return toNestedValue(outcome);
+          },
         },
         signal,
       );
+      const files = await keep(result.artifacts, artifacts, { ...context, taint });
       return {
         type: "done",
-        value: toOutput(result),
+        value: toOutput(result, files, grant),
+        content: [...toPictures(files), ...files.filter(({ uri }) => mayRead(grant, uri)).map(toLink)],
         ...(result.status === "ok" ? {} : { isError: true }),
-        // What the code was made of. The door adds what its nested calls brought in.
         taint,
         usage: toAmounts(grant, result.usage),
       };
@@ -204,21 +219,74 @@ function toFiles(given: Input["files"] = []): readonly SandboxFile[] {
   return files;
 }
 
-function toOutput({ outputCut, artifacts, ...result }: ExecResult): Output {
+/** A file that came out, kept. */
+interface KeptFile extends SandboxFile {
+  readonly mimeType: string;
+  readonly uri: string;
+}
+
+async function keep(
+  files: readonly SandboxFile[],
+  artifacts: Artifacts,
+  { scope, principal, grant, taint, callId }: CallContext,
+): Promise<readonly KeptFile[]> {
+  const kept: KeptFile[] = [];
+  for (const { path, bytes } of files) {
+    const mimeType = toMediaType(bytes.subarray(0, headBytes));
+    const { uri } = await artifacts.save({ scope, principal, grant, taint, callId, name: path, mimeType, bytes });
+    kept.push({ path, bytes, mimeType, uri });
+  }
+  return kept;
+}
+
+/** Whoever may not read the resources gets all that is in them here. */
+function toOutput({ outputCut, ...result }: ExecResult, files: readonly KeptFile[], grant: Grant): Output {
+  const linked = files.filter(({ uri }) => mayRead(grant, uri));
+  const left = new Set(linked).difference(new Set(thatFit(linked)));
   return {
     ...result,
     ...(outputCut ? { outputCut } : {}),
-    artifacts: artifacts.map(({ path, bytes }) => ({
-      path,
-      bytes: bytes.length,
-      mimeType: toMediaType(bytes.subarray(0, headBytes)),
-      ...(isUtf8(bytes) ? { text: Buffer.from(bytes).toString() } : { base64: Buffer.from(bytes).toString("base64") }),
+    artifacts: files.map((file) => ({
+      path: file.path,
+      bytes: file.bytes.length,
+      mimeType: file.mimeType,
+      uri: file.uri,
+      ...(left.has(file) ? {} : toInline(file.bytes)),
     })),
   };
 }
 
-/** A call from the code, through the door. What the code gets is the tool's value; a failure is thrown, with its code. */
-async function callTool({ call }: CallContext, name: string, args: Json): Promise<Json> {
+const toInline = (bytes: Uint8Array): { readonly text: string } | { readonly base64: string } =>
+  isUtf8(bytes) ? { text: Buffer.from(bytes).toString() } : { base64: toBase64(bytes) };
+
+const toBase64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString("base64");
+
+/** Of the files those that have room in an answer, in their order. */
+function thatFit(files: readonly KeptFile[]): readonly KeptFile[] {
+  let room = maxInlineBytes;
+  return files.filter(({ bytes }) => {
+    if (bytes.length > room) return false;
+    room -= bytes.length;
+    return true;
+  });
+}
+
+/** The pictures, for models that see. */
+function toPictures(files: readonly KeptFile[]): readonly Block[] {
+  const pictures = files.filter(({ mimeType }) => /^image\/(?:png|jpeg|gif|webp)$/.test(mimeType));
+  return thatFit(pictures).map(({ mimeType, bytes }) => ({ type: "image", mimeType, data: toBase64(bytes) }));
+}
+
+const toLink = ({ uri, path, mimeType, bytes }: KeptFile): Block => ({
+  type: "resource_link",
+  uri,
+  name: path,
+  mimeType,
+  bytes: bytes.length,
+});
+
+/** A call from the code, through the door. */
+async function callTool({ call }: CallContext, name: string, args: Json): Promise<Done> {
   if (!isJsonObject(args)) {
     throw new CapstanError(
       "tool.bad_arguments",
@@ -226,11 +294,15 @@ async function callTool({ call }: CallContext, name: string, args: Json): Promis
     );
   }
   const outcome = await call(name, args);
-  if (outcome.type === "waiting") {
-    const questions = questionsInWords(outcome.requests);
-    throw new CapstanError("tool.input_needed", `${name} waits for an answer, which code can't: ${questions}`);
-  }
-  const { value, content = [], isError, code = "tool.failed" } = outcome;
+  if (outcome.type === "done") return outcome;
+  const questions = questionsInWords(outcome.requests);
+  throw new CapstanError("tool.input_needed", `${name} waits for an answer, which code can't: ${questions}`);
+}
+
+type Done = Extract<Outcome, { type: "done" }>;
+
+/** What the code gets is the tool's value; a failure is thrown, with its code. */
+function toNestedValue({ value, content = [], isError, code = "tool.failed" }: Done): Json {
   const text = content.map((block) => (block.type === "text" ? block.text : `[${block.type}]`)).join("\n");
   if (isError !== true) return value ?? text;
   const said = text === "" ? JSON.stringify(value ?? null) : text;

@@ -54,7 +54,9 @@ export function openNested(around: {
         ...(log === undefined ? {} : { log }),
       });
       taint = mergeTaint(taint, result.taint);
-      return result.outcome;
+      const { outcome } = result;
+      // What its own nested calls brought in is in it too: a tool that stores something stores all of it.
+      return outcome.type === "done" && result.taint.length > 0 ? { ...outcome, taint: result.taint } : outcome;
     },
     [Symbol.dispose]() {
       hasEnded = true;

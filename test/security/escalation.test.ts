@@ -19,7 +19,6 @@ const later: Readonly<Record<string, readonly string[]>> = {
   "no tools come from other servers": ["B28", "B29", "B58"],
   "there are no webhooks": ["B41"],
   "no answer of a model is cached": ["B51"],
-  "results hold their artifacts; none has an address": ["B52"],
 };
 
 /** Ids at the beginning of a test's name (`B1: …`, `66, 68: …`) or at its end (`… (44, B39)`). */

@@ -1,5 +1,5 @@
 import { array, assert, constantFrom, property, string, subarray } from "fast-check";
-import { describe, expect, test } from "vitest";
+import { afterAll, describe, expect, test } from "vitest";
 import { instructions } from "../../src/server/mcp/offer.ts";
 import { toWireTool } from "../../src/server/mcp/wire-tool.ts";
 import { describeToolTool } from "../../src/tools/describe-tool.ts";
@@ -9,6 +9,7 @@ import { rankTools } from "../../src/tools/tool-search-rank.ts";
 import { entrySet } from "../../src/tools/tool-search.ts";
 import type { Tool } from "../../src/tools/tool.ts";
 import { testLimits } from "../sandbox/hostile.ts";
+import { openTestArtifacts } from "../support/artifacts.ts";
 import { callTool } from "../support/call-context.ts";
 import { pureCases } from "../support/cases.ts";
 import { openTestDoor, testTool, toGrant, valueOf } from "../support/door.ts";
@@ -16,7 +17,10 @@ import { fiveHundred, serverTool } from "./discovery-tools.ts";
 
 const listed = (): readonly Tool[] => [];
 const finders = [describeToolTool({ listed }), searchToolsTool({ listed })];
-const entries = [...finders, executeCodeTool({ engines: [], limits: testLimits, listed })];
+const kept = await openTestArtifacts();
+afterAll(() => kept[Symbol.asyncDispose]());
+const { artifacts } = kept;
+const entries = [...finders, executeCodeTool({ engines: [], limits: testLimits, listed, artifacts })];
 const search = { discovery: "search", discoveryTokens: 0 } as const;
 const namesOf = (tools: readonly Tool[]): readonly string[] => tools.map(({ name }) => name);
 const find = (query: string, tools: readonly Tool[] = fiveHundred): readonly string[] =>

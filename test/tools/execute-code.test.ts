@@ -5,6 +5,7 @@ import { openQuickjsEngine } from "../../src/sandbox/quickjs.ts";
 import { executeCodeTool } from "../../src/tools/execute-code.ts";
 import type { Tool } from "../../src/tools/tool.ts";
 import { testLimits } from "../sandbox/hostile.ts";
+import { openTestArtifacts } from "../support/artifacts.ts";
 import { openTestDoor, testTool, toGrant, valueOf } from "../support/door.ts";
 
 const engine = openQuickjsEngine();
@@ -14,11 +15,16 @@ const refused = (code: string): object => expect.objectContaining({ name: "Capst
 
 /** A door over `execute_code` with a real engine, and the other tools that its code may reach. */
 async function openCodeDoor(others: readonly Tool[] = [], engines: readonly Engine[] = [engine]) {
+  await using opened = new AsyncDisposableStack();
+  const { artifacts } = opened.use(await openTestArtifacts());
   const tools: Tool[] = [...others];
-  tools.push(executeCodeTool({ engines, limits: testLimits, listed: () => tools }));
-  const capstan = await openTestDoor(tools);
+  tools.push(executeCodeTool({ engines, limits: testLimits, listed: () => tools, artifacts }));
+  const capstan = opened.use(await openTestDoor(tools));
+  const owned = opened.move();
   return {
     ...capstan,
+    artifacts,
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
     run: (code: string, over: object = {}, request: Parameters<typeof capstan.call>[2] = {}) =>
       capstan.call("execute_code", { language: "javascript", code, ...over }, request),
   };
@@ -201,10 +207,17 @@ describe("execute_code", () => {
   });
 
   test("has effect once where a once tool is within reach of the code", async () => {
+    await using opened = await openTestArtifacts();
+    const { artifacts } = opened;
     const once = testTool("send", { effect: "once" });
     const all = [testTool("look"), once];
     const effectWith = (listed: readonly Tool[]) => {
-      const tool: Tool = executeCodeTool({ engines: [engine], limits: testLimits, listed: () => [...listed, tool] });
+      const tool: Tool = executeCodeTool({
+        engines: [engine],
+        limits: testLimits,
+        listed: () => [...listed, tool],
+        artifacts,
+      });
       return tool.bind({ language: "javascript", code: "1" }).effect(toGrant(listed, 0, 0));
     };
     expect(effectWith(all)).toBe("once");

@@ -1,0 +1,170 @@
+import { CapstanError, toCapstanError } from "../core/error.ts";
+import type { Block } from "../core/event.ts";
+import type { Json } from "../core/json.ts";
+import type { Taint } from "../core/taint.ts";
+import { mayRead } from "../permissions/demand.ts";
+import { toResource } from "./artifact-resources.ts";
+import type { Artifact, Artifacts, ArtifactOwner } from "./artifacts.ts";
+import { artifactPrefix } from "./artifacts.ts";
+import { toResult } from "./result.ts";
+import type { Outcome } from "./tool.ts";
+
+type Done = Extract<Outcome, { type: "done" }>;
+
+/** How much of what is kept stands in the answer, in characters. */
+const previewChars = 2_000;
+/** More parts than this are kept as one. */
+const maxLinks = 16;
+
+/** Where a result that is too large goes, and what it is. */
+export interface Keeping {
+  readonly artifacts: Artifacts;
+  readonly owner: ArtifactOwner;
+  readonly callId: string;
+  /** The tool's name. */
+  readonly name: string;
+  /** Of the whole result, what came in through nested calls included. */
+  readonly taint: Taint;
+  /** Of the result as JSON. */
+  readonly maxBytes: number;
+  /** Whether clients were told an output schema. Asked only for what is too large. */
+  readonly hasOutputSchema: () => boolean;
+}
+
+/** A part of a result, with its size in the answer, and what it is where it is kept. */
+interface Part {
+  readonly block: Block | null;
+  readonly size: number;
+  readonly toContent: () => { readonly mimeType: string; readonly bytes: Buffer };
+}
+
+/**
+ * A result that fits, as it is; of a larger one, what has room, and links to the rest, which is kept whole as artifacts, with the
+ * beginning of the first.
+ *
+ * Where a value is left out that clients were told a schema for, the result is an error, `tool.too_large`. A result that is none must
+ * have structured content that fits the schema (MCP 2025-06-18 and later, server/tools, Output Schema), and the official clients throw
+ * one away that has not, links included; errors they hand on as they are. A value that was cut until it fits would be taken for whole.
+ *
+ * Throws what keeps the parts from being saved: `tool.too_large`, `store.*`.
+ */
+export async function toLinked(outcome: Done, keeping: Keeping): Promise<Done> {
+  const { name, maxBytes, hasOutputSchema } = keeping;
+  const bytes = measure(outcome, maxBytes);
+  if (bytes <= maxBytes) return outcome;
+
+  let room = maxBytes / 2;
+  const [kept, rest]: [Part[], Part[]] = [[], []];
+  for (const part of toParts(outcome)) {
+    if (part.size <= room) {
+      room -= part.size;
+      kept.push(part);
+    } else rest.push(part);
+  }
+  const saved = await saveAll(
+    rest.length > maxLinks ? [...rest.slice(0, maxLinks - 1), together(rest.slice(maxLinks - 1))] : rest,
+    keeping,
+  );
+
+  const { value: _value, content: _content, ...others } = outcome;
+  const isValueGone = rest.some(({ block }) => block === null);
+  const isError = outcome.isError === true || (isValueGone && hasOutputSchema());
+  const code = outcome.code ?? (isError && outcome.isError !== true ? ("tool.too_large" as const) : undefined);
+  const ended = outcome.isError === true ? "The call failed." : "The call was carried out; don't repeat it.";
+  const said = `${ended} The result of ${name} has ${bytes} bytes as JSON, and an answer ${maxBytes}.`;
+  const text = [
+    code === "tool.too_large" ? `${code}: ${said}` : said,
+    `What has no room is kept whole: ${saved.map(inWords).join("; ")}.`,
+    ...(saved.every(({ uri }) => mayRead(keeping.owner.grant, uri))
+      ? []
+      : [`This grant may not read it; one that may holds the right to the resources under ${artifactPrefix}.`]),
+    ...toPreview(rest),
+  ].join("\n");
+  return {
+    ...others,
+    ...(isValueGone || outcome.value === undefined ? {} : { value: outcome.value }),
+    content: [{ type: "text", text }, ...kept.flatMap(({ block }) => block ?? []), ...saved.map(toLink)],
+    ...(isError ? { isError } : {}),
+    ...(code === undefined ? {} : { code }),
+  };
+}
+
+/** The bytes of a result as JSON; an upper bound for the small ones, where counting would cost more than it tells. */
+function measure(outcome: Done, maxBytes: number): number {
+  const json = JSON.stringify(toResult(outcome));
+  // A UTF-16 unit is at most 3 bytes.
+  return json.length * 3 <= maxBytes ? json.length : Buffer.byteLength(json);
+}
+
+function toParts({ value, content = [] }: Done): readonly Part[] {
+  const blocks = content.map((block) => ({ block, size: sizeOf(block), toContent: () => toContent(block) }));
+  if (value === undefined) return blocks;
+  // It stands in the answer twice: as structured content, and as text.
+  const size = sizeOf(toResult({ type: "done", value }));
+  return [{ block: null, size, toContent: () => ofJson(value) }, ...blocks];
+}
+
+const sizeOf = (value: object): number => Buffer.byteLength(JSON.stringify(value));
+
+const ofJson = (value: Json | Block): { mimeType: string; bytes: Buffer } => ({
+  mimeType: "application/json",
+  bytes: Buffer.from(JSON.stringify(value)),
+});
+
+function toContent(block: Block): { mimeType: string; bytes: Buffer } {
+  switch (block.type) {
+    case "text":
+      return { mimeType: "text/plain", bytes: Buffer.from(block.text) };
+    case "image":
+    case "audio":
+      return { mimeType: block.mimeType, bytes: Buffer.from(block.data, "base64") };
+    case "resource":
+      return block.blob === undefined
+        ? { mimeType: block.mimeType ?? "text/plain", bytes: Buffer.from(block.text ?? "") }
+        : { mimeType: block.mimeType ?? "application/octet-stream", bytes: Buffer.from(block.blob, "base64") };
+    default:
+      return ofJson(block);
+  }
+}
+
+/** Many parts as one: the list of their blocks. */
+function together(parts: readonly Part[]): Part {
+  const blocks = parts.flatMap(({ block }) => block ?? []);
+  return { block: blocks[0] ?? null, size: 0, toContent: () => ofJson(blocks) };
+}
+
+async function saveAll(
+  parts: readonly Part[],
+  { artifacts, owner, callId, name, taint }: Keeping,
+): Promise<readonly Artifact[]> {
+  const saved: Artifact[] = [];
+  try {
+    for (const [index, part] of parts.entries()) {
+      saved.push(await artifacts.save({ ...owner, ...part.toContent(), name: `${name}-${index + 1}`, taint, callId }));
+    }
+    return saved;
+  } catch (cause) {
+    const { code, message } = toCapstanError(cause);
+    throw new CapstanError(code, `${name} was carried out, but its result is too large to answer. ${message}`, {
+      cause,
+    });
+  }
+}
+
+/** The beginning of the first part that is text. */
+function toPreview(parts: readonly Part[]): readonly string[] {
+  for (const part of parts) {
+    const { mimeType, bytes } = part.toContent();
+    if (!/^text\/|json$/.test(mimeType)) continue;
+    const text = bytes.subarray(0, previewChars * 4).toString();
+    return [text.length > previewChars ? `It begins:\n${text.slice(0, previewChars).toWellFormed()}…` : text];
+  }
+  return [];
+}
+
+function inWords(artifact: Artifact): string {
+  const { uri, mimeType, bytes, description = "" } = { ...toResource(artifact) };
+  return `${uri} (${mimeType}, ${bytes} bytes)${description === "" ? "" : `. ${description.replace(/\.$/, "")}`}`;
+}
+
+const toLink = (artifact: Artifact): Block => ({ type: "resource_link", ...toResource(artifact) });
