@@ -1,5 +1,12 @@
+import { canonicalJson } from "../../core/json.ts";
 import type { Json } from "../../core/json.ts";
+import type { Scope } from "../../core/scope.ts";
+import type { Store } from "../../store/store.ts";
 import type { WireTool } from "./connection.ts";
+import { toPublishedName } from "./names.ts";
+import { toApproved, toDifferences, toListed, toLoaded, toObserved, toPinnedServer } from "./pins-change.ts";
+import type { ServerPins } from "./pins-records.ts";
+import { openPinRecords } from "./pins-records.ts";
 
 /** A tool as its server defined it when it was approved, cut down to what the pin covers. */
 export interface PinnedTool {
@@ -24,6 +31,7 @@ export interface Difference {
   /** By the server's own name for it. Missing: the server's command, arguments, environment, folder or URL. */
   readonly tool?: string;
   readonly before: Json | null;
+  /** Of a launch, the values of the environment are left out. */
   readonly after: Json | null;
 }
 
@@ -36,11 +44,91 @@ export interface Pins {
   load(server: string, launch: Json): Promise<PinnedServer>;
   /**
    * After tools/list: pins new tools, keeps what changed beside its pin as pending (blocked), and answers what may be published. A tool
-   * that is not listed any more is left out but its pin stays.
+   * that is not listed any more is left out but its pin stays; one that can't be pinned (`toPinned`) counts as not listed, and of two
+   * of a name the first counts. Of a server that was forgotten since it was loaded nothing is pinned and nothing may be published.
    */
   observe(server: string, tools: readonly WireTool[]): Promise<PinnedServer>;
   /** All that is pending, of all servers or one. */
   differences(server?: string): Promise<readonly Difference[]>;
-  /** `server` or a published tool name; answers what it approved, empty when nothing was pending. */
-  approve(target: string): Promise<readonly Difference[]>;
+  /**
+   * `server` or a published tool name; answers what it approved, empty when nothing was pending. With `shown`, what is not pending
+   * exactly as it was shown stays pending.
+   */
+  approve(target: string, shown?: readonly Difference[]): Promise<readonly Difference[]>;
+  /** How many tools of each server are approved and were listed when it was last asked, and how many changes are pending. */
+  counts(): Promise<ReadonlyMap<string, { readonly tools: number; readonly pending: number }>>;
+  /** Drops all pins of a server: whatever comes under its name next is new. */
+  forget(server: string): Promise<void>;
+}
+
+/** The pins of a home, kept in its store; several processes may use them at once. */
+export function openPins(services: { readonly store: Store; readonly scope: Scope }): Pins {
+  const records = openPinRecords(services);
+  /** How this process starts or reaches each server: another one, in another environment, may be blocked where this one is not. */
+  const launches = new Map<string, Json>();
+
+  return {
+    async load(server, launch) {
+      launches.set(server, launch);
+      return await records.change(server, (pins) => {
+        const loaded = { ...pins, server: toLoaded(pins.server, launch) };
+        return { answer: toPinnedServer(loaded, launch), server: loaded.server };
+      });
+    },
+
+    async observe(server, tools) {
+      const listed = toListed(tools);
+      return await records.change(server, (pins) => {
+        if (pins.server === null) return { answer: { isLaunchBlocked: true, isKnown: false, tools: [] } };
+        const changed = toObserved(pins.tools, listed);
+        const observed = {
+          server: pins.server.isKnown ? pins.server : { ...pins.server, isKnown: true },
+          tools: new Map([...pins.tools, ...changed.map((tool) => [tool.approved.definition.name, tool] as const)]),
+        };
+        return { answer: toPinnedServer(observed, launches.get(server)), server: observed.server, tools: changed };
+      });
+    },
+
+    async differences(server) {
+      return (await readAll(server)).flatMap(([name, pins]) => toDifferences(name, pins));
+    },
+
+    async approve(target, shown) {
+      const seen = shown === undefined ? undefined : new Set(shown.map(canonicalJson));
+      const approved: Difference[] = [];
+      for (const server of await records.servers()) {
+        const done = await records.change(server, (pins) => {
+          const meant = toDifferences(server, pins).filter(
+            (difference) => isMeant(target, difference) && (seen === undefined || seen.has(canonicalJson(difference))),
+          );
+          return { answer: meant, ...toApproved(pins, meant) };
+        });
+        approved.push(...done);
+      }
+      return approved;
+    },
+
+    async counts() {
+      return new Map(
+        (await readAll()).map(([name, pins]) => {
+          const tools = toPinnedServer(pins, launches.get(name)).tools.length;
+          return [name, { tools, pending: toDifferences(name, pins).length }] as const;
+        }),
+      );
+    },
+
+    async forget(server) {
+      launches.delete(server);
+      await records.remove(server);
+    },
+  };
+
+  async function readAll(server?: string): Promise<readonly (readonly [string, ServerPins])[]> {
+    const names = server === undefined ? await records.servers() : [server];
+    return await Promise.all(names.map(async (name) => [name, await records.read(name)] as const));
+  }
+}
+
+function isMeant(target: string, { server, tool }: Difference): boolean {
+  return target === server || (tool !== undefined && target === toPublishedName(server, tool));
 }
