@@ -38,7 +38,7 @@ export function testTool(name: string, over: Partial<ToolDefinition<{ text: stri
 export async function openTestDoor(
   tools: readonly Tool[],
   clock: Clock = systemClock,
-  things: Pick<ToolboxParts, "resources" | "prompts"> = {},
+  things: Pick<ToolboxParts, "resources" | "prompts" | "sources"> = {},
 ) {
   await using opened = new AsyncDisposableStack();
   const folder = opened.use(await tempFolder());
