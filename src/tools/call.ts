@@ -14,7 +14,7 @@ import { openNested } from "./nested.ts";
 import { openReading } from "./open-reading.ts";
 import { cancelled, perform } from "./perform.ts";
 import type { Reading } from "./reading.ts";
-import type { LogEntry, Outcome, Progress, Tool } from "./tool.ts";
+import type { Answerer, LogEntry, Outcome, Progress, Tool } from "./tool.ts";
 import type { Toolbox } from "./toolbox.ts";
 
 /** Who stands at the door: an MCP client, a model in a run, code in a sandbox, or the command line. */
@@ -43,6 +43,8 @@ export interface CallRequest {
   readonly signal: AbortSignal;
   readonly progress?: (progress: Progress) => void;
   readonly log?: (entry: LogEntry) => void;
+  /** Missing: nobody answers what the call asks. */
+  readonly answerer?: Answerer;
 }
 
 /** What came back, and where untrusted parts of it came from: the caller adds `taint` to its own. */

@@ -163,7 +163,7 @@ export function openReading({ toolbox, store, permissions, onFault }: DoorServic
 
 type Action = "resources/read" | "resources/subscribe" | "prompts/get" | "completion/complete";
 
-function toContext({ caller, callId, signal, progress, log, resumed }: ReadingRequest): SourceContext {
+function toContext({ caller, callId, signal, progress, log, answerer, resumed }: ReadingRequest): SourceContext {
   const { scope, principal, grant, taint } = caller;
   return {
     signal,
@@ -174,6 +174,7 @@ function toContext({ caller, callId, signal, progress, log, resumed }: ReadingRe
     taint: mergeTaint(taint),
     progress: progress ?? (() => {}),
     log: log ?? (() => {}),
+    ...(answerer === undefined ? {} : { answerer }),
     ...(resumed === undefined ? {} : { resumed }),
   };
 }

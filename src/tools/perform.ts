@@ -78,7 +78,7 @@ async function withGrace(running: Promise<Outcome>, signal: AbortSignal): Promis
 }
 
 function toContext(request: CallRequest, nested: Nested, signal: AbortSignal): CallContext {
-  const { caller, callId, parentId, resumed, progress, log } = request;
+  const { caller, callId, parentId, resumed, progress, log, answerer } = request;
   return {
     signal,
     callId,
@@ -89,6 +89,7 @@ function toContext(request: CallRequest, nested: Nested, signal: AbortSignal): C
     taint: caller.taint,
     progress: progress ?? (() => {}),
     log: log ?? (() => {}),
+    ...(answerer === undefined ? {} : { answerer }),
     ...(resumed === undefined ? {} : { resumed }),
     call: nested.call,
   };

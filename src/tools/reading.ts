@@ -3,7 +3,7 @@ import type { Taint } from "../core/taint.ts";
 import type { Caller } from "./call.ts";
 import type { Prompt, PromptOutcome } from "./prompt.ts";
 import type { CompletionRequest, ReadOutcome, Resource, ResourceTemplate } from "./resource.ts";
-import type { LogEntry, Progress } from "./tool.ts";
+import type { Answerer, LogEntry, Progress } from "./tool.ts";
 
 /** One reading, as a tool call is one: the same id is charged and audited once. */
 export interface ReadingRequest {
@@ -13,6 +13,8 @@ export interface ReadingRequest {
   readonly resumed?: { readonly responses: JsonObject; readonly state: Json };
   readonly progress?: (progress: Progress) => void;
   readonly log?: (entry: LogEntry) => void;
+  /** Missing: nobody answers what the reading asks. */
+  readonly answerer?: Answerer;
 }
 
 /**

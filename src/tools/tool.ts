@@ -36,6 +36,14 @@ export type InputRequest = { readonly id: string } & (
   | { readonly type: "roots" }
 );
 
+/** Whoever answers the questions of a call that waits. */
+export interface Answerer {
+  /** Which questions it can answer. */
+  readonly can: Readonly<Record<InputRequest["type"], boolean>>;
+  /** Aborts when it cancels the call or is gone, also between a question and its answer. Missing: nothing would tell. */
+  readonly gone?: AbortSignal;
+}
+
 /** A line that a running tool has for whoever called it, by syslog's levels (MCP, utilities/logging). */
 export interface LogEntry {
   readonly level: "debug" | "info" | "notice" | "warning" | "error" | "critical" | "alert" | "emergency";
@@ -79,6 +87,8 @@ export interface CallContext {
   readonly taint: Taint;
   readonly progress: (progress: Progress) => void;
   readonly log: (entry: LogEntry) => void;
+  /** Missing: nobody answers, as in a run and in code. */
+  readonly answerer?: Answerer;
   /** What a waiting call comes back with: the answers by the ids of its requests, and its own state. */
   readonly resumed?: { readonly responses: JsonObject; readonly state: Json };
   /** The door again, with a grant derived for this call. */

@@ -7,7 +7,7 @@ import {
 import { z } from "zod";
 import { CapstanError } from "../../core/error.ts";
 import { questionsInWords } from "../../tools/result.ts";
-import type { InputRequest } from "../../tools/tool.ts";
+import type { Answerer, InputRequest } from "../../tools/tool.ts";
 
 /** The one revision of the modern era that is spoken here. */
 export const modernRevision = "2026-07-28";
@@ -34,7 +34,7 @@ export function demandRevision(envelope: unknown): void {
 }
 
 /** Which questions a client can answer. */
-export type CanAnswer = Readonly<Record<InputRequest["type"], boolean>>;
+export type CanAnswer = Answerer["can"];
 
 /**
  * Which questions a client can answer: it says so in the envelope of each request (2026-07-28) or said so when it connected (older). An

@@ -1,6 +1,6 @@
 import type { ServerContext } from "@modelcontextprotocol/server";
 import type { ErrorCode } from "../../core/error.ts";
-import type { LogEntry } from "../../tools/tool.ts";
+import type { Answerer, LogEntry } from "../../tools/tool.ts";
 import type { CanAnswer } from "./envelope.ts";
 
 /** One request of a client, as the methods see it, whatever the era and the transport. */
@@ -13,6 +13,8 @@ export interface Exchange {
   readonly signal: AbortSignal;
   /** Which questions the client can answer. */
   readonly can: CanAnswer;
+  /** Aborts when the client cancels or is gone, also while it is asked. Missing where each answer comes in a request of its own. */
+  readonly gone?: AbortSignal;
   /** What a retried request brings back; undefined where it brings nothing. */
   readonly requestState: unknown;
   readonly inputResponses: unknown;
@@ -24,6 +26,11 @@ export interface Exchange {
   readonly onRefused?: (code: ErrorCode, text: string) => void;
 }
 
+/** The client of a request, as whoever answers what the request asks. */
+export function toAnswerer({ can, gone }: Exchange): Answerer {
+  return { can, ...(gone === undefined ? {} : { gone }) };
+}
+
 /** A request as the SDK gives it. A client that is gone hears nothing: its call is being cancelled. */
 export function toExchange({ mcpReq, http }: ServerContext, can: CanAnswer): Exchange {
   const { _meta: meta, signal, inputResponses } = mcpReq;
@@ -33,6 +40,7 @@ export function toExchange({ mcpReq, http }: ServerContext, can: CanAnswer): Exc
     meta,
     signal,
     can,
+    gone: signal,
     requestState: mcpReq.requestState(),
     inputResponses,
     notify: (method, params) => void mcpReq.notify({ method, params }).catch(() => {}),

@@ -16,7 +16,7 @@ import type { Resource, ResourceTemplate } from "../../tools/resource.ts";
 import type { InputRequest } from "../../tools/tool.ts";
 import { addTaint, type Connection, taintOf, toGrant, toProgress } from "./connection.ts";
 import { demandAnswerable } from "./envelope.ts";
-import type { Exchange } from "./exchange.ts";
+import { type Exchange, toAnswerer } from "./exchange.ts";
 import type { Asking } from "./questions.ts";
 import { toContent, toProtocolError } from "./result.ts";
 
@@ -143,7 +143,8 @@ async function toRequest(
   const grant = await toGrant(connection, exchange, method, name);
   const { principal, scope } = grant;
   const caller = { principal, scope, grant, taint: await taintOf(connection, grant), depth: 0 };
-  return { caller, callId: newId("call"), signal: exchange.signal, log: exchange.log };
+  const { signal, log } = exchange;
+  return { caller, callId: newId("call"), signal, log, answerer: toAnswerer(exchange) };
 }
 
 /** A resource or a template as MCP lists it. */
