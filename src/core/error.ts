@@ -34,6 +34,7 @@ export const errorCodes = {
   "permission.argument_not_granted": of(403, 6),
   "permission.approval_needed": of(403, 75),
   "permission.approval_refused": of(403, 6),
+  "permission.state_refused": of(400, 6),
   "permission.widen": of(403, 6),
   "permission.unknown_constraint": of(403, 6),
   "permission.revocations_stale": of(503, 3, true),

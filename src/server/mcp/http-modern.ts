@@ -1,9 +1,11 @@
-import type { IncomingMessage, ServerResponse } from "node:http";
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from "node:http";
 import { isJSONRPCRequest, type JSONRPCRequest, PROTOCOL_VERSION_META_KEY } from "@modelcontextprotocol/server";
 import type { ErrorCode } from "../../core/error.ts";
 import type { Dispatch } from "./dispatch.ts";
+import { modernRevision } from "./envelope.ts";
 import { answerError, openAnswer } from "./http-answer.ts";
 import { findMismatch } from "./http-headers.ts";
+import { envelopeMissing, toEnvelope } from "./modern.ts";
 
 /** Errors that say that the request itself is wrong, before any method has seen it, by their HTTP status. */
 const statuses: Readonly<Record<number, number>> = { [-32_601]: 404, [-32_021]: 400, [-32_022]: 400 };
@@ -16,9 +18,11 @@ export const beyondGrant: ReadonlySet<ErrorCode> = new Set([
   "permission.argument_not_granted",
 ]);
 
-/** A request of revision 2026-07-28: it says so itself. */
-export function isModern(message: unknown): message is JSONRPCRequest {
-  return isJSONRPCRequest(message) && message.params?.["_meta"]?.[PROTOCOL_VERSION_META_KEY] !== undefined;
+/** A request of revision 2026-07-28: its envelope says so, or its header, of which the envelope may have been forgotten. */
+export function isModern(message: unknown, headers: IncomingHttpHeaders): message is JSONRPCRequest {
+  if (!isJSONRPCRequest(message)) return false;
+  const isNamed = message.params?.["_meta"]?.[PROTOCOL_VERSION_META_KEY] !== undefined;
+  return isNamed || headers["mcp-protocol-version"] === modernRevision;
 }
 
 /** What answering takes beside the request. */
@@ -42,6 +46,7 @@ export async function answerModern(
   { dispatch, bearer, challenge, ending }: ModernHttp,
 ): Promise<void> {
   const { id, method } = message;
+  if (toEnvelope(message.params) === undefined) return answerError(response, 400, envelopeMissing, { id });
   const mismatch = findMismatch(headers, message);
   if (mismatch !== null) return answerError(response, 400, { code: headerMismatch, message: mismatch }, { id });
 

@@ -109,7 +109,7 @@ export async function serveHttp(services: HttpServices): Promise<HttpServing> {
 
   async function answerMcp(came: OlderRequest): Promise<void> {
     const { request, response, bearer, body } = came;
-    if (!isModern(body)) return await answerOlder(came, (older) => sessions.mcp(older));
+    if (!isModern(body, request.headers)) return await answerOlder(came, (older) => sessions.mcp(older));
     const dispatch = openOwn();
     await answerModern(body, request, response, { dispatch, bearer, challenge, ending: signal });
     await dispatch.settled();

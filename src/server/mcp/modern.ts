@@ -40,7 +40,8 @@ export function openModern(methods: Methods, version: string): Modern {
 
   async function toResult(request: JSONRPCRequest, io: ModernIo): Promise<object> {
     const { method, params, id } = request;
-    const envelope = readEnvelope(params);
+    const envelope = toEnvelope(params);
+    if (envelope === undefined) throw new ProtocolError(envelopeMissing.code, envelopeMissing.message);
     demandRevision(envelope);
     if (method === "server/discover") return discovered;
     if (method === "subscriptions/listen") return await listen(id, io);
@@ -74,16 +75,19 @@ async function listen(id: JSONRPCRequest["id"], { signal, notify }: ModernIo): P
   return { _meta: subscription };
 }
 
-function readEnvelope(params: JSONRPCRequest["params"]): Readonly<Record<string, unknown>> {
+/** The envelope of a request; undefined where a part that must be there is missing. */
+export function toEnvelope(params: JSONRPCRequest["params"]): Readonly<Record<string, unknown>> | undefined {
   const meta = params?.["_meta"];
-  const isEnvelope =
+  const isWhole =
     typeof meta?.[PROTOCOL_VERSION_META_KEY] === "string" && isJsonObject(meta[CLIENT_CAPABILITIES_META_KEY]);
-  if (meta !== undefined && isEnvelope) return meta;
-  throw new ProtocolError(
-    ProtocolErrorCode.InvalidParams,
-    `Each request of ${modernRevision} carries _meta["${PROTOCOL_VERSION_META_KEY}"] and ["${CLIENT_CAPABILITIES_META_KEY}"].`,
-  );
+  return isWhole ? meta : undefined;
 }
+
+/** The error for a request without its envelope. */
+export const envelopeMissing = {
+  code: ProtocolErrorCode.InvalidParams,
+  message: `Each request of ${modernRevision} carries _meta["${PROTOCOL_VERSION_META_KEY}"] and ["${CLIENT_CAPABILITIES_META_KEY}"].`,
+};
 
 function toExchange(
   params: JSONRPCRequest["params"],

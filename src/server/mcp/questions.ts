@@ -33,8 +33,9 @@ export interface Answered {
 export interface Questions {
   ask(asking: Asking, requests: readonly InputRequest[], state: Json): InputRequiredResult;
   /**
-   * null where the request answers nothing. Throws `permission.approval_refused` for a state that is not ours, for another request,
-   * too old, or used before; whatever the answers are, the state is used up by them.
+   * null where the request answers nothing. Throws `permission.state_refused` for a state that is not ours or not of this grant and
+   * name, and `permission.approval_refused` for one of other arguments, too old, or used before; whatever the answers are, the state is
+   * used up by them.
    */
   answer(asking: Asking, exchange: Exchange): Promise<Answered | null>;
 }
@@ -77,15 +78,16 @@ export function openQuestions(permissions: Permissions): Questions {
     try {
       return Sealed.parse(permissions.open(z.string().parse(sealed), binding));
     } catch (cause) {
-      throw refused("Its requestState is not the one that came with the question.", cause);
+      const text = "The requestState is not the one that came with the question. Make the call again to ask again.";
+      throw new CapstanError("permission.state_refused", text, { cause });
     }
   }
 }
 
 /** An answer that does not count. */
-export function refused(why: string, cause?: unknown): CapstanError {
+export function refused(why: string): CapstanError {
   const message = `The answer does not count. ${why} Make the call again to ask again.`;
-  return new CapstanError("permission.approval_refused", message, { cause });
+  return new CapstanError("permission.approval_refused", message);
 }
 
 type WireRequest = NonNullable<InputRequiredResult["inputRequests"]>[string];

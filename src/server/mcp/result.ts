@@ -30,11 +30,12 @@ export function toCallResult(outcome: Outcome): CallToolResult {
 
 /**
  * A refused or failed call: a result that the model can read. Throws a protocol error for what is no such thing: a tool that does not
- * exist (-32602 in both eras) and a fault of ours (-32603).
+ * exist or a requestState that is not ours (-32602 in both eras), and a fault of ours (-32603).
  */
 export function toFailedCall(thrown: unknown): CallToolResult {
   const error = toCapstanError(thrown);
-  if (error.code === "tool.unknown" || isOurFault(error)) throw toProtocolError(error);
+  const isProtocol = error.code === "tool.unknown" || error.code === "permission.state_refused";
+  if (isProtocol || isOurFault(error)) throw toProtocolError(error);
   return { content: [{ type: "text", text: toText(error) }], isError: true, _meta: { [codeKey]: error.code } };
 }
 

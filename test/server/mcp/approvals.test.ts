@@ -4,6 +4,7 @@ import { openTestServer } from "./serve.ts";
 
 const forms = { elicitation: { form: {} } };
 const yes = { approval: { action: "accept", content: { approve: true } } };
+const stateRefused = { code: -32_602, data: { code: "permission.state_refused" } };
 
 /** A server whose grant asks before each move, and a peer of the modern era that has asked for one. */
 async function openQuestion(args: object = { from: "a" }) {
@@ -98,7 +99,7 @@ describe("an approval in the modern era", () => {
     await using question = await openQuestion();
     const { server, grant, state } = question;
     const other = server.connect({ ...grant, id: "other" });
-    expect(textOf(await call(other, { answer: yes, state }))).toMatch(/^permission\.approval_refused: /);
+    expect((await call(other, { answer: yes, state })).error).toMatchObject(stateRefused);
     expect(server.log).toEqual([]);
     const [first, second] = [server.connect(grant), server.connect(grant)];
     const answers = await Promise.all([first, second].map((peer) => call(peer, { answer: yes, state })));
@@ -114,7 +115,7 @@ describe("an approval in the modern era", () => {
     await using question = await openQuestion();
     const { server, peer, state } = question;
     const changed = forged ?? `${state?.slice(0, 20)}${state?.[20] === "A" ? "B" : "A"}${state?.slice(21)}`;
-    expect(textOf(await call(peer, { answer: yes, state: changed }))).toMatch(/^permission\.approval_refused: /);
+    expect((await call(peer, { answer: yes, state: changed })).error).toMatchObject(stateRefused);
     expect(server.log).toEqual([]);
   });
 
