@@ -20,6 +20,8 @@ export interface GrantOptions {
   readonly read?: readonly string[];
   readonly write?: readonly string[];
   readonly host?: readonly string[];
+  readonly resource?: readonly string[];
+  readonly prompt?: readonly string[];
   readonly language?: readonly string[];
   readonly ask?: readonly string[];
   readonly approve?: readonly string[];
@@ -35,10 +37,10 @@ const namedTtlMs = 10 * 365 * 24 * 60 * 60_000;
 /** `capstan grant create`: a token from the operator's authority, or from the grant that this process runs under. */
 export async function createGrant(session: Session, options: GrantOptions): Promise<ExitCode> {
   const { permissions, principal, scope, toolNames } = session.app;
-  if (options.allow === undefined || options.allow.length === 0) {
+  if ([options.allow, options.resource, options.prompt].every((named) => named === undefined)) {
     throw new CapstanError(
       "usage.bad_option",
-      "Say which tools the grant is for: --allow NAME …. `capstan tools ls` lists them.",
+      "Say what the grant is for: --allow TOOL (`capstan tools ls` lists them), --resource URI or --prompt NAME.",
     );
   }
   await permissions.refresh();
@@ -114,13 +116,15 @@ function demandLanguages({ app }: Session, languages: readonly string[] = []): v
 }
 
 async function toNarrowing(session: Session, options: GrantOptions): Promise<NarrowOptions> {
-  const { allow, read, write, host, language, ask, approve, calls, ttl } = options;
+  const { allow, read, write, host, resource, prompt, language, ask, approve, calls, ttl } = options;
   demandLanguages(session, language);
   return {
     ...(allow === undefined ? {} : { allow }),
     ...(read === undefined ? {} : { read: await toRoots(read, "--read") }),
     ...(write === undefined ? {} : { write: await toRoots(write, "--write") }),
     ...(host === undefined ? {} : { hosts: host }),
+    ...(resource === undefined ? {} : { resources: resource }),
+    ...(prompt === undefined ? {} : { prompts: prompt }),
     ...(language === undefined ? {} : { languages: language }),
     ...(ask === undefined ? {} : { ask }),
     ...(approve === undefined ? {} : { approve }),

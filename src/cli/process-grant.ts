@@ -3,10 +3,11 @@ import { CapstanError, toCapstanError } from "../core/error.ts";
 import { newId } from "../core/id.ts";
 import type { Grant } from "../permissions/grant.ts";
 import { meet } from "../permissions/meet.ts";
-import type { ToolName } from "../permissions/narrow.ts";
 import { expandName } from "../permissions/narrow.ts";
 import { operatorGrant } from "../permissions/operator.ts";
 import type { GrantFlags } from "./command.ts";
+import { parsePrompt } from "../permissions/prompt-rule.ts";
+import { parseUriRule } from "../permissions/uri-rule.ts";
 import { toRoots } from "./roots.ts";
 
 /** How long the operator's own grant lives: as long as a process may, and no token carries it. */
@@ -50,7 +51,7 @@ function hasFlags({ root, write, allow }: GrantFlags): boolean {
 
 async function fromFlags(app: App, flags: GrantFlags, now: number): Promise<Grant> {
   const { config, principal, scope } = app;
-  const { read, write, allow } = config.permissions;
+  const { read, write, allow, resources, prompts } = config.permissions;
   return operatorGrant(
     {
       id: newId("grant"),
@@ -67,22 +68,23 @@ async function fromFlags(app: App, flags: GrantFlags, now: number): Promise<Gran
         ...(await toRoots(write, "permissions.write in the config", "config.bad_value")),
         ...(await toRoots(flags.write ?? [], "--write")),
       ],
-      prompts: Object.keys(config.server.prompts),
-      allow: [...demandTools(allow, app.toolNames), ...(flags.allow ?? [])],
+      resources: fromConfig("resources", resources, parseUriRule),
+      prompts: [...Object.keys(config.server.prompts), ...fromConfig("prompts", prompts, parsePrompt)],
+      allow: [...fromConfig("allow", allow, (name) => expandName(name, app.toolNames)), ...(flags.allow ?? [])],
     },
     app.toolNames,
   );
 }
 
-/** The names and patterns as they are. One that stands for no tool is the config's mistake, not the command line's. */
-function demandTools(names: readonly string[], tools: readonly ToolName[]): readonly string[] {
-  for (const name of names) {
+/** The entries as they are. One that stands for nothing is the config's mistake, not the command line's. */
+function fromConfig(key: string, entries: readonly string[], parse: (entry: string) => unknown): readonly string[] {
+  for (const entry of entries) {
     try {
-      expandName(name, tools);
+      parse(entry);
     } catch (cause) {
       const { message } = toCapstanError(cause);
-      throw new CapstanError("config.bad_value", `permissions.allow in the config: ${message}`, { cause });
+      throw new CapstanError("config.bad_value", `permissions.${key} in the config: ${message}`, { cause });
     }
   }
-  return names;
+  return entries;
 }

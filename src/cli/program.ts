@@ -1,4 +1,4 @@
-import { Argument, Command } from "commander";
+import { Argument, Command, Option } from "commander";
 import type { ExitCode, Globals, Session } from "./command.ts";
 import { withApp } from "./command.ts";
 import { version } from "../version.ts";
@@ -20,6 +20,8 @@ function withRightsOptions(command: Command): Command {
     .option("--read <dir>", "a folder that may be read (repeatable)", list)
     .option("--write <dir>", "a folder that may be written (repeatable)", list)
     .option("--host <url>", "an origin that may be reached, such as https://api.example.com (repeatable)", list)
+    .option("--resource <uri>", "a resource, with all below it, such as capstan://artifacts/ (repeatable)", list)
+    .option("--prompt <name>", 'a prompt, or a beginning of names such as "github__*" (repeatable)', list)
     .option("--language <name>", "a language that execute_code may run (repeatable)", list)
     .option("--ask <tool>", "ask a person before each call of this tool (repeatable)", list)
     .option("--approve <tool>", "let the holder approve calls of this tool (repeatable)", list)
@@ -45,6 +47,12 @@ export function toProgram(done: (code: ExitCode) => void): Command {
 
   withGrantFlags(program.command("serve").description("serve MCP on stdin and stdout, or over HTTP"))
     .option("--http <[host:]port>", "over HTTP, at /mcp; each request presents a token (default host: 127.0.0.1)")
+    .addOption(
+      new Option(
+        "--discovery <tools>",
+        "which tools to list: all, those that find the others, or by their size",
+      ).choices(["all", "search", "auto"]),
+    )
     .action((options) => inApp(async (session) => (await import("./serve.ts")).serve(session, options)));
 
   withGrantFlags(program.command("run <task>").description("do a task and print the answer"))

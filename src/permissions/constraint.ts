@@ -1,5 +1,6 @@
 import type { Constraint } from "./grant.ts";
 import { isUnder, pathParts } from "./path-rule.ts";
+import { isUnderUri, mayLeadUnder } from "./uri-rule.ts";
 import { checkUrl, coversUrl, meetUrls } from "./url-rule.ts";
 
 type Scalar = string | number | boolean | null;
@@ -25,6 +26,8 @@ export function checkConstraint(rule: Constraint, value: unknown): boolean {
       return typeof value === "string" && value.length <= rule.maxLength;
     case "path":
       return typeof value === "string" && isUnder(rule.under, value);
+    case "uri":
+      return typeof value === "string" && isUnderUri(rule.under, value);
     case "url":
       return typeof value === "string" && checkUrl(rule, value);
     case "each":
@@ -61,6 +64,8 @@ export function coversConstraint(parent: Constraint, child: Constraint): boolean
       return parent.type === "any" || (parent.type === "string" && child.maxLength <= parent.maxLength);
     case "path":
       return parent.type === "any" || (parent.type === "path" && isUnder(parent.under, child.under));
+    case "uri":
+      return parent.type === "any" || (parent.type === "uri" && isUnderUri(parent.under, child.under));
     case "url":
       return parent.type === "any" || (parent.type === "url" && coversUrl(parent, child));
     case "each":
@@ -111,6 +116,8 @@ export function isSatisfiable(rule: Constraint): boolean {
       return rule.min <= rule.max;
     case "path":
       return pathParts(rule.under) !== null;
+    case "uri":
+      return isUnderUri(rule.under, rule.under);
     case "url":
       return rule.hosts.length > 0 && rule.schemes.length > 0;
     case "any":
@@ -119,6 +126,26 @@ export function isSatisfiable(rule: Constraint): boolean {
     case "each":
     case "subset":
       return true;
+    default:
+      return false;
+  }
+}
+
+/** Whether the rule may allow some text that begins with `start`. It errs to the side of yes, never to that of no. */
+export function mayAllowText(rule: Constraint, start: string): boolean {
+  switch (rule.type) {
+    case "any":
+    case "url":
+      return true;
+    case "exact":
+    case "one_of":
+      return (finiteValues(rule) ?? []).some((value) => typeof value === "string" && value.startsWith(start));
+    case "string":
+      return start.length <= rule.maxLength;
+    case "path":
+      return start === "" || start.startsWith("/");
+    case "uri":
+      return mayLeadUnder(rule.under, start);
     default:
       return false;
   }

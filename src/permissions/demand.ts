@@ -2,9 +2,10 @@ import { CapstanError } from "../core/error.ts";
 import { isolationLevels } from "../core/isolation.ts";
 import type { Taint } from "../core/taint.ts";
 import { valueInWords } from "../core/value-in-words.ts";
-import { checkConstraint } from "./constraint.ts";
+import { checkConstraint, mayAllowText } from "./constraint.ts";
 import type { Grant, Need, ToolRight } from "./grant.ts";
 import { isUnder, plainPath } from "./path-rule.ts";
+import { allowsPrompt } from "./prompt-rule.ts";
 import type { IndexedRight } from "./right-index.ts";
 import { acceptsAbsence, rightNamed } from "./right-index.ts";
 import { checkUrl } from "./url-rule.ts";
@@ -50,6 +51,16 @@ export function mayRead({ rights }: Grant, uri: string): boolean {
   return rights.resources.some((rule) => checkConstraint(rule, uri));
 }
 
+/** Whether the grant may allow some resource whose URI begins so. It errs to the side of yes: a reading asks `mayRead` again. */
+export function mayReadSome({ rights }: Grant, start: string): boolean {
+  return rights.resources.some((rule) => mayAllowText(rule, start));
+}
+
+/** Whether the grant allows a prompt of this name: listing and getting both ask here. */
+export function mayPrompt({ rights }: Grant, name: string): boolean {
+  return rights.prompts.some((entry) => allowsPrompt(entry, name));
+}
+
 /** Whether a call must be approved first: the right says so, or a sink is called after untrusted content came in. */
 export function mustAsk(right: ToolRight, sink: boolean, taint: Taint): boolean {
   return right.ask || (sink && taint.length > 0 && !right.tainted);
@@ -69,7 +80,7 @@ function demandNeed(grant: Grant, need: Need): void {
       if (mayRead(grant, need.uri)) return;
       throw noRight(`to the resource ${valueInWords(need.uri)}`, "its resources", rights.resources.map(ruleInWords));
     case "prompt":
-      if (rights.prompts.includes(need.name)) return;
+      if (mayPrompt(grant, need.name)) return;
       throw noRight(`to the prompt ${valueInWords(need.name)}`, "its prompts", rights.prompts.map(nameInWords));
     case "read":
       if (rights.read.some((folder) => isUnder(folder, need.path))) return;

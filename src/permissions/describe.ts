@@ -19,6 +19,8 @@ export function summarizeGrant({ rights, limits, expiresAt }: Grant): string {
     ...(others.length === 0 ? [] : [`call ${listInWords(others)}`]),
     ...(rights.read.length === 0 ? [] : [`read under ${listInWords(rights.read.map(nameInWords))}`]),
     ...(rights.write.length === 0 ? [] : [`write under ${listInWords(rights.write.map(nameInWords))}`]),
+    ...(rights.resources.length === 0 ? [] : [`read resources: ${listInWords(rights.resources.map(ruleInWords))}`]),
+    ...(rights.prompts.length === 0 ? [] : [`use the prompts ${listInWords(rights.prompts.map(promptInWords))}`]),
     ...(rights.net.length === 0 ? [] : [`connect to ${listInWords(rights.net.flatMap(hostsInWords))}`]),
   ];
   const asking = rights.tools.filter(({ ask }) => ask).map(({ name }) => nameInWords(name));
@@ -42,7 +44,7 @@ export function describeGrant(grant: Grant, now: number): readonly string[] {
       ? ["May connect to no host."]
       : rights.net.map((rule) => `May connect to ${urlRuleInWords(rule)}.`)),
     sentence("May read resources:", rights.resources.map(ruleInWords), "May read no resources."),
-    sentence("May use the prompts", rights.prompts.map(nameInWords), "May use no prompts."),
+    sentence("May use the prompts", rights.prompts.map(promptInWords), "May use no prompts."),
     sentence("May, of runs,", rights.runs, "May do nothing with runs."),
     sentence("May use the sandbox sessions", rights.sessions.map(nameInWords), "May use no sandbox sessions."),
     sentence("May approve calls of", rights.approve.map(nameInWords), "May approve nothing."),
@@ -55,6 +57,11 @@ export function describeGrant(grant: Grant, now: number): readonly string[] {
     ...grant.ancestors.map(({ id, limits }) => `Charged on ${nameInWords(id)} too: ${limitsInWords(limits)}.`),
     `Good from ${timeInWords(grant.notBefore)} ${endInWords(grant.expiresAt, now)}.`,
   ];
+}
+
+function promptInWords(entry: string): string {
+  if (entry === "*") return "* (any)";
+  return entry.endsWith("*") ? `${nameInWords(entry)} (all that begin so)` : nameInWords(entry);
 }
 
 function ownerInWords({ principal, scope }: Grant): string {

@@ -27,6 +27,7 @@ export type Constraint =
   | { readonly type: "range"; readonly min: number; readonly max: number }
   | { readonly type: "string"; readonly maxLength: number }
   | { readonly type: "path"; readonly under: string }
+  | { readonly type: "uri"; readonly under: string }
   | ({ readonly type: "url" } & UrlRule)
   | { readonly type: "each"; readonly of: Constraint; readonly max: number }
   | { readonly type: "subset"; readonly values: readonly (string | number | boolean | null)[] };
@@ -38,6 +39,7 @@ export const Constraint: z.ZodType<Constraint> = z.lazy(() =>
     z.strictObject({ type: z.literal("range"), min: z.number(), max: z.number() }),
     z.strictObject({ type: z.literal("string"), maxLength: z.int().min(0) }),
     z.strictObject({ type: z.literal("path"), under: z.string() }),
+    z.strictObject({ type: z.literal("uri"), under: z.string() }),
     z.strictObject({ type: z.literal("url"), ...UrlRule.shape }),
     z.strictObject({ type: z.literal("each"), of: Constraint, max: z.int().min(0) }),
     z.strictObject({ type: z.literal("subset"), values: z.array(Scalar) }),
@@ -71,6 +73,7 @@ export const Rights = z.strictObject({
   tools: z.array(ToolRight).max(256),
   /** Constraints on a resource URI, one of which must hold. */
   resources: z.array(Constraint).max(64),
+  /** Names of prompts; a `*` at the end stands for every name that begins so, also of prompts that appear later. */
   prompts: z.array(z.string()).max(256),
   /** Absolute folders or files, without `.` or `..` parts, that may be read, with all below them. */
   read: z.array(z.string()).max(64),

@@ -7,12 +7,14 @@ import { meetConstraints, isSatisfiable } from "./constraint.ts";
 import { maxAncestors } from "./derive.ts";
 import type { ArgumentRule, Grant, Rights, ToolRight, UrlRule } from "./grant.ts";
 import { isUnder } from "./path-rule.ts";
+import { meetPrompts } from "./prompt-rule.ts";
 import type { IndexedRight } from "./right-index.ts";
 import { acceptsAbsence, rightNamed } from "./right-index.ts";
 import { meetUrls } from "./url-rule.ts";
 
 /** As many items as a list of rights may have (`Rights`); what a meet finds beyond it is left out, which allows less. */
 const maxItems = 64;
+const maxPrompts = 256;
 
 /**
  * The grant that allows what both allow: what a request presents, met with what the process was started with. It is charged on both
@@ -77,7 +79,10 @@ function meetRights(a: Rights, b: Rights): Rights {
   return {
     tools: a.tools.flatMap(({ name }) => meetTools(rightNamed(a, name), rightNamed(b, name)) ?? []),
     resources: pairs(a.resources, b.resources, meetConstraints).filter(isSatisfiable).slice(0, maxItems),
-    prompts: a.prompts.filter((name) => b.prompts.includes(name)),
+    prompts: [...new Set(pairs(a.prompts, b.prompts, meetPrompts).filter((entry) => entry !== null))].slice(
+      0,
+      maxPrompts,
+    ),
     read: meetFolders(a.read, b.read),
     write: meetFolders(a.write, b.write),
     net: pairs(a.net, b.net, meetUrls)

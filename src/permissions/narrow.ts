@@ -3,7 +3,9 @@ import type { Limits } from "../core/limits.ts";
 import { findRight } from "./demand.ts";
 import type { Grant, GrantRequest, Rights, ToolRight } from "./grant.ts";
 import { parseFolder } from "./path-rule.ts";
+import { parsePrompt } from "./prompt-rule.ts";
 import { rightNamed } from "./right-index.ts";
+import { parseUriRule } from "./uri-rule.ts";
 import { parseUrlRule } from "./url-rule.ts";
 
 /** A tool as grants name it: its name, the pin of its definition, and the arguments that it takes. */
@@ -24,6 +26,10 @@ export interface NarrowOptions {
   readonly write?: readonly string[];
   /** As `api.github.com`, `*.example.org` or `http://localhost:8080`. */
   readonly hosts?: readonly string[];
+  /** URIs, each with all below it, as `capstan://artifacts/`; `*` for any. */
+  readonly resources?: readonly string[];
+  /** Names of prompts, or `prefix*` for every name that begins so, now or later; `*` for any. */
+  readonly prompts?: readonly string[];
   /** The languages that execute_code may run. */
   readonly languages?: readonly string[];
   /** Names of tools whose calls the holder may approve. */
@@ -47,6 +53,8 @@ export const nothing = {
   read: [],
   write: [],
   hosts: [],
+  resources: [],
+  prompts: [],
   approve: [],
   runs: [],
   sessions: [],
@@ -54,8 +62,8 @@ export const nothing = {
 
 /**
  * The request that leaves of `parent` what `options` say, to be handed to `derive`. It never checks what the parent holds: asking for
- * more ends there, in `permission.widen`. Throws `usage.bad_option` for a name, pattern, host or folder
- * that stands for nothing.
+ * more ends there, in `permission.widen`. Throws `usage.bad_option` for a name, pattern, host, folder
+ * or URI that stands for nothing.
  */
 export function narrow(parent: Grant, options: NarrowOptions, tools: readonly ToolName[], now: number): GrantRequest {
   const { rights } = parent;
@@ -71,6 +79,8 @@ export function narrow(parent: Grant, options: NarrowOptions, tools: readonly To
       read: options.read?.map(parseFolder) ?? rights.read,
       write: options.write?.map(parseFolder) ?? rights.write,
       net: options.hosts?.map(parseUrlRule) ?? rights.net,
+      resources: options.resources?.map(parseUriRule) ?? rights.resources,
+      prompts: options.prompts?.map(parsePrompt) ?? rights.prompts,
       runs: options.runs ?? rights.runs,
       sessions: [...(options.sessions ?? rights.sessions)],
       approve: [...(options.approve ?? (options.run === undefined ? rights.approve : []))],

@@ -5,6 +5,8 @@ import type { Grant, Rights, ToolRight } from "./grant.ts";
 import type { ToolName } from "./narrow.ts";
 import { anyArguments, expandName, toPlainRight } from "./narrow.ts";
 import { parseFolder } from "./path-rule.ts";
+import { parsePrompt } from "./prompt-rule.ts";
+import { parseUriRule } from "./uri-rule.ts";
 
 /** 9999-12-31: the end of what ends only by revocation. */
 export const noEnd = 253_402_214_400_000;
@@ -24,6 +26,9 @@ const defaultTools: ReadonlySet<string> = new Set([
   ...["fs_git", "fs_read", "search_tools", "describe_tool", "session_list", "session_end"],
 ]);
 
+/** The resources that the operator's own grant reads without being asked: what its calls and runs leave, and the default graph. */
+const defaultResources = ["capstan://artifacts/", "capstan://runs/", "capstan://graphs/default/"];
+
 interface Maker {
   readonly id: string;
   readonly now: number;
@@ -40,21 +45,24 @@ export interface OperatorOptions extends Maker {
   readonly write: readonly string[];
   /** Names or patterns of tools beyond the default. A tool that is named here may be called with any arguments. */
   readonly allow: readonly string[];
-  /** Names of prompts; missing: none. */
+  /** URIs of resources beyond the default, each with all below it; missing: none. */
+  readonly resources?: readonly string[];
+  /** Names of prompts, or `prefix*`; missing: none. */
   readonly prompts?: readonly string[];
   /** Missing: no limits. */
   readonly limits?: Limits;
 }
 
-/** The operator's own grant where nothing else is presented, deep-frozen. Throws `usage.bad_option` for what names no tool or no folder. */
+/** The operator's own grant where nothing else is presented, deep-frozen. Throws `usage.bad_option` for what names nothing. */
 export function operatorGrant(options: OperatorOptions, tools: readonly ToolName[]): Grant {
   const named = options.allow.flatMap((pattern) => expandName(pattern, tools));
   const byDefault = tools.filter(({ name, pin }) => defaultTools.has(name) && pin === "builtin");
   const rights = new Map(byDefault.map((tool) => [tool.name, toDefaultRight(tool)]));
   for (const tool of named) rights.set(tool.name, toPlainRight(tool));
-  const { limits = {}, prompts = [] } = options;
+  const { limits = {}, resources = [], prompts = [] } = options;
   return toGrant(options, limits, {
-    prompts: [...prompts],
+    resources: [...defaultResources, ...resources].map(parseUriRule),
+    prompts: prompts.map(parsePrompt),
     tools: [...rights.values()],
     read: options.read.map(parseFolder),
     write: options.write.map(parseFolder),
@@ -63,15 +71,16 @@ export function operatorGrant(options: OperatorOptions, tools: readonly ToolName
 }
 
 /**
- * All that the operator may do, from which new grants are made: every tool there is now, every folder, every host. It is derived from
- * and never presented. A sink after untrusted content asks under it as under every other grant.
+ * All that the operator may do, from which new grants are made: every tool there is now, every folder, host, resource and prompt. It
+ * is derived from and never presented. A sink after untrusted content asks under it as under every other grant.
  */
 export function rootGrant(options: Maker, tools: readonly ToolName[]): Grant {
   return toGrant(
     options,
     {},
     {
-      prompts: [],
+      resources: [{ type: "any" }],
+      prompts: ["*"],
       tools: tools.map(toPlainRight),
       read: ["/"],
       write: ["/"],
@@ -91,7 +100,7 @@ function toDefaultRight(tool: ToolName): ToolRight {
 function toGrant(
   made: Maker,
   limits: Limits,
-  own: Pick<Rights, "tools" | "prompts" | "read" | "write" | "net">,
+  own: Pick<Rights, "tools" | "resources" | "prompts" | "read" | "write" | "net">,
 ): Grant {
   const { id, now, ttlMs, principal, scope, epoch } = made;
   return deepFreeze({
@@ -106,7 +115,6 @@ function toGrant(
     delegations: mostDelegations,
     rights: {
       ...own,
-      resources: [],
       runs: ["create", "read", "resume", "cancel"],
       sessions: ["*"],
       approve: own.tools.map(({ name }) => name),

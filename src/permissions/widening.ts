@@ -4,6 +4,7 @@ import { ceilingNames, counterNames } from "../core/limits.ts";
 import { coversConstraint } from "./constraint.ts";
 import type { Rights, ToolRight } from "./grant.ts";
 import { isUnder } from "./path-rule.ts";
+import { coversPrompt } from "./prompt-rule.ts";
 import type { IndexedRight } from "./right-index.ts";
 import { acceptsAbsence, rightNamed } from "./right-index.ts";
 import { coversUrl } from "./url-rule.ts";
@@ -19,7 +20,7 @@ export function findWidenedRight(parent: Rights, child: Rights): string | null {
   }
   const within: { readonly [Key in Exclude<keyof Rights, "tools">]: boolean } = {
     resources: everyWithin(child.resources, parent.resources, coversConstraint),
-    prompts: everyWithin(child.prompts, parent.prompts, isSame),
+    prompts: everyWithin(child.prompts, parent.prompts, coversPrompt),
     read: everyWithin(child.read, parent.read, isUnder),
     write: everyWithin(child.write, parent.write, isUnder),
     net: everyWithin(child.net, parent.net, coversUrl),

@@ -16,6 +16,8 @@ export function ruleInWords(rule: Constraint): string {
       return `a text of at most ${rule.maxLength} characters`;
     case "path":
       return `a path under ${quote(rule.under)}`;
+    case "uri":
+      return `the URI ${quote(rule.under)} or one below it`;
     case "url":
       return `a URL to ${urlRuleInWords(rule)}`;
     case "each":

@@ -6,7 +6,22 @@ import { Rights } from "../../src/permissions/grant.ts";
 import { pureCases } from "../support/cases.ts";
 import { noRights, root } from "./grants.ts";
 
-const scalars = ["a", "b", "c", "", 1, 2, 3, 2.5, true, false, null, "/srv/a/x", "https://b.a.org/x"] as const;
+const scalars = [
+  "a",
+  "b",
+  "c",
+  "",
+  1,
+  2,
+  3,
+  2.5,
+  true,
+  false,
+  null,
+  "/srv/a/x",
+  "https://b.a.org/x",
+  "s+x://h/a",
+] as const;
 /** How a property of this room is run: the campaign's many cases take longer than a test may. */
 export const runs = { numRuns: pureCases };
 export const patience = { timeout: 30_000 + 3 * pureCases };
@@ -29,6 +44,32 @@ const hostNames = [
 ] as const;
 const schemes = ["https", "http", "wss"] as const;
 
+const uriBeginnings = [
+  "s+",
+  "s+x:",
+  "s+x://",
+  "s+x://h",
+  "s+x://h:",
+  "s+x://h/",
+  "s+x://h/a",
+  "s+x://h/a/b",
+  "x://h?q=1",
+] as const;
+const uriEndings = [
+  "",
+  "x",
+  "/",
+  "/x",
+  "?x",
+  "#x",
+  ":x@evil",
+  ".evil/",
+  "/../x",
+  "/%2e%2e/x",
+  "/%252e./x",
+  "\\x",
+] as const;
+
 const urlRule = fc.record({
   hosts: fc.uniqueArray(fc.constantFrom(...hostNames), { minLength: 1, maxLength: 3 }),
   schemes: fc.uniqueArray(fc.constantFrom(...schemes), { minLength: 1 }),
@@ -44,6 +85,7 @@ const leaf: fc.Arbitrary<Constraint> = fc.oneof(
     .map(([min, more]): Constraint => ({ type: "range", min, max: min + more })),
   fc.nat(8).map((maxLength): Constraint => ({ type: "string", maxLength })),
   folder.map((under): Constraint => ({ type: "path", under })),
+  fc.constantFrom(...uriBeginnings).map((under): Constraint => ({ type: "uri", under })),
   urlRule.map((rule): Constraint => ({ type: "url", ...rule })),
   someScalars.map((values): Constraint => ({ type: "subset", values })),
 );
@@ -79,6 +121,8 @@ export function valueWithin(rule: Constraint): fc.Arbitrary<unknown> {
       return fc.string({ maxLength: rule.maxLength });
     case "path":
       return fc.array(part, { maxLength: 2 }).map((parts) => [rule.under, ...parts].join("/"));
+    case "uri":
+      return fc.constantFrom(...uriEndings).map((ending) => `${rule.under}${ending}`);
     case "url":
       return fc
         .tuple(fc.constantFrom(...rule.hosts), fc.constantFrom(...rule.schemes))
@@ -109,10 +153,11 @@ const toolRight: fc.Arbitrary<ToolRight> = fc
 
 const folders = fc.uniqueArray(folder, { maxLength: 3 });
 const someNames = fc.uniqueArray(name);
+const somePrompts = fc.uniqueArray(fc.constantFrom("a", "b", "ab", "a*", "ab*", "a**", "*"), { maxLength: 3 });
 const rights: fc.Arbitrary<Rights> = fc.record({
   tools: fc.uniqueArray(toolRight, { ...byName, maxLength: 3 }),
   resources: fc.array(constraint, { maxLength: 2 }),
-  prompts: someNames,
+  prompts: somePrompts,
   read: folders,
   write: folders,
   net: fc.array(urlRule, { maxLength: 2 }),
@@ -163,13 +208,16 @@ export function smallerThan(parent: Grant): fc.Arbitrary<GrantRequest> {
       tools: someOf(held.tools, smallerTool),
       read: someOf(held.read, (folderName) => part.map((below) => `${folderName}/${below}`)),
       write: someOf(held.write),
+      prompts: someOf(held.prompts, (entry) =>
+        fc.constantFrom(entry, entry.replace(/\*$/, "z"), entry.replace(/\*$/, "z*")),
+      ),
       net: someOf(held.net),
       runs: someOf(held.runs),
       approve: someOf(held.approve),
       resources: someOf(held.resources, smallerRule),
     })
     .map((kept) => ({
-      rights: { ...noRights, isolation: held.isolation, sessions: held.sessions, prompts: held.prompts, ...kept },
+      rights: { ...noRights, isolation: held.isolation, sessions: held.sessions, ...kept },
       limits: parent.limits,
       expiresAt: parent.expiresAt,
       delegations: Math.max(0, parent.delegations - 1),

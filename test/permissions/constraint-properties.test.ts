@@ -1,6 +1,12 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { checkConstraint, coversConstraint, isSatisfiable, meetConstraints } from "../../src/permissions/constraint.ts";
+import {
+  checkConstraint,
+  coversConstraint,
+  isSatisfiable,
+  mayAllowText,
+  meetConstraints,
+} from "../../src/permissions/constraint.ts";
 import type { Constraint } from "../../src/permissions/grant.ts";
 import { pureCases } from "../support/cases.ts";
 import { constraint, patience, runs, valueWithin } from "./arbitraries.ts";
@@ -73,6 +79,22 @@ describe("meetConstraints()", patience, () => {
       runs,
     );
     expect(both).toBeGreaterThan(pureCases / 8);
+  });
+});
+
+describe("mayAllowText()", patience, () => {
+  test("is true of every beginning of a text that the rule allows", () => {
+    let asked = 0;
+    const cases = constraint.chain(withValue).chain((one) => fc.nat(12).map((length) => ({ ...one, length })));
+    fc.assert(
+      fc.property(cases, ({ rule, value, length }) => {
+        if (typeof value !== "string" || !checkConstraint(rule, value)) return;
+        asked++;
+        expect(mayAllowText(rule, value.slice(0, length))).toBe(true);
+      }),
+      runs,
+    );
+    expect(asked).toBeGreaterThan(pureCases / 8);
   });
 });
 

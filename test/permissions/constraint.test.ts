@@ -12,6 +12,7 @@ const url = (hosts: string[], over: { schemes?: ("https" | "http")[]; private?: 
   schemes: over.schemes ?? ["https"],
   private: over.private ?? false,
 });
+const uri = (under: string): Constraint => ({ type: "uri", under });
 const range: Constraint = { type: "range", min: 1, max: 10 };
 const never: Constraint = { type: "one_of", values: [] };
 
@@ -200,6 +201,18 @@ describe("coversConstraint()", () => {
     [{ type: "path", under: "/a" }, { type: "exact", value: "/ab" }, false],
     [{ type: "path", under: "/a" }, { type: "path", under: "/a/../b" }, false],
     [{ type: "path", under: "/a" }, { type: "path", under: "/ab" }, false],
+    [uri("x://h/"), uri("x://h/a"), true],
+    [uri("x://h"), uri("x://h/a"), true],
+    [uri("x://h"), uri("x://hh/"), false],
+    [uri("x://h/a"), uri("x://h/"), false],
+    [uri("s+"), uri("s+x://h/"), true],
+    [uri("x://h:"), uri("x://h:1"), false],
+    [uri("x://h/"), uri("x://h/../b/"), false],
+    [uri("x://h/"), { type: "exact", value: "x://h/a" }, true],
+    [uri("x://h/"), { type: "one_of", values: ["x://h/a", "x://h/../a"] }, false],
+    [uri("x://h/"), { type: "string", maxLength: 9 }, false],
+    [{ type: "any" }, uri("x://h/"), true],
+    [{ type: "string", maxLength: 99 }, uri("x://h/"), false],
     [url(["*.x.org"]), url(["a.x.org", "*.b.x.org", "*.x.org"]), true],
     [url(["*.x.org"]), url(["x.org"]), false],
     [url(["*.x.org"]), url(["*"]), false],
@@ -234,6 +247,10 @@ describe("meetConstraints()", () => {
       { type: "path", under: "/a/b" },
     ],
     [{ type: "path", under: "/a" }, { type: "path", under: "/b" }, never],
+    [uri("x://h/"), uri("x://h/a"), uri("x://h/a")],
+    [uri("x://h/a"), uri("x://h"), uri("x://h/a")],
+    [uri("x://h/"), uri("x://i/"), never],
+    [uri("x://h/"), { type: "one_of", values: ["x://h/a", "y:b"] }, { type: "one_of", values: ["x://h/a"] }],
     [{ type: "path", under: "/a" }, { type: "string", maxLength: 9 }, never],
     [url(["*.x.org", "y.org"]), url(["a.x.org", "z.org"]), url(["a.x.org"])],
     [url(["a.org"]), url(["b.org"]), never],
@@ -257,6 +274,8 @@ describe("meetConstraints()", () => {
   test("what nothing satisfies is known to be so", () => {
     expect([never, { type: "range", min: 2, max: 1 } as const, unknownRule].filter(isSatisfiable)).toEqual([]);
     expect(isSatisfiable({ type: "path", under: "/a/../b" })).toBe(false);
+    expect([uri("x://h/.."), uri("x://h/%2e"), uri("")].filter(isSatisfiable)).toEqual([]);
+    expect(isSatisfiable(uri("x://h/"))).toBe(true);
     expect([range, { type: "subset", values: [] } as const, url(["a.org"])].every(isSatisfiable)).toBe(true);
   });
 });

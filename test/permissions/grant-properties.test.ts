@@ -2,7 +2,7 @@ import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { demand, findRight, mustAsk } from "../../src/permissions/demand.ts";
 import { derive } from "../../src/permissions/derive.ts";
-import type { Grant, Need } from "../../src/permissions/grant.ts";
+import type { Constraint, Grant, Need } from "../../src/permissions/grant.ts";
 import { meet } from "../../src/permissions/meet.ts";
 import { narrow } from "../../src/permissions/narrow.ts";
 import { pureCases } from "../support/cases.ts";
@@ -27,13 +27,22 @@ function otherNeeds({ rights, delegations }: Grant): Need[] {
         schemes.map((scheme): Need => ({ type: "net", url: `${scheme}://${host.replace("*.", "q.")}/` })),
       ),
     ),
-    ...rights.prompts.map((name): Need => ({ type: "prompt", name })),
+    ...rights.prompts
+      .flatMap((entry) => ["", "z", "*z"].map((more) => entry.replace(/\*$/, more)))
+      .map((promptName): Need => ({ type: "prompt", name: promptName })),
+    ...rights.resources.flatMap(urisOf).map((uri): Need => ({ type: "resource", uri })),
     ...rights.runs.map((action): Need => ({ type: "run", action, runId: "run1" })),
     ...rights.sessions.map((name): Need => ({ type: "session", name })),
     ...rights.approve.map((tool): Need => ({ type: "approve", tool })),
     { type: "isolation", level: rights.isolation },
     ...(delegations > 0 ? [{ type: "delegate" } as const] : []),
   ];
+}
+
+function urisOf(rule: Constraint): readonly string[] {
+  if (rule.type === "uri") return ["", "x", "/x", "?x", ":x"].map((ending) => `${rule.under}${ending}`);
+  const values = rule.type === "exact" ? [rule.value] : rule.type === "one_of" ? rule.values : ["x://h/a", "/srv/a/x"];
+  return values.filter((value) => typeof value === "string");
 }
 
 /** Whether a call passes and whether it passes without asking, in the four situations that there are. */

@@ -8,6 +8,7 @@ import { describeGrant, summarizeGrant } from "../../src/permissions/describe.ts
 import type { Grant, Need } from "../../src/permissions/grant.ts";
 import type { NarrowOptions, ToolName } from "../../src/permissions/narrow.ts";
 import { narrow, nothing } from "../../src/permissions/narrow.ts";
+import type { OperatorOptions } from "../../src/permissions/operator.ts";
 import { operatorGrant, rootGrant } from "../../src/permissions/operator.ts";
 import { pureCases } from "../support/cases.ts";
 import { grant, patience } from "./arbitraries.ts";
@@ -38,7 +39,7 @@ function make(options: NarrowOptions, parent = everything): Grant {
 }
 
 describe("operatorGrant()", () => {
-  const operator = (over: { read?: string[]; write?: string[]; allow?: string[] } = {}): Grant =>
+  const operator = (over: Partial<OperatorOptions> = {}): Grant =>
     operatorGrant({ ...maker, read: [], write: [], allow: [], ...over }, tools);
 
   test("holds code, the default graph, todos and the calculator, and no folder, host or outside tool", () => {
@@ -69,7 +70,26 @@ describe("operatorGrant()", () => {
     expect(check(grantOf, { type: "read", path: "/srv/out/a" })).toBe("permission.argument_refused");
   });
 
+  test("reads what calls and runs leave and the default graph, and no prompt or resource beyond that unless named", () => {
+    const reads = (of: Grant, uri: string) => check(of, { type: "resource", uri });
+    const own = ["capstan://artifacts/a1", "capstan://runs/r1", "capstan://graphs/default/entities/Ann"];
+    const others = ["capstan://graphs/other/entities/Ann", "capstan://audit", "github+file:///a"];
+    const grantOf = operator();
+    expect([...own, ...others].map((uri) => reads(grantOf, uri))).toEqual([
+      ...own.map(() => "allow"),
+      ...others.map(() => "permission.no_right"),
+    ]);
+    expect(check(grantOf, { type: "prompt", name: "review" })).toBe("permission.no_right");
+    const more = operator({ resources: ["github+"], prompts: ["review", "github__*"] });
+    expect(reads(more, "github+file:///a")).toBe("allow");
+    expect(reads(more, "gitlab+file:///a")).toBe("permission.no_right");
+    for (const name of ["review", "github__x"]) expect(check(more, { type: "prompt", name })).toBe("allow");
+    expect(check(more, { type: "prompt", name: "gitlab__x" })).toBe("permission.no_right");
+  });
+
   test("refuses names that stand for nothing", () => {
+    expect(codeOf(() => operator({ resources: ["artifacts"] }))).toBe("usage.bad_option");
+    expect(codeOf(() => operator({ prompts: ["*x"] }))).toBe("usage.bad_option");
     for (const allow of ["nothing", "nothing*", "", "kg_*x", "FS_LIST"]) {
       expect(codeOf(() => operator({ allow: [allow] }))).toBe("usage.bad_option");
     }
@@ -131,6 +151,36 @@ describe("narrow() for a new grant", () => {
     expect(names(make({ languages: ["python"] }, made))).toEqual(names(made));
     expect(codeOf(() => make({ languages: ["javascript"] }, made))).toBe("permission.widen");
     expect(codeOf(() => make({ ...nothing, allow: ["calculator"], languages: ["python"] }))).toBe("usage.bad_option");
+  });
+
+  test("resources and prompts are those that are named, out of any", () => {
+    const made = make({
+      ...nothing,
+      resources: ["capstan://artifacts/", "github+*"],
+      prompts: ["review", "github__*"],
+    });
+    expect(made.rights).toMatchObject({
+      tools: [],
+      resources: [
+        { type: "uri", under: "capstan://artifacts/" },
+        { type: "uri", under: "github+" },
+      ],
+      prompts: ["review", "github__*"],
+    });
+    const less = { resources: ["github+file:///a/"], prompts: ["github__x"] };
+    expect(make(less, made).rights).toMatchObject({
+      resources: [{ type: "uri", under: "github+file:///a/" }],
+      prompts: ["github__x"],
+    });
+    expect(make({}, made).rights).toEqual(made.rights);
+    for (const more of [
+      { resources: ["*"] },
+      { resources: ["capstan://runs/"] },
+      { prompts: ["*"] },
+      { prompts: ["git*"] },
+    ]) {
+      expect(codeOf(() => make(more, made))).toBe("permission.widen");
+    }
   });
 
   test("`ask` marks calls that need an approval, and can't be taken back", () => {
@@ -202,6 +252,10 @@ describe("describeGrant()", () => {
     expect(summarizeGrant(made)).toBe(
       'May run python with network to the granted hosts only, call fs_list, github__send, read under "/srv/my data", ' +
         "connect to api.example.com, at most 20 calls, until 2026-01-01 12:15:00 UTC; each call of github__send asks.",
+    );
+    const reading = make({ ...nothing, resources: ["capstan://runs/"], prompts: ["*"], ttlMs: minute });
+    expect(summarizeGrant(reading)).toBe(
+      'May read resources: the URI "capstan://runs/" or one below it, use the prompts * (any), until 2026-01-01 12:01:00 UTC.',
     );
     const offline = make({ ...nothing, allow: ["execute_code"], languages: ["python"], ttlMs: minute });
     expect(summarizeGrant(offline)).toBe("May run python without network, until 2026-01-01 12:01:00 UTC.");
