@@ -22,7 +22,7 @@ import { openSqliteStore } from "./store/sqlite.ts";
 import type { Store } from "./store/store.ts";
 import { builtinTools } from "./tools/all.ts";
 import { artifactResources } from "./tools/artifact-resources.ts";
-import { openArtifacts } from "./tools/artifacts.ts";
+import { type Artifacts, openArtifacts } from "./tools/artifacts.ts";
 import type { Door } from "./tools/call.ts";
 import { openDoor } from "./tools/call.ts";
 import { configPrompts } from "./tools/config-prompts.ts";
@@ -53,6 +53,7 @@ export interface App extends AsyncDisposable {
   readonly store: Store;
   readonly permissions: Permissions;
   readonly engines: readonly Engine[];
+  readonly artifacts: Artifacts;
   readonly toolbox: Toolbox;
   readonly door: Door;
   readonly host: Host;
@@ -109,6 +110,7 @@ export async function openApp(options: AppOptions): Promise<App> {
     store,
     permissions,
     engines,
+    artifacts,
     toolbox,
     door,
     host,

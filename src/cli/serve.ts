@@ -1,19 +1,24 @@
 import { CapstanError } from "../core/error.ts";
 import { serveHttp } from "../server/mcp/http.ts";
 import { serveStdio } from "../server/mcp/stdio.ts";
+import type { DiscoverySettings } from "../tools/tool-search.ts";
 import { version } from "../version.ts";
 import type { ExitCode, GrantFlags, Session } from "./command.ts";
 
 export interface ServeOptions extends GrantFlags {
   readonly http?: string;
+  readonly discovery?: DiscoverySettings["discovery"];
 }
 
 /** `capstan serve`: MCP on stdin and stdout until stdin closes, or over HTTP; until Ctrl-C. */
 export async function serve(session: Session, options: ServeOptions): Promise<ExitCode> {
   const { app, signal, tell } = session;
-  const { door, permissions, store, onFault } = app;
+  const { artifacts, door, permissions, store, onFault } = app;
+  const { discovery, discoveryTokens, resultBytes } = app.config.server;
+  const offering = { artifacts, discovery: options.discovery ?? discovery, discoveryTokens, resultBytes };
   const grant = await session.grant(options);
-  const services = { door, permissions, store, grant, isExplicit: session.isGrantNamed(options), version, signal };
+  const isExplicit = session.isGrantNamed(options);
+  const services = { door, permissions, store, grant, isExplicit, version, offering, signal };
   if (options.http === undefined) {
     await serveStdio({ ...services, input: process.stdin, output: process.stdout, log: tell });
     return 0;

@@ -8,6 +8,19 @@ export const ServerSettings = z.strictObject({
   origins: z.array(z.url()).default([]),
   /** The address that clients know the server by, where a proxy stands in front. Missing: that of the request. */
   publicUrl: z.url().optional(),
+  /** Which tools a client is shown: `all`, the few that find the others (`search`), or those where all would take too much (`auto`). */
+  discovery: z.enum(["auto", "all", "search"]).default("auto"),
+  /** The tokens from which on all definitions are too much; at four characters a token. */
+  discoveryTokens: z.int().min(0).max(10_000_000).default(10_000),
+  /**
+   * The most text of a result, in bytes as JSON; of a larger one a client gets links. 64 KiB of dense JSON are some 25,000 tokens, which
+   * is where Claude Code cuts a result.
+   */
+  resultBytes: z
+    .int()
+    .min(32 * 1024)
+    .max(4 * 1024 * 1024)
+    .default(64 * 1024),
   /** Prompts that the server offers, by name. */
   prompts: z
     .record(

@@ -28,8 +28,10 @@ const maxInputBytes = 8 * mebibyte;
 const startMs = 30_000;
 /** A start that takes longer is told. */
 const slowMs = 1_000;
-/** Of a run's files this much stands in the answer, and of its pictures as much again; the rest is behind their links. */
-const maxInlineBytes = 64 * 1024;
+/** Of a run's files this much text stands in the answer; the rest is behind their links. */
+const maxInlineBytes = 16 * 1024;
+/** Of its pictures this much is shown beside. */
+const maxPictureBytes = 1024 * 1024;
 const toolName = "execute_code";
 
 const Path = z.string().refine((path) => wrongWithPath(path) === undefined, {
@@ -242,7 +244,7 @@ async function keep(
 /** Whoever may not read the resources gets all that is in them here. */
 function toOutput({ outputCut, ...result }: ExecResult, files: readonly KeptFile[], grant: Grant): Output {
   const linked = files.filter(({ uri }) => mayRead(grant, uri));
-  const left = new Set(linked).difference(new Set(thatFit(linked)));
+  const left = new Set(linked).difference(new Set(thatFit(linked, maxInlineBytes)));
   return {
     ...result,
     ...(outputCut ? { outputCut } : {}),
@@ -262,8 +264,8 @@ const toInline = (bytes: Uint8Array): { readonly text: string } | { readonly bas
 const toBase64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString("base64");
 
 /** Of the files those that have room in an answer, in their order. */
-function thatFit(files: readonly KeptFile[]): readonly KeptFile[] {
-  let room = maxInlineBytes;
+function thatFit(files: readonly KeptFile[], maxBytes: number): readonly KeptFile[] {
+  let room = maxBytes;
   return files.filter(({ bytes }) => {
     if (bytes.length > room) return false;
     room -= bytes.length;
@@ -274,7 +276,7 @@ function thatFit(files: readonly KeptFile[]): readonly KeptFile[] {
 /** The pictures, for models that see. */
 function toPictures(files: readonly KeptFile[]): readonly Block[] {
   const pictures = files.filter(({ mimeType }) => /^image\/(?:png|jpeg|gif|webp)$/.test(mimeType));
-  return thatFit(pictures).map(({ mimeType, bytes }) => ({ type: "image", mimeType, data: toBase64(bytes) }));
+  return thatFit(pictures, maxPictureBytes).map(({ mimeType, bytes }) => ({ type: "image", mimeType, data: toBase64(bytes) }));
 }
 
 const toLink = ({ uri, path, mimeType, bytes }: KeptFile): Block => ({

@@ -11,6 +11,12 @@ import type { Outcome } from "./tool.ts";
 
 type Done = Extract<Outcome, { type: "done" }>;
 
+/**
+ * The largest answer, in bytes as JSON. Clients on stdio read messages of 10 MiB by default and drop the whole connection at the first
+ * that is larger.
+ */
+export const answerBytes = 4 * 1024 * 1024;
+
 /** How much of what is kept stands in the answer, in characters. */
 const previewChars = 2_000;
 /** More parts than this are kept as one. */
@@ -25,8 +31,8 @@ export interface Keeping {
   readonly name: string;
   /** Of the whole result, what came in through nested calls included. */
   readonly taint: Taint;
-  /** Of the result as JSON. */
-  readonly maxBytes: number;
+  /** Of the result as JSON, without pictures and sound: clients show those to models that see and hear, and count them otherwise. */
+  readonly maxTextBytes: number;
   /** Whether clients were told an output schema. Asked only for what is too large. */
   readonly hasOutputSchema: () => boolean;
 }
@@ -49,15 +55,17 @@ interface Part {
  * Throws what keeps the parts from being saved: `tool.too_large`, `store.*`.
  */
 export async function toLinked(outcome: Done, keeping: Keeping): Promise<Done> {
-  const { name, maxBytes, hasOutputSchema } = keeping;
-  const bytes = measure(outcome, maxBytes);
-  if (bytes <= maxBytes) return outcome;
+  const { name, maxTextBytes, hasOutputSchema } = keeping;
+  const { text: textBytes, media: mediaBytes } = measure(outcome, maxTextBytes);
+  if (textBytes <= maxTextBytes && textBytes + mediaBytes <= answerBytes) return outcome;
 
-  let room = maxBytes / 2;
+  // The rest of the answer is for the links.
+  const room = { text: Math.min(maxTextBytes, answerBytes / 2) / 2, media: answerBytes / 2 };
   const [kept, rest]: [Part[], Part[]] = [[], []];
   for (const part of toParts(outcome)) {
-    if (part.size <= room) {
-      room -= part.size;
+    const kind = isMedia(part.block) ? "media" : "text";
+    if (part.size <= room[kind]) {
+      room[kind] -= part.size;
       kept.push(part);
     } else rest.push(part);
   }
@@ -71,7 +79,8 @@ export async function toLinked(outcome: Done, keeping: Keeping): Promise<Done> {
   const isError = outcome.isError === true || (isValueGone && hasOutputSchema());
   const code = outcome.code ?? (isError && outcome.isError !== true ? ("tool.too_large" as const) : undefined);
   const ended = outcome.isError === true ? "The call failed." : "The call was carried out; don't repeat it.";
-  const said = `${ended} The result of ${name} has ${bytes} bytes as JSON, and an answer ${maxBytes}.`;
+  const measured = `${textBytes} bytes as JSON${mediaBytes === 0 ? "" : `, and ${mediaBytes} of pictures or sound`}`;
+  const said = `${ended} The result of ${name} has ${measured}. An answer has ${maxTextBytes}, and ${answerBytes} in all.`;
   const text = [
     code === "tool.too_large" ? `${code}: ${said}` : said,
     `What has no room is kept whole: ${saved.map(inWords).join("; ")}.`,
@@ -89,12 +98,17 @@ export async function toLinked(outcome: Done, keeping: Keeping): Promise<Done> {
   };
 }
 
-/** The bytes of a result as JSON; an upper bound for the small ones, where counting would cost more than it tells. */
-function measure(outcome: Done, maxBytes: number): number {
-  const json = JSON.stringify(toResult(outcome));
+/** The bytes of a result as JSON: of its pictures and sound, and of all else. An upper bound for what is surely small. */
+function measure(outcome: Done, maxBytes: number): { readonly text: number; readonly media: number } {
+  const { content = [] } = outcome;
+  const media = content.filter(isMedia).reduce((sum, block) => sum + sizeOf(block), 0);
+  const others = media === 0 ? outcome : { ...outcome, content: content.filter((block) => !isMedia(block)) };
+  const json = JSON.stringify(toResult(others));
   // A UTF-16 unit is at most 3 bytes.
-  return json.length * 3 <= maxBytes ? json.length : Buffer.byteLength(json);
+  return { text: json.length * 3 <= maxBytes ? json.length : Buffer.byteLength(json), media };
 }
+
+const isMedia = (block: Block | null): boolean => block?.type === "image" || block?.type === "audio";
 
 function toParts({ value, content = [] }: Done): readonly Part[] {
   const blocks = content.map((block) => ({ block, size: sizeOf(block), toContent: () => toContent(block) }));

@@ -33,7 +33,7 @@ export function searchToolsTool({ listed }: { readonly listed: (grant: Grant) =>
     name: "search_tools",
     title: "Find tools",
     description:
-      "Finds tools, best match first. What it finds can be called by its name (tools/call), also where it is not listed, " +
+      "Finds tools, best match first. What it finds can be called by its name; where that is not listed, through call_tool, " +
       "or from execute_code as tools.NAME. describe_tool tells its arguments.",
     input: fromZod(Input),
     output: fromZod(Output),

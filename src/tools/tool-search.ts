@@ -9,15 +9,14 @@ export interface DiscoverySettings {
 
 /** What finds the other tools. */
 const finders: readonly string[] = ["search_tools", "describe_tool"];
-/** Reaches them from code too, for clients that let their model call nothing but what is listed. */
+/** Reaches them from code, many in one call. */
 const entries: ReadonlySet<string> = new Set([...finders, "execute_code"]);
 
 /** How the tokens of a definition are estimated, without a tokenizer of any one model. */
 const charsPerToken = 4;
 
 /**
- * Which of the tools that a grant lists are shown to a client: all of them, or the entry set, by which the others are found and then
- * called by their names. It follows from the list alone. A grant that lacks one of the finders is shown everything: its tools could
+ * Which of the tools that a grant lists are shown to a client: all of them, or the entry set, by which the others are found. It follows from the list alone. A grant that lacks one of the finders is shown everything: its tools could
  * not be found otherwise.
  */
 export function entrySet(listed: readonly Tool[], { discovery, discoveryTokens }: DiscoverySettings): readonly Tool[] {

@@ -65,7 +65,7 @@ describe.each(clients)("a large result at the official client $name", ({ call })
     await using opened = await openTestArtifacts();
     const owner = { scope: localScope, principal: localPrincipal, grant: toGrant([], 0, 0) };
     const { artifacts } = opened;
-    const keeping = { artifacts, owner, callId: "c", name: "rows", taint: [], maxBytes: 10_000 };
+    const keeping = { artifacts, owner, callId: "c", name: "rows", taint: [], maxTextBytes: 10_000 };
     return toCallResult(
       await toLinked({ type: "done", value }, { ...keeping, hasOutputSchema: () => hasOutputSchema }),
     );

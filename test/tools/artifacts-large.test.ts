@@ -36,7 +36,7 @@ async function openLinked(over: Partial<Keeping> = {}) {
     callId: "c",
     name: "dump",
     taint: ["mcp:big"],
-    maxBytes,
+    maxTextBytes: maxBytes,
     hasOutputSchema: () => false,
     ...over,
   };
@@ -76,7 +76,7 @@ describe("toLinked()", () => {
         callId: "c",
         name: "n",
         taint: [],
-        maxBytes,
+        maxTextBytes: maxBytes,
         hasOutputSchema: () => true,
       }),
     ).toBe(outcome);
@@ -102,15 +102,25 @@ describe("toLinked()", () => {
 
   test("keeps what has room beside what has not: a small value beside a large picture", async () => {
     await using linked = await openLinked({ hasOutputSchema: () => true });
-    const picture = Buffer.alloc(30_000, 7);
+    const picture = Buffer.alloc(3_300_000, 7);
     const small: Block = { type: "image", mimeType: "image/png", data: Buffer.alloc(300).toString("base64") };
     const large: Block = { type: "image", mimeType: "image/jpeg", data: picture.toString("base64") };
     const outcome = await linked.link({ value: { n: 1 }, content: [large, small] });
     expect(outcome).toMatchObject({ value: { n: 1 } });
     expect(outcome).not.toHaveProperty("isError");
     expect(outcome.content).toContainEqual(small);
-    expect(linksOf(outcome)).toMatchObject([{ mimeType: "image/jpeg", bytes: 30_000 }]);
-    expect(partOf(await linked.read(linksOf(outcome)[0]?.uri ?? ""))).toEqual(picture);
+    expect(linksOf(outcome)).toMatchObject([{ mimeType: "image/jpeg", bytes: 3_300_000 }]);
+    expect(partOf(await linked.read(linksOf(outcome)[0]?.uri ?? ""))).toEqual(picture.subarray(0, 1024 * 1024));
+  });
+
+  test("leaves a picture where it is, beside a text that is too large", async () => {
+    await using linked = await openLinked();
+    const picture: Block = { type: "image", mimeType: "image/png", data: Buffer.alloc(1_000_000).toString("base64") };
+    const alone = await linked.link({ content: [picture] });
+    expect(alone.content).toEqual([picture]);
+    const outcome = await linked.link({ content: [{ type: "text", text: "x".repeat(50_000) }, picture] });
+    expect(outcome.content).toContainEqual(picture);
+    expect(linksOf(outcome)).toMatchObject([{ mimeType: "text/plain", bytes: 50_000 }]);
   });
 
   test("is an error where a value is left out that clients have a schema for, and none where they have none", async () => {
@@ -140,7 +150,7 @@ describe("toLinked()", () => {
     const content: Block[] = [
       { type: "resource", uri: "x:1", text: "y".repeat(20_000) },
       { type: "resource", uri: "x:2", mimeType: "application/x-y", blob },
-      { type: "audio", mimeType: "audio/wav", data: blob },
+      { type: "audio", mimeType: "audio/wav", data: Buffer.alloc(3_300_000).toString("base64") },
       { type: "resource_link", uri: "x:3", name: "n".repeat(20_000) },
       ...Array.from({ length: 30 }, (): Block => ({ type: "text", text: "z".repeat(10_001) })),
     ];
@@ -195,8 +205,8 @@ describe("a large artifact", () => {
   test("that is binary comes back byte for byte", async () => {
     await using linked = await openLinked();
     const bytes = Buffer.from(Array.from({ length: 1_500_000 }, (_, n) => (n * 7) % 256));
-    const data = bytes.toString("base64");
-    const [link] = linksOf(await linked.link({ content: [{ type: "audio", mimeType: "audio/wav", data }] }));
+    const part = { type: "resource" as const, uri: "x:1", blob: bytes.toString("base64") };
+    const [link] = linksOf(await linked.link({ content: [part] }));
     const parts = await Promise.all([1, 2].map((number) => linked.read(`${link?.uri}/${number}`)));
     expect(Buffer.concat(parts.map((part) => Buffer.from(partOf(part))))).toEqual(bytes);
   });

@@ -3,15 +3,16 @@ import { z } from "zod";
 import { toCapstanError, toText } from "../../core/error.ts";
 import { newId } from "../../core/id.ts";
 import type { Json, JsonObject } from "../../core/json.ts";
+import type { Taint } from "../../core/taint.ts";
 import type { Outcome } from "../../tools/tool.ts";
 import { ApprovalState, takeApproval, toApprovalQuestion } from "./approval.ts";
 import { addTaint, type Connection, taintOf, toGrant, toProgress } from "./connection.ts";
 import { demandAnswerable } from "./envelope.ts";
-import type { Exchange } from "./exchange.ts";
+import { type Exchange, toAnswerer } from "./exchange.ts";
+import { toMeant, toOffered, toOfferedOutcome } from "./offering.ts";
 import type { ProgressReport } from "./progress.ts";
 import type { Answered, Asking } from "./questions.ts";
 import { toCallResult, toFailedCall, toProtocolError } from "./result.ts";
-import { toWireTool } from "./wire-tool.ts";
 
 /** What is sealed with the questions of a tool: the call goes on under its id. */
 const ToolState = z.strictObject({ type: z.literal("tool"), callId: z.string(), state: z.json() });
@@ -28,7 +29,7 @@ interface Begun {
 export async function listTools(connection: Connection, exchange: Exchange): Promise<WireTool[]> {
   try {
     const grant = await toGrant(connection, exchange, "tools/list");
-    return connection.door.list(grant).map(toWireTool);
+    return toOffered(connection.door.list(grant), connection.offering);
   } catch (error) {
     throw toProtocolError(error);
   }
@@ -37,13 +38,14 @@ export async function listTools(connection: Connection, exchange: Exchange): Pro
 /** tools/call: the door's answer, or questions that must be answered first. */
 export async function callTool(
   connection: Connection,
-  { name, args }: { readonly name: string; readonly args: JsonObject },
+  called: { readonly name: string; readonly args: JsonObject },
   exchange: Exchange,
 ): Promise<CallToolResult | InputRequiredResult> {
   const progress = toProgress(exchange);
   try {
-    const grant = await toGrant(connection, exchange, "tools/call", name);
-    return await callUnder(connection, { grant, method: "tools/call", name, args }, exchange, progress);
+    const grant = await toGrant(connection, exchange, "tools/call", called.name);
+    const meant = toMeant(called, grant, connection);
+    return await callUnder(connection, { grant, method: "tools/call", ...meant }, exchange, progress);
   } catch (thrown) {
     const refusal = toCapstanError(thrown);
     exchange.onRefused?.(refusal.code, toText(refusal));
@@ -67,11 +69,13 @@ async function callUnder(
   const caller = { principal, scope, grant, taint: await taintOf(connection, grant), depth: 0 };
   const { signal, can, log } = exchange;
   let outcome: Outcome;
+  let taint: Taint;
   try {
     const report = progress.report.bind(progress);
-    const result = await door.call({ caller, name, args, ...begun, signal, progress: report, log });
-    await addTaint(connection, grant, result.taint);
-    ({ outcome } = result);
+    const answerer = toAnswerer(exchange);
+    const result = await door.call({ caller, name, args, ...begun, signal, progress: report, log, answerer });
+    ({ outcome, taint } = result);
+    await addTaint(connection, grant, taint);
   } catch (thrown) {
     const { code, message } = toCapstanError(thrown);
     const asks = code === "permission.approval_needed" && can.form;
@@ -79,7 +83,9 @@ async function callUnder(
     if (question === null) throw thrown;
     return questions.ask(asking, [question.request], question.state);
   }
-  if (outcome.type === "done") return toCallResult(outcome);
+  if (outcome.type === "done") {
+    return toCallResult(await toOfferedOutcome(outcome, { grant, name, callId, taint }, connection));
+  }
   demandAnswerable(outcome.requests, can);
   return questions.ask(asking, outcome.requests, { type: "tool", callId, state: outcome.state });
 }

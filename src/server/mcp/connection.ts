@@ -5,6 +5,7 @@ import type { Permissions } from "../../permissions/permissions.ts";
 import type { Door } from "../../tools/call.ts";
 import type { Exchange } from "./exchange.ts";
 import { type GrantFor, grantKey } from "./grants.ts";
+import type { Offering } from "./offering.ts";
 import { openProgress, type ProgressReport } from "./progress.ts";
 import type { Questions } from "./questions.ts";
 import type { RecordRefusal } from "./refusal.ts";
@@ -16,6 +17,8 @@ export interface DispatchServices {
   readonly recordRefusal: RecordRefusal;
   /** Capstan's version, as clients see it. */
   readonly version: string;
+  /** Missing: every tool is listed, and a result that is too large for an answer says so and is lost. */
+  readonly offering?: Offering | undefined;
 }
 
 /** What the methods of one connection share. */

@@ -3,23 +3,18 @@ import { CapstanError, errorCodes, toCapstanError, toText } from "../../core/err
 import type { JsonObject } from "../../core/json.ts";
 import { isJsonObject } from "../../core/json.ts";
 import type { Block } from "../../core/event.ts";
+import { answerBytes } from "../../tools/large-result.ts";
 import { type ToolResult, toResult } from "../../tools/result.ts";
 import type { Outcome } from "../../tools/tool.ts";
 
 /** Where an error result says its code, for programs; the text says it for models. */
 const codeKey = "dev.capstan/code";
 
-/**
- * How large an answer may be, as JSON. Clients on stdio read messages of 10 MiB by default and drop the whole connection at the first
- * that is larger.
- */
-const maxResultBytes = 4 * 1024 * 1024;
-
 /** A finished call as the result that goes out. One that would be too large says so instead; nothing is left out silently. */
 export function toCallResult(outcome: Outcome): CallToolResult {
   const result = toResult(outcome);
   const bytes = measure(result);
-  if (bytes > maxResultBytes) return tooLarge(bytes);
+  if (bytes > answerBytes) return tooLarge(bytes);
   return {
     content: result.content.map(toContent),
     ...(isJsonObject(result.structuredContent) ? { structuredContent: result.structuredContent } : {}),
@@ -55,7 +50,7 @@ function isOurFault({ code }: CapstanError): boolean {
 function tooLarge(bytes: number): CallToolResult {
   const error = new CapstanError(
     "tool.too_large",
-    `The call was carried out, but its result has ${bytes} bytes as JSON, and an answer carries ${maxResultBytes}. ` +
+    `The call was carried out, but its result has ${bytes} bytes as JSON, and an answer carries ${answerBytes}. ` +
       "Ask for less at a time.",
   );
   return toFailedCall(error);
@@ -65,7 +60,7 @@ function tooLarge(bytes: number): CallToolResult {
 function measure(result: ToolResult): number {
   const json = JSON.stringify(result);
   // A UTF-16 unit is at most 3 bytes.
-  return json.length * 3 <= maxResultBytes ? json.length * 3 : Buffer.byteLength(json);
+  return json.length * 3 <= answerBytes ? json.length * 3 : Buffer.byteLength(json);
 }
 
 /** A block as MCP writes it. */

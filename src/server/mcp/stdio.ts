@@ -5,6 +5,7 @@ import type { Door } from "../../tools/call.ts";
 import { openDispatch } from "./dispatch.ts";
 import { serveEras } from "./eras.ts";
 import { openGrants, type ProcessGrant } from "./grants.ts";
+import type { Offering } from "./offering.ts";
 import { openRefusals } from "./refusal.ts";
 import { openWire } from "./wire.ts";
 
@@ -14,6 +15,7 @@ export interface StdioServices extends ProcessGrant {
   readonly store: Store;
   /** Capstan's version, as clients see it. */
   readonly version: string;
+  readonly offering?: Offering | undefined;
   readonly input: Readable;
   readonly output: Writable;
   /** Gets a line for a person, on stderr or in a file; never on `output`. */
@@ -29,10 +31,10 @@ const maxLogged = 200;
  * when the connection has ended, for whatever reason, and nothing runs any more. Never rejects for what a client does.
  */
 export async function serveStdio(services: StdioServices): Promise<void> {
-  const { door, permissions, store, grant, version, input, output, log, signal } = services;
+  const { door, permissions, store, grant, version, offering, input, output, log, signal } = services;
   const recordRefusal = openRefusals({ store, now: () => permissions.now(), owner: grant });
   const grantFor = openGrants(permissions, services, recordRefusal);
-  const dispatch = openDispatch({ door, permissions, version, grantFor, recordRefusal });
+  const dispatch = openDispatch({ door, permissions, version, offering, grantFor, recordRefusal });
   const wire = openWire({ input, output, signal });
   await serveEras(wire, dispatch, (error) => log(`mcp: ${toLogText(error.message)}`));
   await dispatch.settled();

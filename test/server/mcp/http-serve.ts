@@ -1,16 +1,17 @@
 import { serveHttp } from "../../../src/server/mcp/http.ts";
 import type { Grant } from "../../../src/permissions/grant.ts";
-import { openTestServer } from "./serve.ts";
+import { openTestServer, type TestServerParts } from "./serve.ts";
 
 /** A server on a port of its own over a real door. `tokenOf` signs a grant. */
 export async function openHttpServer(
-  over: { readonly hosts?: readonly string[]; readonly origins?: readonly string[] } = {},
+  over: { readonly hosts?: readonly string[]; readonly origins?: readonly string[] } & TestServerParts = {},
 ) {
-  const server = await openTestServer();
+  const server = await openTestServer(over);
   const { door, permissions, store, grant } = server;
   const ending = new AbortController();
   const { url, closed } = await serveHttp({
     ...{ door, permissions, store, grant, isExplicit: false, version: "0.0.0-test", host: "127.0.0.1", port: 0 },
+    offering: over.offering,
     hosts: over.hosts ?? [],
     origins: over.origins ?? [],
     onFault: (fault) => server.faults.push(fault),

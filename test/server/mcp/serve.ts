@@ -1,21 +1,32 @@
 import { PassThrough } from "node:stream";
 import { systemClock } from "../../../src/core/clock.ts";
 import type { Grant, Rights } from "../../../src/permissions/grant.ts";
+import type { Offering } from "../../../src/server/mcp/offering.ts";
 import { serveStdio } from "../../../src/server/mcp/stdio.ts";
+import type { ResourceSource } from "../../../src/tools/resource.ts";
+import type { Tool } from "../../../src/tools/tool.ts";
 import { openTestDoor } from "../../support/door.ts";
 import { type Peer, openPeer } from "./peer.ts";
 import { testPrompts, testResources } from "./things.ts";
 import { mcpTools } from "./tools.ts";
 
+/** What a server has beside the tools and things of the tests. */
+export interface TestServerParts {
+  readonly more?: readonly Tool[];
+  readonly resources?: readonly ResourceSource[];
+  readonly offering?: Offering;
+}
+
 /**
  * A server in this process over a real door, real permissions and a store of its own. Each `connect` is one connection with a raw peer
  * at its other end; disposing ends them all and waits for them.
  */
-export async function openTestServer() {
+export async function openTestServer({ more = [], resources = [], offering }: TestServerParts = {}) {
   const log: string[] = [];
   const logged: string[] = [];
-  const tools = mcpTools(log);
-  const opened = await openTestDoor(tools, systemClock, { resources: [testResources], prompts: [testPrompts] });
+  const tools = [...mcpTools(log), ...more];
+  const things = { resources: [testResources, ...resources], prompts: [testPrompts] };
+  const opened = await openTestDoor(tools, systemClock, things);
   const { door, permissions, store, grant } = opened;
   const ending = new AbortController();
   const connections: Promise<void>[] = [];
@@ -30,6 +41,7 @@ export async function openTestServer() {
       grant: own,
       isExplicit,
       version: "0.0.0-test",
+      offering,
       input,
       output,
       log: (line) => logged.push(line),
