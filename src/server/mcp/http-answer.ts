@@ -1,5 +1,6 @@
 import type { ServerResponse } from "node:http";
-import type { JSONRPCNotification, JSONRPCResponse, RequestId } from "@modelcontextprotocol/server";
+import type { JSONRPCMessage, JSONRPCResponse, RequestId } from "@modelcontextprotocol/server";
+import { beginStream, writeEvent } from "./http-stream.ts";
 
 /** Answers with JSON. Nothing here may be kept by a cache between the two. */
 export function answerJson(
@@ -32,32 +33,42 @@ export function answerError(
 export interface Answer {
   /** False until something was told: then only the body can say how it ended. */
   isStreaming(): boolean;
-  tell(notification: JSONRPCNotification): void;
+  /** A notification, or, to older clients, a question. */
+  tell(message: JSONRPCMessage): void;
   end(message: JSONRPCResponse, status: number): void;
+  /** Ends without an answer: the request was cancelled. */
+  leave(): void;
 }
 
 /** Opens the answer to one POST (2026-07-28, transports/streamable-http, Sending Messages). */
-export function openAnswer(response: ServerResponse): Answer {
+export function openAnswer(
+  response: ServerResponse,
+  onFault: (fault: unknown) => void,
+  headers: Readonly<Record<string, string>> = {},
+): Answer {
   let streaming = false;
-  const write = (message: object): void => void response.write(`event: message\ndata: ${JSON.stringify(message)}\n\n`);
+  const isOver = (): boolean => response.destroyed || response.writableEnded;
+  const begin = (): void => {
+    if (!streaming) beginStream(response, headers);
+    streaming = true;
+  };
+  const write = (message: object): void => writeEvent(response, "message", JSON.stringify(message), onFault);
   return {
     isStreaming: () => streaming,
-    tell(notification) {
-      if (response.destroyed || response.writableEnded) return;
-      if (!streaming) {
-        streaming = true;
-        response.writeHead(200, {
-          "content-type": "text/event-stream",
-          "cache-control": "no-store",
-          "x-accel-buffering": "no",
-        });
-      }
-      write(notification);
+    tell(message) {
+      if (isOver()) return;
+      begin();
+      write(message);
     },
     end(message, status) {
-      if (response.destroyed || response.writableEnded) return;
-      if (!streaming) return answerJson(response, status, message);
+      if (isOver()) return;
+      if (!streaming) return answerJson(response, status, message, headers);
       write(message);
+      response.end();
+    },
+    leave() {
+      if (isOver()) return;
+      begin();
       response.end();
     },
   };

@@ -5,6 +5,7 @@ import type { Dispatch } from "./dispatch.ts";
 import { modernRevision } from "./envelope.ts";
 import { answerError, openAnswer } from "./http-answer.ts";
 import { findMismatch } from "./http-headers.ts";
+import { noRoom } from "./http-room.ts";
 import { envelopeMissing, toEnvelope } from "./modern.ts";
 
 /** Errors that say that the request itself is wrong, before any method has seen it, by their HTTP status. */
@@ -31,8 +32,9 @@ export interface ModernHttp {
   readonly bearer: string;
   /** What a 403 tells whoever needs a larger grant. */
   readonly challenge: string;
-  /** Aborts when the server ends. */
-  readonly ending: AbortSignal;
+  /** Holds the answer as a stream that stays open, until `end` is called; false where there is no room for one. */
+  readonly hold: (end: () => void) => boolean;
+  readonly onFault: (fault: unknown) => void;
 }
 
 /**
@@ -43,7 +45,7 @@ export async function answerModern(
   message: JSONRPCRequest,
   { headers }: IncomingMessage,
   response: ServerResponse,
-  { dispatch, bearer, challenge, ending }: ModernHttp,
+  { dispatch, bearer, challenge, hold, onFault }: ModernHttp,
 ): Promise<void> {
   const { id, method } = message;
   if (toEnvelope(message.params) === undefined) return answerError(response, 400, envelopeMissing, { id });
@@ -53,14 +55,14 @@ export async function answerModern(
   const gone = new AbortController();
   const leave = (): void => gone.abort();
   response.once("close", leave);
-  // A subscription has no end of its own: it ends with the server.
-  if (method === "subscriptions/listen") ending.addEventListener("abort", leave, { once: true });
-  const answer = openAnswer(response);
+  // A subscription has no end of its own: it ends with its grant or the server.
+  if (method === "subscriptions/listen" && !hold(leave)) return answerError(response, 503, noRoom, { id });
+  const answer = openAnswer(response, onFault);
   let refused: { readonly code: ErrorCode; readonly text: string } | undefined;
   const answered = await dispatch.modern(message, {
     bearer,
     signal: gone.signal,
-    notify: (notification) => answer.tell(notification),
+    notify: async (notification) => answer.tell(notification),
     onRefused: (code, text) => (refused = { code, text }),
   });
   if (refused !== undefined && beyondGrant.has(refused.code) && !answer.isStreaming()) {
@@ -68,6 +70,5 @@ export async function answerModern(
     const error = { code: -32_602, message: text, data: { code } };
     return answerError(response, 403, error, { id, headers: { "www-authenticate": challenge } });
   }
-  ending.removeEventListener("abort", leave);
   answer.end(answered, "error" in answered ? (statuses[answered.error.code] ?? 200) : 200);
 }

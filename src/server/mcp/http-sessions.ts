@@ -1,36 +1,41 @@
 import { randomUUID } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { NodeStreamableHTTPServerTransport } from "@modelcontextprotocol/node";
-import { isInitializeRequest, isJSONRPCRequest, type Transport } from "@modelcontextprotocol/server";
+import {
+  isInitializeRequest,
+  isJSONRPCRequest,
+  type JSONRPCMessage,
+  SUPPORTED_PROTOCOL_VERSIONS,
+} from "@modelcontextprotocol/server";
 import type { Grant } from "../../permissions/grant.ts";
 import type { Dispatch } from "./dispatch.ts";
-import { answerError } from "./http-answer.ts";
-import { openSseTransport, type SseTransport } from "./sse.ts";
+import { answerError, openAnswer } from "./http-answer.ts";
+import { noRoom, ownerOf, type Room } from "./http-room.ts";
+import { beginStream, writeEvent } from "./http-stream.ts";
+import type { Streams } from "./http-streams.ts";
+import { openSessionTransport, type Sender, type SessionTransport } from "./session-transport.ts";
 
-/** More sessions than these at a time are refused. */
-const maxSessions = 1_000;
 /** A session that nobody uses ends. */
 const idleMs = 30 * 60 * 1000;
-const sweepMs = 60 * 1000;
 
 /** One request of an older client: its token, the grant of that token, and its body where it has one. */
-export interface OlderRequest {
+export interface OlderRequest extends Sender {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
-  readonly bearer: string;
-  readonly grant: Grant;
   /** Parsed; undefined for GET and DELETE. */
   readonly body: unknown;
 }
 
 /** Clients of 2025-11-25 and older: sessions at `/mcp`, and HTTP+SSE of 2024-11-05 at `/sse`. */
 export interface Sessions {
+  readonly size: number;
   /** A request at `/mcp` that is not modern. */
   mcp(older: OlderRequest): Promise<void>;
   /** GET `/sse`: opens a session whose answers come on this stream. */
   openSse(older: OlderRequest): Promise<void>;
   /** POST `/messages?sessionId=…`. */
-  postSse(older: OlderRequest, sessionId: string): Promise<void>;
+  postSse(older: OlderRequest, sessionId: string): void;
+  /** Ends those that nobody has used for half an hour. */
+  sweep(): void;
   /** Resolves when no call of theirs runs any more. */
   settled(): Promise<void>;
   /** Ends all of them; what still runs is cancelled. */
@@ -38,94 +43,143 @@ export interface Sessions {
 }
 
 interface Session {
-  readonly dispatch: Dispatch;
+  readonly id: string;
+  readonly kind: "mcp" | "sse";
   readonly owner: string;
-  readonly transport: Transport;
+  readonly dispatch: Dispatch;
+  readonly transport: SessionTransport;
+  /** Gives its place back. */
+  readonly leave: () => void;
+  /** Where it listens; null: nowhere. */
+  listening: ServerResponse | null;
   usedAt: number;
+}
+
+interface SessionsServices {
+  readonly toDispatch: () => Dispatch;
+  readonly now: () => number;
+  readonly room: Room;
+  readonly streams: Streams;
+  readonly onFault: (fault: unknown) => void;
 }
 
 /**
  * Opens the sessions of a server. A session belongs to the user who opened it: under a token of anybody else it does not exist. Each
- * message acts under the token that came with it. The SDK server of a session is never shared.
+ * message acts under the token that came with it; a stream lives as long as the grant that opened it. The SDK server of a session is
+ * never shared.
  */
-export function openSessions(toDispatch: () => Dispatch, now: () => number): Sessions {
+export function openSessions({ toDispatch, now, room, streams, onFault }: SessionsServices): Sessions {
   const sessions = new Map<string, Session>();
-  const streams = new Map<string, NodeStreamableHTTPServerTransport>();
-  const sse = new Map<string, SseTransport>();
 
-  async function begin(id: string, transport: Transport, grant: Grant): Promise<void> {
+  async function begin(kind: Session["kind"], grant: Grant): Promise<Session | null> {
+    const owner = ownerOf(grant);
+    const leave = room.enter(owner);
+    if (leave === null) return null;
+    const id = randomUUID();
     const dispatch = toDispatch();
-    const server = dispatch.toServer();
-    server.onclose = () => void end(id);
+    const transport = openSessionTransport((message) => tell(session, message));
+    const session: Session = { id, kind, owner, dispatch, transport, leave, listening: null, usedAt: now() };
+    sessions.set(id, session);
+    const server = dispatch.toServer(grant);
+    server.onclose = () => void end(session);
     await server.connect(transport);
-    sessions.set(id, { dispatch, owner: ownerOf(grant), transport, usedAt: now() });
+    return session;
   }
 
-  async function end(id: string): Promise<void> {
-    const session = sessions.get(id);
-    sessions.delete(id);
-    streams.delete(id);
-    sse.delete(id);
-    await session?.transport.close();
-    await session?.dispatch.settled();
+  async function end({ id, transport, dispatch, leave, listening }: Session): Promise<void> {
+    if (!sessions.delete(id)) return;
+    leave();
+    listening?.end();
+    await transport.close();
+    await dispatch.endSubscriptions();
+    await dispatch.settled();
   }
 
-  /** Whether the session exists for this caller. */
-  function isOwn(id: string, grant: Grant): boolean {
-    const session = sessions.get(id);
-    if (session?.owner !== ownerOf(grant)) return false;
+  /** The session, if it exists for this caller. */
+  function find(kind: Session["kind"], id: unknown, grant: Grant): Session | undefined {
+    const session = typeof id === "string" ? sessions.get(id) : undefined;
+    if (session?.kind !== kind || session.owner !== ownerOf(grant) || isOver(session)) return undefined;
     session.usedAt = now();
-    return true;
+    return session;
   }
 
-  const sweeping = setInterval(() => {
-    for (const [id, { usedAt }] of sessions) if (usedAt < now() - idleMs) void end(id);
-  }, sweepMs).unref();
+  const isOver = ({ listening, transport, usedAt }: Session): boolean =>
+    listening === null && !transport.isBusy() && usedAt < now() - idleMs;
 
-  function hasRoom(response: ServerResponse): boolean {
-    if (sessions.size < maxSessions) return true;
-    answerError(response, 503, { code: -32_600, message: `Already ${maxSessions} sessions. Try again later.` });
-    return false;
+  function tell({ listening }: Session, message: JSONRPCMessage): void {
+    if (listening !== null) writeEvent(listening, "message", JSON.stringify(message), onFault);
+  }
+
+  /** A session listens in one place: a client that comes back does not wait until its lost stream is noticed. */
+  function listen(session: Session, response: ServerResponse, grant: Grant): void {
+    session.listening?.end();
+    session.listening = response;
+    beginStream(response);
+    response.flushHeaders();
+    streams.hold(response, grant, () => response.end());
+    response.once("close", () => {
+      if (session.listening === response) session.listening = null;
+    });
+  }
+
+  function post(session: Session, { response, body, ...sender }: OlderRequest, headers = {}): void {
+    const { transport } = session;
+    const isRequest = isJSONRPCRequest(body);
+    const bad = transport.receive(body, sender, isRequest ? openAnswer(response, onFault, headers) : null);
+    if (bad !== null) return answerError(response, 400, bad, { id: isRequest ? body.id : null });
+    // Nothing is kept for a client to come back for, so its going cancels the call.
+    if (isRequest) response.once("close", () => transport.abandon(body.id));
+    else response.writeHead(202).end();
   }
 
   return {
-    async mcp({ request, response, bearer, grant, body }) {
+    get size() {
+      return sessions.size;
+    },
+
+    async mcp(older) {
+      const { request, response, grant, body } = older;
       const header = request.headers["mcp-session-id"];
-      const withToken = Object.assign(request, { auth: { token: bearer, clientId: grant.id, scopes: [] } });
-      if (typeof header === "string") {
-        const known = streams.get(header);
-        if (known === undefined || !isOwn(header, grant)) return unknownSession(response);
-        return await known.handleRequest(withToken, response, body);
+      if (header === undefined) {
+        if (!isJSONRPCRequest(body) || !isInitializeRequest(body)) {
+          const message = "Begin with initialize, or name the revision 2026-07-28 in params._meta of each request.";
+          return answerError(response, 400, { code: -32_600, message });
+        }
+        const session = await begin("mcp", grant);
+        if (session === null) return answerError(response, 503, noRoom, { id: body.id });
+        return post(session, older, { "mcp-session-id": session.id });
       }
-      if (!isJSONRPCRequest(body) || !isInitializeRequest(body)) {
-        const message = "Begin with initialize, or name the revision 2026-07-28 in params._meta of each request.";
+      const session = find("mcp", header, grant);
+      if (session === undefined) return unknownSession(response);
+      const revision = request.headers["mcp-protocol-version"];
+      if (revision !== undefined && !SUPPORTED_PROTOCOL_VERSIONS.includes(String(revision))) {
+        const message = `MCP-Protocol-Version must be one of ${SUPPORTED_PROTOCOL_VERSIONS.join(", ")}.`;
         return answerError(response, 400, { code: -32_600, message });
       }
-      if (!hasRoom(response)) return;
-      const id = randomUUID();
-      const transport = new NodeStreamableHTTPServerTransport({ sessionIdGenerator: () => id });
-      await begin(id, transport, grant);
-      streams.set(id, transport);
-      await transport.handleRequest(withToken, response, body);
+      if (request.method === "GET") return listen(session, response, grant);
+      if (request.method === "POST") return post(session, older);
+      await end(session);
+      response.writeHead(200).end();
     },
 
     async openSse({ response, grant }) {
-      if (!hasRoom(response)) return;
-      const id = randomUUID();
-      const transport = openSseTransport(response, `/messages?sessionId=${id}`);
-      sse.set(id, transport);
-      await begin(id, transport, grant);
-      await transport.closed;
-      await end(id);
+      const session = await begin("sse", grant);
+      if (session === null) return answerError(response, 503, noRoom);
+      listen(session, response, grant);
+      writeEvent(response, "endpoint", `/messages?sessionId=${session.id}`, onFault);
+      response.once("close", () => void end(session));
     },
 
-    async postSse({ response, bearer, grant, body }, id) {
-      const transport = sse.get(id);
-      if (transport === undefined || !isOwn(id, grant)) return unknownSession(response);
-      if (!transport.receive(body, { token: bearer, clientId: grant.id, scopes: [] })) {
-        return answerError(response, 400, { code: -32_600, message: "The body is no JSON-RPC 2.0 message of MCP." });
-      }
+    postSse({ response, body, bearer, grant }, id) {
+      const session = find("sse", id, grant);
+      if (session === undefined) return unknownSession(response);
+      const bad = session.transport.receive(body, { bearer, grant }, null);
+      if (bad !== null) return answerError(response, 400, bad, { id: isJSONRPCRequest(body) ? body.id : null });
       response.writeHead(202).end("Accepted");
+    },
+
+    sweep() {
+      for (const session of sessions.values()) if (isOver(session)) void end(session);
     },
 
     async settled() {
@@ -133,14 +187,10 @@ export function openSessions(toDispatch: () => Dispatch, now: () => number): Ses
     },
 
     async close() {
-      clearInterval(sweeping);
-      await Promise.all([...sessions.keys()].map(end));
+      await Promise.all([...sessions.values()].map(end));
     },
   };
 }
-
-const ownerOf = ({ principal, scope }: Grant): string =>
-  JSON.stringify([principal.org, principal.user, scope.org, scope.project]);
 
 /** The one answer for a session that never was, that has ended, and that is somebody else's. */
 function unknownSession(response: ServerResponse): void {

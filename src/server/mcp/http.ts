@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises";
 import { isJSONRPCRequest, type JSONRPCRequest } from "@modelcontextprotocol/server";
 import { CapstanError, type ErrorCode, toCapstanError, toText } from "../../core/error.ts";
+import { isJsonObject } from "../../core/json.ts";
 import type { Permissions } from "../../permissions/permissions.ts";
 import type { Store } from "../../store/store.ts";
 import type { Door } from "../../tools/call.ts";
@@ -13,7 +14,11 @@ import { readBearer, toBearerGrants, toChallenge, verifyBearer } from "./http-be
 import { readBody } from "./http-body.ts";
 import { openGuard } from "./http-guard.ts";
 import { answerModern, beyondGrant, isModern } from "./http-modern.ts";
-import { type OlderRequest, openSessions, type Sessions } from "./http-sessions.ts";
+import { openRoom, ownerOf } from "./http-room.ts";
+import { type OlderRequest, openSessions } from "./http-sessions.ts";
+import { openStreams } from "./http-streams.ts";
+import { type Offering, toMeant } from "./offering.ts";
+import { openNotices } from "./notices.ts";
 import { openRefusals } from "./refusal.ts";
 
 export interface HttpServices extends ProcessGrant {
@@ -21,6 +26,7 @@ export interface HttpServices extends ProcessGrant {
   readonly permissions: Permissions;
   readonly store: Store;
   readonly version: string;
+  readonly offering?: Offering | undefined;
   readonly host: string;
   /** 0: a free one. */
   readonly port: number;
@@ -40,6 +46,8 @@ export interface HttpServing {
   readonly url: string;
   /** Resolves when nothing is served and nothing runs any more. */
   readonly closed: Promise<void>;
+  /** What is open now, for whoever looks for leaks. */
+  counts(): { readonly sessions: number; readonly streams: number; readonly requests: number };
 }
 
 const drainMs = 5_000;
@@ -50,12 +58,16 @@ const metadataPath = "/.well-known/oauth-protected-resource";
  * `usage.bad_option` where the address can't be listened on.
  */
 export async function serveHttp(services: HttpServices): Promise<HttpServing> {
-  const { permissions, store, host, hosts, origins, version, door, onFault, signal } = services;
-  const recordRefusal = openRefusals({ store, now: () => permissions.now(), owner: services.grant });
+  const { permissions, store, host, hosts, origins, version, offering, door, onFault, signal } = services;
+  const now = (): number => permissions.now();
+  const recordRefusal = openRefusals({ store, now, owner: services.grant });
   const grantFor = openGrants(permissions, services, recordRefusal);
   const own = toBearerGrants(grantFor, permissions);
-  const openOwn = () => openDispatch({ door, permissions, version, grantFor: own, recordRefusal });
-  const sessions = openSessions(openOwn, () => permissions.now());
+  const notices = openNotices(services);
+  const openOwn = () => openDispatch({ door, permissions, version, offering, grantFor: own, recordRefusal, notices });
+  const room = openRoom();
+  const streams = openStreams(permissions, services.isExplicit ? services.grant : null, () => sessions.sweep());
+  const sessions = openSessions({ toDispatch: openOwn, now, room, streams, onFault });
   const running = new Set<Promise<void>>();
   const posts = new Set<ServerResponse>();
   let refusedAt = -Infinity;
@@ -64,7 +76,8 @@ export async function serveHttp(services: HttpServices): Promise<HttpServing> {
       return answerError(response, 503, { code: -32_600, message: "The server is stopping." }, closing);
     if (request.method === "POST") posts.add(response.once("close", () => posts.delete(response)));
     const answering = answer(request, response).catch((fault: unknown) => {
-      onFault(fault);
+      // A client that goes away while it sends is no fault.
+      if (request.errored === null) onFault(fault);
       if (!response.headersSent) answerError(response, 500, { code: -32_603, message: "Internal error" });
       else response.destroy();
     });
@@ -94,7 +107,7 @@ export async function serveHttp(services: HttpServices): Promise<HttpServing> {
         return await withBody(request, response, (body) => answerMcp({ ...came, body }));
       case "POST /messages":
         return await withBody(request, response, (body) =>
-          answerOlder({ ...came, body }, (older) => sessions.postSse(older, toSessionId(request))),
+          answerOlder({ ...came, body }, async (older) => sessions.postSse(older, toSessionId(request))),
         );
       case "GET /sse":
         return await sessions.openSse(came);
@@ -108,15 +121,22 @@ export async function serveHttp(services: HttpServices): Promise<HttpServing> {
   }
 
   async function answerMcp(came: OlderRequest): Promise<void> {
-    const { request, response, bearer, body } = came;
+    const { request, response, bearer, grant, body } = came;
     if (!isModern(body, request.headers)) return await answerOlder(came, (older) => sessions.mcp(older));
     const dispatch = openOwn();
-    await answerModern(body, request, response, { dispatch, bearer, challenge, ending: signal });
+    const hold = (end: () => void): boolean => {
+      const leave = room.enter(ownerOf(grant));
+      if (leave === null) return false;
+      response.once("close", leave);
+      streams.hold(response, grant, end);
+      return true;
+    };
+    await answerModern(body, request, response, { dispatch, bearer, challenge, hold, onFault });
     await dispatch.settled();
   }
 
   /** The SDK answers 200 before a call is decided, so that what is beyond the grant is looked for first. */
-  async function answerOlder(came: OlderRequest, answerIt: Sessions["mcp"]): Promise<void> {
+  async function answerOlder(came: OlderRequest, answerIt: (older: OlderRequest) => Promise<void>): Promise<void> {
     const call = isJSONRPCRequest(came.body) && came.body.method === "tools/call" ? came.body : undefined;
     const refusal = call === undefined ? null : await findBeyond(call, came.bearer);
     if (call === undefined || refusal === null) return await answerIt(came);
@@ -126,12 +146,14 @@ export async function serveHttp(services: HttpServices): Promise<HttpServing> {
   }
 
   async function findBeyond({ params }: JSONRPCRequest, bearer: string): Promise<CapstanError | null> {
-    const name = String(params?.["name"]);
-    const asked = { action: "tools/call", name };
+    const given = params?.["arguments"];
+    const named = { name: String(params?.["name"]), args: isJsonObject(given) ? given : {} };
+    const asked = { action: "tools/call", name: named.name };
     try {
       const grant = await own(params?.["_meta"]?.[grantKey], asked, bearer);
       const { principal, scope } = grant;
-      door.check({ principal, scope, grant, taint: [], depth: 0 }, name, params?.["arguments"] ?? {});
+      const { name, args } = toMeant(named, grant, services);
+      door.check({ principal, scope, grant, taint: [], depth: 0 }, name, args);
       return null;
     } catch (thrown) {
       const refusal = toCapstanError(thrown);
@@ -155,12 +177,14 @@ export async function serveHttp(services: HttpServices): Promise<HttpServing> {
     answerError(response, 401, { code: -32_600, message }, { headers });
   }
 
-  return { url, closed: close() };
+  const counts = () => ({ sessions: sessions.size, streams: streams.size, requests: running.size });
+  return { url, closed: close(), counts };
 
   async function close(): Promise<void> {
     if (!signal.aborted) await once(signal, "abort");
     server.close();
     server.closeIdleConnections();
+    streams.close();
     const answered = Promise.all([...posts].map((response) => once(response, "close")));
     await Promise.race([Promise.all([answered, sessions.settled()]), sleep(drainMs, undefined, { ref: false })]);
     await nextTurn(); // What was answered last is written by now.

@@ -9,7 +9,7 @@ export async function openHttpServer(
   const server = await openTestServer(over);
   const { door, permissions, store, grant } = server;
   const ending = new AbortController();
-  const { url, closed } = await serveHttp({
+  const { url, closed, counts } = await serveHttp({
     ...{ door, permissions, store, grant, isExplicit: false, version: "0.0.0-test", host: "127.0.0.1", port: 0 },
     offering: over.offering,
     hosts: over.hosts ?? [],
@@ -21,6 +21,7 @@ export async function openHttpServer(
     ...server,
     url,
     closed,
+    counts,
     stop: () => ending.abort(),
     tokenOf: (own: Grant = grant) => permissions.mint(own),
     async [Symbol.asyncDispose]() {

@@ -1,5 +1,5 @@
 import { PassThrough } from "node:stream";
-import { systemClock } from "../../../src/core/clock.ts";
+import { type Clock, systemClock } from "../../../src/core/clock.ts";
 import type { Grant, Rights } from "../../../src/permissions/grant.ts";
 import type { Offering } from "../../../src/server/mcp/offering.ts";
 import { serveStdio } from "../../../src/server/mcp/stdio.ts";
@@ -15,18 +15,24 @@ export interface TestServerParts {
   readonly more?: readonly Tool[];
   readonly resources?: readonly ResourceSource[];
   readonly offering?: Offering;
+  readonly clock?: Clock;
 }
 
 /**
  * A server in this process over a real door, real permissions and a store of its own. Each `connect` is one connection with a raw peer
  * at its other end; disposing ends them all and waits for them.
  */
-export async function openTestServer({ more = [], resources = [], offering }: TestServerParts = {}) {
+export async function openTestServer({
+  more = [],
+  resources = [],
+  offering,
+  clock = systemClock,
+}: TestServerParts = {}) {
   const log: string[] = [];
   const logged: string[] = [];
   const tools = [...mcpTools(log), ...more];
   const things = { resources: [testResources, ...resources], prompts: [testPrompts] };
-  const opened = await openTestDoor(tools, systemClock, things);
+  const opened = await openTestDoor(tools, clock, things);
   const { door, permissions, store, grant } = opened;
   const ending = new AbortController();
   const connections: Promise<void>[] = [];
