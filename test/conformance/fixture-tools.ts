@@ -102,7 +102,17 @@ function asking(): readonly Tool[] {
     asker(`${prefix}_tampered_state`, confirm),
     asker(`${prefix}_multiple_inputs`, name, sampling("greeting", "Generate a greeting"), roots),
     twoRounds(`${prefix}_multi_round`),
+    answerable(`${prefix}_capabilities`, [name, sampling("greeting", "Generate a greeting"), roots]),
   ];
+}
+
+/** A tool that asks no more than the caller can answer. */
+function answerable(name: string, requests: readonly InputRequest[]): Tool {
+  return tool(name, async (_args, { resumed, answerer }) => {
+    const possible = requests.filter(({ type }) => answerer?.can[type] === true);
+    if (resumed !== undefined || possible.length === 0) return done(text(`${possible.length} could be asked.`));
+    return { type: "waiting", requests: possible, state: null };
+  });
 }
 
 function withArgument(name: string, argument: string, ask: (value: string) => InputRequest): Tool {

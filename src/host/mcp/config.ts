@@ -60,8 +60,13 @@ const Auth = z.discriminatedUnion("type", [
   }),
   z.strictObject({
     type: z.literal("authorization_code"),
-    /** Missing: registered at the server, by a metadata document or dynamically. */
+    /** Missing: registered at the authorization server, by a metadata document or dynamically. */
     clientId: z.string().optional(),
+    /** Where a document describes this client (client ID metadata document), for authorization servers that take such. */
+    clientMetadataUrl: z
+      .url({ protocol: /^https$/, error: "a client's metadata document is at an https:// URL" })
+      .refine((url) => URL.parse(url)?.pathname !== "/", { error: "a client's metadata document has a path" })
+      .optional(),
     clientSecretEnv: z.string().optional(),
     scopes: z.array(z.string()).default([]),
     issuer,

@@ -14,6 +14,8 @@ import { legacyCapabilities } from "./connection-questions.ts";
 
 const modernRevision = "2026-07-28";
 const legacyRevision = "2025-11-25";
+/** UnsupportedProtocolVersionError (2026-07-28, basic). */
+const unsupportedVersion = -32_022;
 /** A server on stdio that is silent for so long after a probe is an old one, most likely (stdio, Backward Compatibility). */
 const maxProbeMs = 10_000;
 
@@ -82,13 +84,22 @@ async function beforeSilence(probe: Promise<Negotiated | undefined>, ms: number)
  * What says nothing of the era rejects: no sign-in, no server, a fault of it.
  */
 async function discover(peer: Peer, version: string, signal: AbortSignal): Promise<Negotiated | undefined> {
+  const params = { _meta: toEnvelope(version, {}) };
+  const ask = async (): Promise<JsonObject> =>
+    await peer.request("server/discover", params, { signal, tellsCancel: false });
   try {
-    const params = { _meta: toEnvelope(version, {}) };
-    return toDiscovered(await peer.request("server/discover", params, { signal, tellsCancel: false }));
+    return toDiscovered(await ask().catch((thrown: unknown) => (namesOurs(thrown) ? ask() : Promise.reject(thrown))));
   } catch (thrown) {
     if (isLegacySign(thrown)) return undefined;
     throw thrown;
   }
+}
+
+/** Whether a server that refused the revision says that it speaks it: then it is asked once more (basic, Protocol Version Negotiation). */
+function namesOurs(thrown: unknown): boolean {
+  if (!(thrown instanceof CapstanError) || thrown.details["code"] !== unsupportedVersion) return false;
+  const { data } = thrown.details;
+  return isJsonObject(data) && Array.isArray(data["supported"]) && data["supported"].includes(modernRevision);
 }
 
 function toDiscovered({ supportedVersions, capabilities }: JsonObject): Negotiated | undefined {

@@ -47,7 +47,18 @@ export async function answerQuestion(question: Question, log: (line: string) => 
     return decline(asked);
   }
   const answer = (await owner.ask([asked]))[id];
-  return isJsonObject(answer) ? { result: answer } : decline(asked);
+  return isJsonObject(answer) ? { result: withDefaults(asked, answer) } : decline(asked);
+}
+
+/** A form that was accepted, with its defaults where nothing was filled in (2025-11-25, client/elicitation, Requested Schema). */
+function withDefaults(asked: InputRequest, answer: JsonObject): JsonObject {
+  if (asked.type !== "form" || answer["action"] !== "accept") return answer;
+  const { properties } = asked.schema;
+  const defaults = Object.entries(isJsonObject(properties) ? properties : {}).flatMap(([key, field]) =>
+    isJsonObject(field) && field["default"] !== undefined ? [[key, field["default"]] as const] : [],
+  );
+  const filled = isJsonObject(answer["content"]) ? answer["content"] : {};
+  return { ...answer, content: { ...Object.fromEntries(defaults), ...filled } };
 }
 
 function decline({ type }: InputRequest): Answer {

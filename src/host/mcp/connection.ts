@@ -90,4 +90,6 @@ export interface ConnectionServices {
   readonly log: (line: string) => void;
   /** For whom. Missing: the operator. */
   readonly principal?: Principal;
+  /** Shows a person where to sign in. Missing: nobody is there. */
+  readonly openBrowser?: (url: string) => Promise<void>;
 }

@@ -15,7 +15,7 @@ const maxEventBytes = 32 * 1024 * 1024;
  * server alone. Throws `mcp.variable_missing`.
  */
 export function toServerFetch(services: ConnectionServices & { readonly config: HttpServer }): FetchLike {
-  const { name, config, env, home, principal = localPrincipal, log } = services;
+  const { name, config, env, home, principal = localPrincipal, openBrowser, log } = services;
   const own = toHeaders(services);
   const { origin } = new URL(config.url);
   const guarded = guardedFetch(config.private);
@@ -36,6 +36,7 @@ export function toServerFetch(services: ConnectionServices & { readonly config: 
     user,
     env,
     fetch: plain,
+    ...(openBrowser === undefined ? {} : { openBrowser }),
     log,
   }).fetch;
 }

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { CapstanError } from "../../../src/core/error.ts";
+import type { JsonObject } from "../../../src/core/json.ts";
 import type { Progress } from "../../../src/tools/tool.ts";
 import { byHand, codeOf, openTestConnection, until } from "./connect-support.ts";
 
@@ -85,6 +86,23 @@ test("a question of a legacy server reaches whoever called, and its answer goes 
   const answer: unknown = JSON.parse(await connection.text("ask", {}, { ask, timeoutMs: 300 }));
   expect(answer).toMatchObject({ result: { action: "accept", content: { a: 1 } } });
   expect(asked).toMatchObject([{ type: "form", message: "Which one?", schema: { type: "object" } }]);
+});
+
+test("an accepted form of a legacy server gets its defaults where nothing was filled in", async () => {
+  await using connection = await openTestConnection(byHand(["legacy"]));
+  const properties = { size: { type: "integer", default: 30 }, sure: { type: "boolean", default: true }, why: {} };
+  const schema = { type: "object", properties };
+  const answered = async (answer: JsonObject): Promise<unknown> => {
+    const ask = async (requests: readonly { readonly id: string }[]): Promise<JsonObject> =>
+      Object.fromEntries(requests.map(({ id }) => [id, answer]));
+    return JSON.parse(await connection.text("ask", { schema }, { ask }));
+  };
+  expect(await answered({ action: "accept", content: { sure: false } })).toMatchObject({
+    result: { action: "accept", content: { size: 30, sure: false } },
+  });
+  expect(await answered({ action: "accept" })).toMatchObject({ result: { content: { size: 30, sure: true } } });
+  expect(await answered({ action: "decline" })).toMatchObject({ result: { action: "decline" } });
+  expect(JSON.stringify(await answered({ action: "decline" }))).not.toContain("content");
 });
 
 test("a question is declined where nobody can answer, or where it may belong to somebody else's call", async () => {

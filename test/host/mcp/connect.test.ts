@@ -10,6 +10,8 @@ test.each([
   ["exits", "legacy", 2],
   ["silent", "legacy", 1],
   ["slow", "modern", 1],
+  ["hesitant", "modern", 1],
+  ["older", "legacy", 1],
 ])("a server on stdio that is %s is spoken to as %s, in %i process", async (kind, era, starts) => {
   await using connection = await openTestConnection(
     byHand([kind], { startTimeoutMs: kind === "slow" ? 1_000 : 3_000 }),

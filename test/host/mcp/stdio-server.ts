@@ -4,7 +4,8 @@ import { existsSync, readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 
 // An MCP server by hand, on stdio, that can do everything wrong. The first argument says how it begins: `modern`, `legacy`, `both`,
-// `exits` (at any request before initialize), `silent` (until initialize), `mute` (always), `slow` (modern, after 700 ms).
+// `exits` (at any request before initialize), `silent` (until initialize), `mute` (always), `slow` (modern, after 700 ms), `hesitant`
+// (refuses the revision once and names it), `older` (refuses the revision and names another).
 
 const [era = "legacy"] = process.argv.slice(2);
 interface Message {
@@ -22,6 +23,7 @@ interface Message {
 const write = (message: object): boolean => process.stdout.write(`${JSON.stringify({ jsonrpc: "2.0", ...message })}\n`);
 const waiting = new Map<string, (answer: unknown) => void>();
 const cancelled: unknown[] = [];
+let isAskedAgain = false;
 let isInitialized = false;
 let subscriptions: unknown[] = [];
 let listens: { readonly id: number | string; readonly filter: unknown }[] = [];
@@ -51,9 +53,14 @@ async function answer({ id, method, params = {} }: Message): Promise<void> {
   switch (method) {
     case "server/discover":
       if (era === "slow") await sleep(700);
+      if (era === "older" || (era === "hesitant" && !isAskedAgain)) {
+        isAskedAgain = true;
+        const data = { supported: [era === "older" ? "2025-11-25" : "2026-07-28"], requested: "2026-07-28" };
+        return void write({ id, error: { code: -32_022, message: "Unsupported protocol version", data } });
+      }
       return reply({ supportedVersions: ["2026-07-28"], capabilities, serverInfo: { name: "by-hand", version: "1" } });
     case "initialize":
-      if (era === "modern" || era === "slow") return refuse(-32_601, "Method not found");
+      if (["modern", "slow", "hesitant"].includes(era)) return refuse(-32_601, "Method not found");
       isInitialized = true;
       return reply({ protocolVersion: "2025-06-18", capabilities, serverInfo: { name: "by-hand", version: "1" } });
     case "tools/list":
@@ -178,7 +185,7 @@ async function call(
     case "ask": {
       const one = await ask("elicitation/create", {
         message: "Which one?",
-        requestedSchema: { type: "object", properties: {} },
+        requestedSchema: args["schema"] ?? { type: "object", properties: {} },
       });
       return reply(text(one));
     }

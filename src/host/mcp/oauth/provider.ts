@@ -86,6 +86,9 @@ export function openAttempt(target: SignInTarget, person: PersonsPart | undefine
 
   const provider: OAuthClientProvider = {
     redirectUrl: person?.redirectUrl,
+    ...("clientMetadataUrl" in auth && auth.clientMetadataUrl !== undefined
+      ? { clientMetadataUrl: auth.clientMetadataUrl }
+      : {}),
     clientMetadata: toClientMetadata(auth, person),
     discoveryState: () => discovery,
     saveDiscoveryState,
