@@ -15,7 +15,7 @@ import { openReading } from "./open-reading.ts";
 import { cancelled, perform } from "./perform.ts";
 import type { Reading } from "./reading.ts";
 import type { Answerer, LogEntry, Outcome, Progress, Tool } from "./tool.ts";
-import type { Toolbox } from "./toolbox.ts";
+import type { Toolbox, ToolboxChange } from "./toolbox.ts";
 
 /** Who stands at the door: an MCP client, a model in a run, code in a sandbox, or the command line. */
 export interface Caller {
@@ -69,6 +69,8 @@ export interface Door extends Reading {
    * is an outcome with `isError`. An abort of `signal` ends the tool and rejects with `tool.cancelled`.
    */
   call(request: CallRequest): Promise<CallResult>;
+  /** Calls the listener after tools, resources or prompts behind the door came, went or changed, until it is disposed. */
+  onChange(listener: (change: ToolboxChange) => void): Disposable;
 }
 
 export interface DoorServices {
@@ -113,5 +115,6 @@ export function openDoor(services: DoorServices): Door {
     list: (grant) => toolbox.tools.filter((tool) => findRight(grant, tool.name, tool.pin) !== null),
     check: (caller, name, args) => void decideCall(services, caller, name, args, now()),
     call,
+    onChange: (listener) => toolbox.onChange(listener),
   };
 }

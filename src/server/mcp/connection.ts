@@ -6,6 +6,7 @@ import type { Door } from "../../tools/call.ts";
 import type { Exchange } from "./exchange.ts";
 import { type GrantFor, grantKey } from "./grants.ts";
 import type { Offering } from "./offering.ts";
+import type { Notices } from "./notices.ts";
 import { openProgress, type ProgressReport } from "./progress.ts";
 import type { Questions } from "./questions.ts";
 import type { RecordRefusal } from "./refusal.ts";
@@ -15,6 +16,7 @@ export interface DispatchServices {
   readonly permissions: Permissions;
   readonly grantFor: GrantFor;
   readonly recordRefusal: RecordRefusal;
+  readonly notices: Notices;
   /** Capstan's version, as clients see it. */
   readonly version: string;
   /** Missing: every tool is listed, and a result that is too large for an answer says so and is lost. */
@@ -25,17 +27,18 @@ export interface DispatchServices {
 export interface Connection extends DispatchServices {
   readonly questions: Questions;
   /** What came in on this connection, under whichever token, is still there when the next is presented. */
-  readonly seen: { taint: Taint };
+  readonly seen: { taint: Taint; /** That of the latest request. */ grant?: Grant };
 }
 
 /** The grant of a request. */
 export async function toGrant(
-  { grantFor }: Connection,
+  { grantFor, seen }: Connection,
   { meta, bearer }: Exchange,
   action: string,
   name = "",
 ): Promise<Grant> {
-  return await grantFor(meta?.[grantKey], { action, name }, bearer);
+  seen.grant = await grantFor(meta?.[grantKey], { action, name }, bearer);
+  return seen.grant;
 }
 
 /** What the client of this request has seen so far. */

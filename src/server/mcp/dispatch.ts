@@ -1,13 +1,17 @@
 import { Server } from "@modelcontextprotocol/server";
 import { z } from "zod";
 import { trusted } from "../../core/taint.ts";
+import type { Grant } from "../../permissions/grant.ts";
 import type { Connection, DispatchServices } from "./connection.ts";
 import { demandRevision, toCanAnswer } from "./envelope.ts";
 import { toExchange } from "./exchange.ts";
 import { toMethods } from "./methods.ts";
 import { type Modern, openModern } from "./modern.ts";
 import { cacheHint, cachedMethods, capabilities, instructions } from "./offer.ts";
+import type { Notice } from "./notices.ts";
 import { openQuestions } from "./questions.ts";
+import { type OlderSubscriptions, openOlderSubscriptions } from "./subscriptions-older.ts";
+import { openSubscriptions } from "./subscriptions.ts";
 
 export type { DispatchServices } from "./connection.ts";
 
@@ -15,8 +19,10 @@ export type { DispatchServices } from "./connection.ts";
 export interface Dispatch {
   /** Requests of the modern era. */
   readonly modern: Modern;
-  /** A new SDK server with our handlers; one serves one connection of one era. */
-  toServer(): Server;
+  /** A new SDK server with our handlers; one serves one connection of one era, which began under `opener`. */
+  toServer(opener: Grant): Server;
+  /** Ends all subscriptions: modern ones get their last answer, and nothing is told after that. */
+  endSubscriptions(): Promise<void>;
   /** Resolves when no call runs any more. */
   settled(): Promise<void>;
 }
@@ -30,20 +36,27 @@ export function openDispatch(services: DispatchServices): Dispatch {
   const methods = toMethods(connection);
   const running = new Set<Promise<unknown>>();
 
-  const modern = openModern(methods, version);
+  const subscriptions = openSubscriptions(connection);
+  const older: OlderSubscriptions[] = [];
+  const modern = openModern(methods, subscriptions, version);
 
   async function tracked<T>(work: Promise<T>): Promise<T> {
     running.add(work);
     return await work.finally(() => running.delete(work));
   }
 
-  function toServer(): Server {
+  function toServer(opener: Grant): Server {
     const cacheHints = Object.fromEntries([...cachedMethods].map((method) => [method, cacheHint]));
     const server = new Server(
       { name: "capstan", title: "Capstan", version },
       { capabilities, instructions, cacheHints },
     );
-    for (const [name, method] of Object.entries(methods)) {
+    const send = ({ method, params }: Notice): Promise<void> =>
+      server.notification({ method, ...(params === undefined ? {} : { params }) }).catch(() => {}); // The client is gone.
+    const own = openOlderSubscriptions(connection, subscriptions, { opener, send });
+    older.push(own);
+    server.oninitialized = () => own.begin();
+    for (const [name, method] of Object.entries({ ...methods, ...own.methods })) {
       server.setRequestHandler(name, { params: Params }, async (params, context) => {
         const { envelope } = context.mcpReq;
         demandRevision(envelope);
@@ -57,6 +70,9 @@ export function openDispatch(services: DispatchServices): Dispatch {
   return {
     modern: (request, io) => tracked(modern(request, io)),
     toServer,
+    async endSubscriptions() {
+      await Promise.all([subscriptions.end(), ...older.map((own) => own.end())]);
+    },
     async settled() {
       await Promise.allSettled(running);
     },

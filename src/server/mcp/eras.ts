@@ -8,6 +8,7 @@ import {
   type Transport,
   UnsupportedProtocolVersionError,
 } from "@modelcontextprotocol/server";
+import type { Grant } from "../../permissions/grant.ts";
 import type { Dispatch } from "./dispatch.ts";
 import { modernRevision } from "./envelope.ts";
 
@@ -16,7 +17,14 @@ import { modernRevision } from "./envelope.ts";
  * in its envelope selects the modern one, anything else the older; `server/discover` selects nothing, since clients ask with it before
  * they fall back to `initialize`. Resolves when the transport has closed and what it carried has been cancelled.
  */
-export async function serveEras(wire: Transport, dispatch: Dispatch, onError: (error: Error) => void): Promise<void> {
+export async function serveEras(
+  wire: Transport,
+  {
+    dispatch,
+    opener,
+    onError,
+  }: { readonly dispatch: Dispatch; readonly opener: Grant; readonly onError: (error: Error) => void },
+): Promise<void> {
   const inFlight = new Map<RequestId, AbortController>();
   const closed = Promise.withResolvers<void>();
   let era: "modern" | "older" | undefined;
@@ -43,9 +51,9 @@ export async function serveEras(wire: Transport, dispatch: Dispatch, onError: (e
     const controller = new AbortController();
     inFlight.set(request.id, controller);
     const { signal } = controller;
-    const notify = (notification: JSONRPCMessage): void => void wire.send(notification).catch(onError);
+    const notify = (notification: JSONRPCMessage): Promise<void> => wire.send(notification).catch(onError);
     const response = await dispatch.modern(request, { signal, notify });
-    inFlight.delete(request.id);
+    if (inFlight.get(request.id) === controller) inFlight.delete(request.id); // A cancelled request's id may be in use again.
     if (!signal.aborted) await wire.send(response);
   }
 
@@ -63,7 +71,7 @@ export async function serveEras(wire: Transport, dispatch: Dispatch, onError: (e
         send: (sent) => wire.send(sent),
         close: () => wire.close(),
       };
-      const server = dispatch.toServer();
+      const server = dispatch.toServer(opener);
       server.onerror = onError;
       await server.connect(transport);
       return transport;

@@ -71,7 +71,8 @@ export function toMethods(connection: Connection): Methods {
   };
 }
 
-function fitParams<T>(schema: z.ZodType<T>, params: unknown, expected: string): T {
+/** The params of a request as they should be. Throws -32602 with what was expected. */
+export function fitParams<T>(schema: z.ZodType<T>, params: unknown, expected: string): T {
   const fitted = schema.safeParse(params ?? {});
   if (fitted.success) return fitted.data;
   throw invalid(`The params must be ${expected}.`);

@@ -8,7 +8,6 @@ import {
   ProtocolError,
   ProtocolErrorCode,
   SERVER_INFO_META_KEY,
-  SUBSCRIPTION_ID_META_KEY,
 } from "@modelcontextprotocol/server";
 import { isJsonObject } from "../../core/json.ts";
 import type { LogEntry } from "../../tools/tool.ts";
@@ -16,13 +15,14 @@ import { demandRevision, modernRevision, toCanAnswer } from "./envelope.ts";
 import type { Exchange } from "./exchange.ts";
 import type { Methods } from "./methods.ts";
 import { cacheHint, cachedMethods, capabilities, instructions } from "./offer.ts";
+import type { Subscriptions } from "./subscriptions.ts";
 
 /** What a transport gives a request. */
 export interface ModernIo {
   /** Aborts when the request is cancelled or its client is gone: it gets no answer then. */
   readonly signal: AbortSignal;
-  /** Sends a notification of this request. */
-  readonly notify: (notification: JSONRPCNotification) => void;
+  /** Sends a notification of this request. Resolves when it is written; never rejects. */
+  readonly notify: (notification: JSONRPCNotification) => Promise<void>;
   readonly onRefused?: Exchange["onRefused"];
   readonly bearer?: string;
 }
@@ -34,7 +34,7 @@ export type Modern = (request: JSONRPCRequest, io: ModernIo) => Promise<JSONRPCR
  * Our own dispatch of the modern era: the envelope is checked (basic, `_meta`), the method answers, and the result says what it is.
  * Never rejects: what goes wrong is a JSON-RPC error. The SDK does the same at several times the cost of a call.
  */
-export function openModern(methods: Methods, version: string): Modern {
+export function openModern(methods: Methods, subscriptions: Subscriptions, version: string): Modern {
   const meta = { [SERVER_INFO_META_KEY]: { name: "capstan", title: "Capstan", version } };
   const discovered = { supportedVersions: [modernRevision], capabilities, instructions };
 
@@ -44,10 +44,13 @@ export function openModern(methods: Methods, version: string): Modern {
     if (envelope === undefined) throw new ProtocolError(envelopeMissing.code, envelopeMissing.message);
     demandRevision(envelope);
     if (method === "server/discover") return discovered;
-    if (method === "subscriptions/listen") return await listen(id, io);
+    const exchange = toExchange(params, envelope, io);
+    if (method === "subscriptions/listen") {
+      return await subscriptions.listen({ id, params, exchange, notify: io.notify });
+    }
     const answer = Object.hasOwn(methods, method) ? methods[method] : undefined;
     if (answer === undefined) throw new ProtocolError(ProtocolErrorCode.MethodNotFound, "Method not found");
-    return await answer(params, toExchange(params, envelope, io));
+    return await answer(params, exchange);
   }
 
   return async (request, io) => {
@@ -61,18 +64,6 @@ export function openModern(methods: Methods, version: string): Modern {
       return { jsonrpc: "2.0", id, error: toError(thrown) };
     }
   };
-}
-
-/** No list changes without a new grant yet, so a subscription is acknowledged for nothing and stays open until its client ends it. */
-async function listen(id: JSONRPCRequest["id"], { signal, notify }: ModernIo): Promise<object> {
-  const subscription = { [SUBSCRIPTION_ID_META_KEY]: id };
-  notify({
-    jsonrpc: "2.0",
-    method: "notifications/subscriptions/acknowledged",
-    params: { notifications: {}, _meta: subscription },
-  });
-  await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
-  return { _meta: subscription };
 }
 
 /** The envelope of a request; undefined where a part that must be there is missing. */
@@ -102,7 +93,7 @@ function toExchange(
     can: toCanAnswer(envelope, undefined),
     requestState: params?.["requestState"],
     inputResponses: params?.["inputResponses"],
-    notify: (method, told) => notify({ jsonrpc: "2.0", method, params: told }),
+    notify: (method, told) => void notify({ jsonrpc: "2.0", method, params: told }),
     log: toLog(envelope[LOG_LEVEL_META_KEY], notify),
   };
 }
@@ -116,7 +107,7 @@ function toLog(wanted: unknown, notify: ModernIo["notify"]): (entry: LogEntry) =
   return ({ level, data, logger }) => {
     if (levels.indexOf(level) < from) return;
     const params = { level, data, ...(logger === undefined ? {} : { logger }) };
-    notify({ jsonrpc: "2.0", method: "notifications/message", params });
+    void notify({ jsonrpc: "2.0", method: "notifications/message", params });
   };
 }
 

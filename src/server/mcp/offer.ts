@@ -2,7 +2,13 @@
 export const instructions =
   "Every call is checked against a grant: tools/list shows what this one allows. A refusal names its code and what would allow it.";
 
-export const capabilities = { tools: {}, resources: {}, prompts: {}, completions: {}, logging: {} };
+export const capabilities = {
+  tools: { listChanged: true },
+  resources: { listChanged: true, subscribe: true },
+  prompts: { listChanged: true },
+  completions: {},
+  logging: {},
+};
 
 /** Lists change only when a grant is revoked or runs out, and a stale one grants nothing. They are never shared between users. */
 export const cacheHint = { ttlMs: 60_000, cacheScope: "private" } as const;

@@ -134,7 +134,8 @@ async function read<R>(
   }
 }
 
-async function toRequest(
+/** A request at the door, under its grant, of a client that has seen what it has seen. */
+export async function toRequest(
   connection: Connection,
   exchange: Exchange,
   method: string,

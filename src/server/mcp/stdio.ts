@@ -1,11 +1,13 @@
 import type { Readable, Writable } from "node:stream";
+import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises";
 import type { Permissions } from "../../permissions/permissions.ts";
 import type { Store } from "../../store/store.ts";
 import type { Door } from "../../tools/call.ts";
-import { openDispatch } from "./dispatch.ts";
+import { type Dispatch, openDispatch } from "./dispatch.ts";
 import { serveEras } from "./eras.ts";
 import { openGrants, type ProcessGrant } from "./grants.ts";
 import type { Offering } from "./offering.ts";
+import { openNotices } from "./notices.ts";
 import { openRefusals } from "./refusal.ts";
 import { openWire } from "./wire.ts";
 
@@ -25,6 +27,8 @@ export interface StdioServices extends ProcessGrant {
 }
 
 const maxLogged = 200;
+/** How long subscriptions may take to end when the server does. */
+const lastWordsMs = 500;
 
 /**
  * Serves MCP to one client over two streams, in both eras: the opening exchange selects revision 2026-07-28 or an older one. Resolves
@@ -34,10 +38,28 @@ export async function serveStdio(services: StdioServices): Promise<void> {
   const { door, permissions, store, grant, version, offering, input, output, log, signal } = services;
   const recordRefusal = openRefusals({ store, now: () => permissions.now(), owner: grant });
   const grantFor = openGrants(permissions, services, recordRefusal);
-  const dispatch = openDispatch({ door, permissions, version, offering, grantFor, recordRefusal });
-  const wire = openWire({ input, output, signal });
-  await serveEras(wire, dispatch, (error) => log(`mcp: ${toLogText(error.message)}`));
+  const notices = openNotices(services);
+  const dispatch = openDispatch({ door, permissions, version, offering, grantFor, recordRefusal, notices });
+  using closing = openClosing(signal, dispatch);
+  const wire = openWire({ input, output, signal: closing.signal });
+  const onError = (error: Error): void => log(`mcp: ${toLogText(error.message)}`);
+  await serveEras(wire, { dispatch, opener: grant, onError });
+  await dispatch.endSubscriptions();
   await dispatch.settled();
+}
+
+/** Aborts after `signal` has, when subscriptions have got their last answer or took too long for it. */
+function openClosing(signal: AbortSignal, dispatch: Dispatch): Disposable & { readonly signal: AbortSignal } {
+  const closing = new AbortController();
+  const onEnd = async (): Promise<void> => {
+    await Promise.race([dispatch.endSubscriptions(), sleep(lastWordsMs, undefined, { ref: false })]);
+    await nextTurn(); // What was answered last is written by now.
+    closing.abort();
+  };
+  const onAbort = (): void => void onEnd().catch(() => closing.abort());
+  if (signal.aborted) closing.abort();
+  signal.addEventListener("abort", onAbort, { once: true });
+  return { signal: closing.signal, [Symbol.dispose]: () => signal.removeEventListener("abort", onAbort) };
 }
 
 /** The SDK's text up to where it quotes the message of a client, which may hold a token or what a terminal obeys. */

@@ -207,7 +207,11 @@ describe("the end of a server", () => {
     await using server = await openHttpServer();
     const token = server.tokenOf();
     const running = post(server.url, toHeaders(token, "tools/call", "steps"), toBody("tools/call", { name: "steps" }));
-    const listening = await post(server.url, toHeaders(token, "subscriptions/listen"), toBody("subscriptions/listen"));
+    const listening = await post(
+      server.url,
+      toHeaders(token, "subscriptions/listen"),
+      toBody("subscriptions/listen", { notifications: {} }),
+    );
     await sleep(100);
     server.stop();
     await server.closed;
