@@ -176,7 +176,8 @@ function toPreview(parts: readonly Part[]): readonly string[] {
   return [];
 }
 
-function inWords(artifact: Artifact): string {
+/** Where a kept part is and how it is read, in words. */
+export function inWords(artifact: Artifact): string {
   const { uri, mimeType, bytes, description = "" } = { ...toResource(artifact) };
   return `${uri} (${mimeType}, ${bytes} bytes)${description === "" ? "" : `. ${description.replace(/\.$/, "")}`}`;
 }

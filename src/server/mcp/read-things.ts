@@ -17,6 +17,7 @@ import type { InputRequest } from "../../tools/tool.ts";
 import { addTaint, type Connection, taintOf, toGrant, toProgress } from "./connection.ts";
 import { demandAnswerable } from "./envelope.ts";
 import { type Exchange, toAnswerer } from "./exchange.ts";
+import { demandReadable, demandSendable } from "./large-reading.ts";
 import type { Asking } from "./questions.ts";
 import { toContent, toProtocolError } from "./result.ts";
 
@@ -56,6 +57,8 @@ export async function readResource(
   return await read(connection, { method: "resources/read", name: uri, args: null }, exchange, async (request) => {
     const { outcome, taint } = await connection.door.readResource({ ...request, uri });
     if (outcome.type === "waiting") return outcome;
+    const { caller, callId } = request;
+    await demandReadable(outcome.contents, { uri, grant: caller.grant, callId, taint }, connection.offering);
     return { type: "done", taint, result: { contents: outcome.contents.map((part) => ({ ...part })) } };
   });
 }
@@ -74,6 +77,7 @@ export async function getPrompt(
       ...(description === undefined ? {} : { description }),
       messages: messages.map(({ role, content }) => ({ role, content: toContent(content) })),
     };
+    demandSendable(name, result);
     return { type: "done", taint, result };
   });
 }

@@ -4,6 +4,7 @@ import { SSEClientTransport } from "@modelcontextprotocol/sdk/client/sse.js";
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
 import type { Grant } from "../../../src/permissions/grant.ts";
+import { demandSendable } from "../../../src/server/mcp/large-reading.ts";
 import { openOfferingServer, toText } from "./offering-serve.ts";
 import { envelope, textOf } from "./peer.ts";
 
@@ -144,5 +145,42 @@ describe("a large result", () => {
     expect(answer.result).toMatchObject({ isError: true, _meta: { "dev.capstan/code": "tool.too_large" } });
     expect(textOf(answer)).toContain("dump was carried out, but its result is too large to answer.");
     expect((await peer.call("dump", { text: "60000" }, envelope())).result?.isError).toBeUndefined();
+  });
+});
+
+describe("a large resource", () => {
+  const read = async (server: Server, grant: Grant, uri: string) =>
+    await server.connect(grant).request("resources/read", { uri, _meta: envelope() });
+
+  test("is read whole where an answer holds it, and kept and read in parts where none does", async () => {
+    await using server = await openOfferingServer();
+    expect((await read(server, server.reader, "big://3000000")).result).toBeDefined();
+    const beyond = await read(server, server.reader, "big://9000000");
+    expect(beyond.error).toMatchObject({ code: -32_602, data: { code: "resource.too_large", uri: "big://9000000" } });
+    const [, uri = "", count = ""] = /parts: \S+\/1 to (\S+)\/(\d+)\./.exec(beyond.error?.message ?? "") ?? [];
+    const texts: string[] = [];
+    for (let part = 1; part <= Number(count); part += 1) {
+      const { result } = await read(server, server.reader, `${uri}/${part}`);
+      texts.push(...Read.parse(result).contents.map(({ text }) => text));
+    }
+    expect(texts.join("") === toText(9_000_000)).toBe(true);
+  });
+
+  test("is not kept for whoever may not read what is kept, nor in very many pieces", async () => {
+    await using server = await openOfferingServer();
+    const grant = server.withRights("big", { resources: [{ type: "one_of", values: ["big://9000000"] }] });
+    for (const answer of [
+      await read(server, grant, "big://9000000"),
+      await read(server, server.reader, "big://500000/17"),
+    ]) {
+      expect(answer.error).toMatchObject({ data: { code: "resource.too_large" } });
+      expect(answer.error?.message).toContain("Read parts of it");
+    }
+    expect(await server.artifacts.list({ ...server.grant, grant: server.grant }, { limit: 9 })).toEqual([]);
+  });
+
+  test("has its like in a large prompt", () => {
+    expect(() => demandSendable("p", { text: "é".repeat(4_000_000) })).not.toThrow();
+    expect(() => demandSendable("p", { text: "é".repeat(4_200_000) })).toThrow(/^The prompt p has 84\d{5} bytes/);
   });
 });

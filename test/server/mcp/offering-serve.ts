@@ -4,6 +4,7 @@ import type { Offering } from "../../../src/server/mcp/offering.ts";
 import { artifactResources } from "../../../src/tools/artifact-resources.ts";
 import type { ArtifactLimits } from "../../../src/tools/artifacts.ts";
 import { describeToolTool } from "../../../src/tools/describe-tool.ts";
+import type { ResourceSource } from "../../../src/tools/resource.ts";
 import { fromZod } from "../../../src/tools/schema.ts";
 import { searchToolsTool } from "../../../src/tools/search-tools.ts";
 import type { Tool } from "../../../src/tools/tool.ts";
@@ -22,6 +23,19 @@ const large: readonly Tool[] = [
     run: async ({ text }) => ({ type: "done", value: { rows: toText(text) } }),
   }),
 ];
+
+/** `big://COUNT`: so many letters, from the web; `big://COUNT/TIMES`: as often. */
+const big: ResourceSource = {
+  name: "big",
+  owns: (uri) => uri.startsWith("big://"),
+  list: async () => [],
+  templates: async () => [],
+  async read(uri) {
+    const [count = "", times = "1"] = uri.slice("big://".length).split("/");
+    const contents = Array.from({ length: Number(times) }, () => ({ uri, text: toText(count) }));
+    return { type: "done", contents, taint: ["mcp:web"] };
+  },
+};
 
 /** So many letters, no two parts of which are alike. */
 export function toText(letters: string | number): string {
@@ -47,7 +61,7 @@ export async function openOfferingServer({
   const server = opened.use(
     await openHttpServer({
       more: [...large, searchToolsTool({ listed }), describeToolTool({ listed }), ...more],
-      resources: [artifactResources(artifacts)],
+      resources: [artifactResources(artifacts), big],
       offering: { artifacts, discovery: "all", discoveryTokens: 0, resultBytes: 64 * 1024, ...settings },
     }),
   );
