@@ -113,6 +113,20 @@ export function toProgram(done: (code: ExitCode) => void): Command {
     .action((name: string, args: string | undefined, options) =>
       inApp(async (session) => (await import("./tools.ts")).callTool(session, name, args, options)),
     );
+  tools
+    .command("diff [name]")
+    .description("what servers changed and is blocked for that: of all, of a server or of a tool")
+    .option("--json", "as JSON")
+    .action((name: string | undefined, options) =>
+      inApp(async (session) => (await import("./tools-diff.ts")).diffTools(session, name, options)),
+    );
+  tools
+    .command("approve <name>")
+    .description("let what a server, or one of its tools, changed be used")
+    .option("--yes", "without being asked")
+    .action((name: string, options) =>
+      inApp(async (session) => (await import("./tools-diff.ts")).approveTools(session, name, options)),
+    );
 
   const mcp = program.command("mcp").description("the MCP servers in the config");
   mcp
