@@ -9,6 +9,7 @@ import { localPrincipal, localScope } from "./core/scope.ts";
 import type { Host } from "./host/host.ts";
 import { openHost } from "./host/host.ts";
 import { openProvider } from "./host/providers/all.ts";
+import { runAgentTool } from "./host/run-agent.ts";
 import { openGraphs } from "./knowledge/graphs.ts";
 import { openHome } from "./permissions/keys.ts";
 import { openPermissions } from "./permissions/open-permissions.ts";
@@ -84,7 +85,11 @@ export async function openApp(options: AppOptions): Promise<App> {
   const hidden = await stat(home, { bigint: true });
   const listed = (grant: Grant): readonly Tool[] => door.list(grant);
   const toolbox = toToolbox({
-    tools: [...builtinTools({ store, graphs, engines, limits, clock, artifacts, hidden, listed }), ...tools],
+    tools: [
+      ...builtinTools({ store, graphs, engines, limits, clock, artifacts, hidden, listed }),
+      runAgentTool({ host: () => host, config: config.host }),
+      ...tools,
+    ],
     resources: [artifactResources(artifacts)],
     prompts: [configPrompts(config.server.prompts)],
   });

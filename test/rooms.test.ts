@@ -16,7 +16,7 @@ const arrows: Readonly<Record<string, readonly string[] | "all">> = {
   knowledge: ["core", "store"],
   files: ["core", "permissions", "store"],
   tools: ["core", "store", "permissions", "sandbox", "knowledge", "files"],
-  host: ["core", "store", "permissions", "knowledge", "tools/tool.ts", "tools/toolbox.ts", "tools/call.ts"],
+  host: ["core", "store", "permissions", "knowledge", "tools/tool.ts", "tools/toolbox.ts", "tools/call.ts", "tools/schema.ts"],
   server: ["core", "store", "permissions", "tools", "host"],
   cli: "all",
   "app.ts": "all",

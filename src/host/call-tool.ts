@@ -33,7 +33,7 @@ export async function callTool(command: Command & { type: "call_tool" }, work: W
   let result: CallResult;
   try {
     result = await world.door.call({
-      caller: { ...toOwner(work), grant: world.grant, taint: run.callsTaint, runId: run.runId, depth: 0 },
+      caller: { ...toOwner(work), grant: world.grant, taint: run.callsTaint, runId: run.runId, depth: world.depth },
       name,
       args,
       callId,
@@ -110,9 +110,18 @@ function toQuestion(work: Work, callId: string, tool: Tool, bound: BoundCall, qu
 
 /** What a person is asked to allow, in one line that nothing in it can rearrange; what is cut says how much there is. */
 function showArguments(args: JsonObject): string {
-  const escape = (char: string): string => `\\u{${char.codePointAt(0)?.toString(16)}}`;
-  const text = JSON.stringify(args).replace(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, escape);
+  const text = escapeArguments(args);
   return text.length <= maxShownChars ? text : `${text.slice(0, maxShownChars)}… (${text.length} characters)`;
+}
+
+/** Whether the question about a call shows all of its arguments. */
+export function isShownWhole(args: JsonObject): boolean {
+  return escapeArguments(args).length <= maxShownChars;
+}
+
+function escapeArguments(args: JsonObject): string {
+  const escape = (char: string): string => `\\u{${char.codePointAt(0)?.toString(16)}}`;
+  return JSON.stringify(args).replace(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, escape);
 }
 
 function toHalted(reason: CapstanError): CapstanError {

@@ -9,6 +9,8 @@ import { redact } from "../core/redact.ts";
 import type { Run, RunEnd } from "../core/run.ts";
 import { foldRun } from "../core/run.ts";
 import type { Principal, Scope } from "../core/scope.ts";
+import type { Taint } from "../core/taint.ts";
+import { mergeTaint, trusted } from "../core/taint.ts";
 import { demand } from "../permissions/demand.ts";
 import type { Grant, Need } from "../permissions/grant.ts";
 import { meet } from "../permissions/meet.ts";
@@ -49,6 +51,10 @@ interface ResumeRequest {
   readonly grant: Grant;
   /** Aborting stops in order; the run can be resumed. */
   readonly signal: AbortSignal;
+  /** Aborting ends the run, as `cancel` does, by the word of whoever had it driven. */
+  readonly cancelled?: AbortSignal;
+  /** How many calls are nested around those of the run; missing: none. */
+  readonly depth?: number;
   /** Must not throw. */
   readonly onSignal?: (signal: RunSignal) => void;
 }
@@ -62,6 +68,12 @@ export interface StartRequest extends ResumeRequest {
   readonly baseUrl?: string;
   /** Each missing one is the config's. */
   readonly limits?: Readonly<Partial<RunLimits>>;
+  /** The id that the run gets, from `newId("run")`; missing: a new one. */
+  readonly runId?: string;
+  /** What its starter has seen, beyond what stands on record of the grant. */
+  readonly taint?: Taint;
+  /** The call of another run that this one belongs to. */
+  readonly parent?: { readonly runId: string; readonly callId: string };
 }
 
 /** A call that waits for a person. */
@@ -92,6 +104,8 @@ export interface RunOutcome {
   readonly costMicroUsd: number;
   /** Time in which the run was driven, waiting for people not counted. */
   readonly wallMs: number;
+  /** Where untrusted parts of what the run saw came from. */
+  readonly taint: Taint;
 }
 
 interface RunLine {
@@ -137,15 +151,14 @@ export function openHost(services: HostServices): Host {
   const driven = new Set<string>();
 
   async function start(request: StartRequest): Promise<RunOutcome> {
-    const { task, context, model, baseUrl, grant } = request;
+    const { task, context, model, baseUrl, grant, parent, runId = newId("run") } = request;
     if (task.trim() === "") throw new CapstanError("usage.bad_option", "The task is empty. Say what is to be done.");
     demandOwn(grant);
     await demandNow(grant, [{ type: "run", action: "create" }]);
     const provider = services.openProvider(model, baseUrl);
-    const runId = newId("run");
     const limits = toLimits({ ...config.limits, ...request.limits });
     const own = toRunGrant(grant, { id: newId("grant"), runId, now: permissions.now(), limits });
-    const taint = await permissions.taints.of(grant);
+    const taint = mergeTaint(request.taint ?? trusted, await permissions.taints.of(grant));
     const created = {
       type: "run.created" as const,
       task: redact(task),
@@ -155,6 +168,7 @@ export function openHost(services: HostServices): Host {
       limits: { ...limits, parallel: Math.max(1, Math.min(limits.parallel, own.limits.parallel ?? Infinity)) },
       grantId: own.id,
       ...(taint.length === 0 ? {} : { taint: [...taint] }),
+      ...(parent === undefined ? {} : { parent }),
     };
     const input: RunInput = { type: "message", text: redact(context ?? ""), taint: ["stdin"] };
     const received = context === undefined ? [] : [{ type: "input.received" as const, input }];
@@ -179,25 +193,33 @@ export function openHost(services: HostServices): Host {
   }
 
   async function driveOn(run: Run, provider: Provider, grant: Grant, request: ResumeRequest): Promise<RunOutcome> {
-    const { onSignal = () => {}, signal } = request;
+    const { onSignal = () => {}, signal, cancelled, depth = 0 } = request;
+    const { onFault = () => {} } = services;
     const world: World = {
       ...services,
       sleep: services.sleep ?? sleep,
-      onFault: services.onFault ?? (() => {}),
+      onFault,
       provider,
       model: toModelName(run.model).name,
       price: config.prices[run.model],
       maxOutputTokens: config.maxOutputTokens,
       grant,
+      depth,
       onSignal,
     };
+    const onCancelled = (): void => {
+      void send(run.runId, { type: "cancel", reason: "Whoever started the run cancelled it." }).catch(onFault);
+    };
     driven.add(run.runId);
+    cancelled?.addEventListener("abort", onCancelled, { once: true });
     try {
+      if (cancelled?.aborted === true) onCancelled();
       const left = await drive(run, world, signal);
       // Whoever reads the outcome has seen what the run saw.
       await permissions.taints.add(request.grant, left.taint);
       return toOutcome(left);
     } finally {
+      cancelled?.removeEventListener("abort", onCancelled);
       driven.delete(run.runId);
     }
   }
@@ -304,10 +326,11 @@ function toLimits(limits: RunLimits): RunLimits {
   throw new CapstanError("usage.bad_option", `The limits of the run can't be used: ${problems}.`);
 }
 
-function toOutcome(run: Run): RunOutcome {
-  const { runId, end, lastText, turns, toolCalls, usage, costMicroUsd } = run;
+/** How a run stands that nobody drives. */
+export function toOutcome(run: Run): RunOutcome {
+  const { runId, end, lastText, turns, toolCalls, usage, costMicroUsd, taint } = run;
   const pending = toPending(run);
-  const totals = { turns, toolCalls, usage, costMicroUsd, wallMs: run.activeMs };
+  const totals = { turns, toolCalls, usage, costMicroUsd, wallMs: run.activeMs, taint };
   if (end !== null) {
     const { status, answer, code, message } = end;
     const why = { ...(code === undefined ? {} : { code }), ...(message === undefined ? {} : { message }) };

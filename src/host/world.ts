@@ -32,6 +32,8 @@ export interface World {
   readonly onFault: (fault: unknown) => void;
   /** What the run may do, as of now. */
   readonly grant: Grant;
+  /** How many calls are nested around those of the run. */
+  readonly depth: number;
   /** Must not throw. */
   readonly onSignal: (signal: RunSignal) => void;
 }

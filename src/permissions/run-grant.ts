@@ -11,6 +11,8 @@ import { narrow } from "./narrow.ts";
  * It ends when the starter's does, or, where that names `runMs`, so long after now: this is the one place where a derived grant may
  * outlive its parent, because the parent's own maker allowed it by that limit: `derive` and `meet` see to that. Revoking the parent or
  * one above it still ends it.
+ *
+ * A run of a run is bound to itself and no longer to the run that it belongs to: neither acts as the other.
  */
 export function toRunGrant(starter: Grant, run: RunRequest): Grant {
   const { now, id, runId, limits } = run;
@@ -19,9 +21,9 @@ export function toRunGrant(starter: Grant, run: RunRequest): Grant {
     parallel: Math.min(limits.parallel, starter.limits.parallel ?? Infinity),
     costMicroUsd: Math.min(limits.costMicroUsd, starter.limits.costMicroUsd ?? Infinity),
   };
-  const derived = derive(starter, narrow(starter, { run: runId, limits: capped }, [], now), { id, now });
+  const derived = derive(starter, narrow(starter, { run: starter.run ?? runId, limits: capped }, [], now), { id, now });
   const { runMs } = starter.limits;
-  return runMs === undefined ? derived : deepFreeze({ ...derived, expiresAt: now + runMs });
+  return deepFreeze({ ...derived, run: runId, ...(runMs === undefined ? {} : { expiresAt: now + runMs }) });
 }
 
 interface RunRequest {

@@ -1,4 +1,4 @@
-import type { Json, JsonObject } from "../core/json.ts";
+import type { Json } from "../core/json.ts";
 import type { Principal, Scope } from "../core/scope.ts";
 import type { Taint } from "../core/taint.ts";
 import { mergeTaint, trusted } from "../core/taint.ts";
@@ -14,7 +14,7 @@ import { openNested } from "./nested.ts";
 import { openReading } from "./open-reading.ts";
 import { cancelled, perform } from "./perform.ts";
 import type { Reading } from "./reading.ts";
-import type { Answerer, LogEntry, Outcome, Progress, Tool } from "./tool.ts";
+import type { Answerer, LogEntry, Outcome, Progress, Resumed, Tool } from "./tool.ts";
 import type { Toolbox, ToolboxChange } from "./toolbox.ts";
 
 /** Who stands at the door: an MCP client, a model in a run, code in a sandbox, or the command line. */
@@ -39,7 +39,9 @@ export interface CallRequest {
   readonly parentId?: string;
   readonly approvalId?: string;
   /** A call that waited goes on: it was let in before with these arguments, so it neither asks nor is charged again. */
-  readonly resumed?: { readonly responses: JsonObject; readonly state: Json };
+  readonly resumed?: Resumed;
+  /** Gives the caller a handle, for tools that let it go. Missing: the caller waits for the end. */
+  readonly detach?: (state?: Json) => Promise<void>;
   readonly signal: AbortSignal;
   readonly progress?: (progress: Progress) => void;
   readonly log?: (entry: LogEntry) => void;

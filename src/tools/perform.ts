@@ -78,7 +78,7 @@ async function withGrace(running: Promise<Outcome>, signal: AbortSignal): Promis
 }
 
 function toContext(request: CallRequest, nested: Nested, signal: AbortSignal): CallContext {
-  const { caller, callId, parentId, resumed, progress, log, answerer } = request;
+  const { caller, callId, parentId, resumed, progress, log, answerer, detach } = request;
   return {
     signal,
     callId,
@@ -87,10 +87,12 @@ function toContext(request: CallRequest, nested: Nested, signal: AbortSignal): C
     principal: caller.principal,
     grant: caller.grant,
     taint: caller.taint,
+    depth: caller.depth,
     progress: progress ?? (() => {}),
     log: log ?? (() => {}),
     ...(answerer === undefined ? {} : { answerer }),
     ...(resumed === undefined ? {} : { resumed }),
+    ...(detach === undefined ? {} : { detach }),
     call: nested.call,
   };
 }

@@ -66,13 +66,29 @@ export type Outcome<O = Json> =
       readonly taint?: Taint;
       readonly usage?: Amounts;
     }
-  | { readonly type: "waiting"; readonly requests: readonly InputRequest[]; readonly state: Json };
+  | {
+      readonly type: "waiting";
+      readonly requests: readonly InputRequest[];
+      readonly state: Json;
+      /** What it waits for stands on record: it may be taken up at any time, also with no answers, to see whether they came another way. */
+      readonly durable?: true;
+    };
 
 /** How far a call has come: `done` of `total` when known, and a sentence. */
 export interface Progress {
   readonly done: number;
   readonly total?: number;
   readonly message?: string;
+}
+
+/**
+ * What a call is taken up with that waited, or was let go by a process that has ended: the answers by the ids of its requests, and its
+ * own state. `cancelled`, only where that state is durable: its caller has given it up, so what the state names is to be ended.
+ */
+export interface Resumed {
+  readonly responses: JsonObject;
+  readonly state: Json;
+  readonly cancelled?: true;
 }
 
 /** All that a running tool gets besides its arguments. Services are arguments of the function that defines the tool. */
@@ -89,8 +105,16 @@ export interface CallContext {
   readonly log: (entry: LogEntry) => void;
   /** Missing: nobody answers, as in a run and in code. */
   readonly answerer?: Answerer;
-  /** What a waiting call comes back with: the answers by the ids of its requests, and its own state. */
-  readonly resumed?: { readonly responses: JsonObject; readonly state: Json };
+  /** How many calls are nested around this one. */
+  readonly depth: number;
+  /** What a call that is taken up comes back with. */
+  readonly resumed?: Resumed;
+  /**
+   * Lets the caller go: it gets a handle now and asks for the end later. With `state` the call can be taken up again, should this process
+   * end first; without one it is lost then. Resolves when the handle is on record; a later call replaces the state. Throws
+   * `task.too_many`. Missing: the caller waits for the end.
+   */
+  readonly detach?: (state?: Json) => Promise<void>;
   /** The door again, with a grant derived for this call. */
   readonly call: (name: string, args: JsonObject) => Promise<Outcome>;
 }

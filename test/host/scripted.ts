@@ -128,6 +128,7 @@ export async function openTestHost(options: TestHostOptions) {
     store,
     permissions,
     host,
+    door: doorOn(store),
     open,
     grant: own,
     faults,

@@ -39,6 +39,7 @@ function toCallContext(given: Partial<CallContext> = {}): CallContext {
     principal: localPrincipal,
     grant: emptyGrant,
     taint: trusted,
+    depth: 0,
     progress: () => {},
     log: () => {},
     call: () => Promise.reject(new Error("This test gives the tool no way back to the door.")),
