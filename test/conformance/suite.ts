@@ -1,0 +1,126 @@
+import { spawn } from "node:child_process";
+import { createWriteStream } from "node:fs";
+import { glob, readFile } from "node:fs/promises";
+import { dirname, join, relative } from "node:path";
+import { finished } from "node:stream/promises";
+import { parse } from "yaml";
+import { z } from "zod";
+import { tempFolder } from "../support/temp.ts";
+
+const root = join(import.meta.dirname, "../..");
+const suite = join(root, "node_modules/@modelcontextprotocol/conformance");
+const client = join(import.meta.dirname, "client.ts");
+
+/** What a scenario may take: the client's all run beside each other, and CI has two cores. */
+const scenarioMs = 120_000;
+/** What all of them may take together. */
+const totalMs = 300_000;
+
+/** The revisions whose requirements are frozen. */
+export const revisions = ["2025-11-25", "2026-07-28"] as const;
+type Revision = (typeof revisions)[number];
+
+/** What is tested: a server at a URL, or our client program. */
+export type Subject = { readonly leg: "server"; readonly url: string } | { readonly leg: "client" };
+
+/** How a revision's scenarios ended. `scenario: sentence` for each of `failures`, `warnings` and, of what is not scored, `misses`. */
+export interface Report {
+  readonly required: number;
+  readonly passed: number;
+  readonly failures: readonly string[];
+  readonly warnings: readonly string[];
+  /** What the suite runs beside and never scores: extensions, and what was added after the revision. */
+  readonly unscored: number;
+  readonly misses: readonly string[];
+}
+
+const Requirements = z.object({
+  server: z.array(z.string()),
+  client: z.array(z.string()),
+  not_scored: z.array(z.object({ scenario: z.string(), leg: z.enum(["server", "client"]), reason: z.string() })),
+});
+const Checks = z.array(z.object({ id: z.string(), status: z.string(), errorMessage: z.string().optional() }));
+type Checks = z.infer<typeof Checks>;
+
+/**
+ * Runs all that a revision requires. The suite's own verdict must agree with what is read from its checks: a scenario has passed where
+ * some check succeeded and none failed. Throws where they don't agree, and where the suite did not end.
+ */
+export async function runSuite(subject: Subject, revision: Revision): Promise<Report> {
+  await using results = await tempFolder();
+  const target = subject.leg === "server" ? ["--url", subject.url] : ["--command", `${process.execPath} ${client}`];
+  const options = ["--requirements", revision, "--timeout", String(scenarioMs), "--output-dir", results.path];
+  const code = await runProgram([subject.leg, ...target, ...options], join(results.path, "output"));
+  const checks = await readChecks(results.path);
+  const required = Requirements.parse(parse(await readFile(join(suite, "requirements", `${revision}.yaml`), "utf8")));
+  const report = toReport(required, subject.leg, checks);
+  if (checks.size === 0 || (code === 0) !== (report.failures.length === 0)) {
+    const output = await readFile(join(results.path, "output"), "utf8");
+    throw new Error(
+      `The suite exited with ${code}, and ${report.failures.length} scenarios failed.\n${output.slice(-4_000)}`,
+    );
+  }
+  return report;
+}
+
+/** Runs one scenario against a server and tells whether it passed. */
+export async function runScenario(url: string, scenario: string, revision: Revision): Promise<boolean> {
+  await using results = await tempFolder();
+  const options = ["--scenario", scenario, "--spec-version", revision, "--output-dir", results.path];
+  await runProgram(["server", "--url", url, ...options], join(results.path, "output"));
+  return problemsOf((await readChecks(results.path)).get(scenario)).length === 0;
+}
+
+async function runProgram(args: readonly string[], outputPath: string): Promise<number | null> {
+  const output = createWriteStream(outputPath);
+  const child = spawn(process.execPath, [join(suite, "dist/index.js"), ...args], {
+    cwd: root,
+    stdio: ["ignore", "pipe", "pipe"],
+    signal: AbortSignal.timeout(totalMs),
+  });
+  for (const stream of [child.stdout, child.stderr]) stream.pipe(output, { end: false });
+  const code = await new Promise<number | null>((resolve, reject) => child.on("error", reject).on("close", resolve));
+  await finished(output.end());
+  return code;
+}
+
+/** The checks of each scenario that ran. */
+async function readChecks(folder: string): Promise<ReadonlyMap<string, Checks>> {
+  const found = new Map<string, Checks>();
+  for await (const path of glob("**/checks.json", { cwd: folder })) {
+    const scenario = relative(folder, join(folder, dirname(path)))
+      .replace(/^server-(?=.*-\d{4}-\d\d-\d\dT)/, "")
+      .replace(/-\d{4}-\d\d-\d\dT[\d-]+Z$/, "");
+    found.set(scenario, Checks.parse(JSON.parse(await readFile(join(folder, path), "utf8"))));
+  }
+  return found;
+}
+
+function toReport(
+  required: z.infer<typeof Requirements>,
+  leg: Subject["leg"],
+  checks: ReadonlyMap<string, Checks>,
+): Report {
+  const scored = required[leg];
+  const unscored = required.not_scored.filter((entry) => entry.leg === leg);
+  const failed = scored.filter((scenario) => problemsOf(checks.get(scenario)).length > 0);
+  return {
+    required: scored.length,
+    passed: scored.length - failed.length,
+    failures: failed.map((scenario) => `${scenario}: ${problemsOf(checks.get(scenario)).join("; ")}`),
+    warnings: scored.flatMap((scenario) =>
+      (checks.get(scenario) ?? []).filter(({ status }) => status === "WARNING").map(({ id }) => `${scenario}: ${id}`),
+    ),
+    unscored: unscored.length,
+    misses: unscored
+      .filter(({ scenario }) => problemsOf(checks.get(scenario)).length > 0)
+      .map(({ scenario, reason }) => `${scenario}: ${reason}`),
+  };
+}
+
+function problemsOf(checks: Checks | undefined): readonly string[] {
+  if (checks === undefined) return ["it did not run"];
+  const failed = checks.filter(({ status }) => status === "FAILURE");
+  if (failed.length === 0 && !checks.some(({ status }) => status === "SUCCESS")) return ["nothing was checked"];
+  return failed.map(({ id, errorMessage = "" }) => `${id} (${errorMessage.slice(0, 400)})`);
+}
