@@ -1,4 +1,9 @@
-import type { CallToolResult, InputRequiredResult, Tool as WireTool } from "@modelcontextprotocol/server";
+import {
+  type CallToolResult,
+  type InputRequiredResult,
+  ProtocolError,
+  type Tool as WireTool,
+} from "@modelcontextprotocol/server";
 import { z } from "zod";
 import { toCapstanError, toText } from "../../core/error.ts";
 import { newId } from "../../core/id.ts";
@@ -47,6 +52,7 @@ export async function callTool(
     const meant = toMeant(called, grant, connection);
     return await callUnder(connection, { grant, method: "tools/call", ...meant }, exchange, progress);
   } catch (thrown) {
+    if (thrown instanceof ProtocolError) throw thrown;
     const refusal = toCapstanError(thrown);
     exchange.onRefused?.(refusal.code, toText(refusal));
     return toFailedCall(refusal);
@@ -86,7 +92,7 @@ async function callUnder(
   if (outcome.type === "done") {
     return toCallResult(await toOfferedOutcome(outcome, { grant, name, callId, taint }, connection));
   }
-  demandAnswerable(outcome.requests, can);
+  demandAnswerable(outcome.requests, exchange);
   return questions.ask(asking, outcome.requests, { type: "tool", callId, state: outcome.state });
 }
 

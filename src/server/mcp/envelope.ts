@@ -1,6 +1,8 @@
 import {
   CLIENT_CAPABILITIES_META_KEY,
   type ClientCapabilities,
+  mergeCapabilities,
+  MissingRequiredClientCapabilityError,
   PROTOCOL_VERSION_META_KEY,
   UnsupportedProtocolVersionError,
 } from "@modelcontextprotocol/server";
@@ -8,6 +10,7 @@ import { z } from "zod";
 import { CapstanError } from "../../core/error.ts";
 import { questionsInWords } from "../../tools/result.ts";
 import type { Answerer, InputRequest } from "../../tools/tool.ts";
+import type { Exchange } from "./exchange.ts";
 
 /** The one revision of the modern era that is spoken here. */
 export const modernRevision = "2026-07-28";
@@ -51,13 +54,28 @@ export function toCanAnswer(envelope: unknown, connected: ClientCapabilities | u
   };
 }
 
-/** Throws `tool.input_needed` for a question that the client can't answer. */
-export function demandAnswerable(requests: readonly InputRequest[], can: CanAnswer): void {
+/** What a client must offer, to be asked each kind of question. */
+const offers: Readonly<Record<InputRequest["type"], ClientCapabilities>> = {
+  form: { elicitation: { form: {} } },
+  url: { elicitation: { url: {} } },
+  sampling: { sampling: {} },
+  roots: { roots: {} },
+};
+
+/**
+ * Throws for a question that the client can't answer: to an older client `tool.input_needed`, which its model reads; to a newer one, which
+ * says with each request what it can, the error -32021 (2026-07-28, basic/patterns/mrtr, Server Validation).
+ */
+export function demandAnswerable(
+  requests: readonly InputRequest[],
+  { can, gone }: Pick<Exchange, "can" | "gone">,
+): void {
   const beyond = requests.filter(({ type }) => !can[type]);
   if (beyond.length === 0) return;
-  const kinds = [...new Set(beyond.map(({ type }) => type))].join(", ");
-  throw new CapstanError(
-    "tool.input_needed",
-    `The call waits for answers that this client does not offer to give (${kinds}): ${questionsInWords(beyond)}`,
-  );
+  const kinds = [...new Set(beyond.map(({ type }) => type))];
+  const message = `The call waits for answers that this client does not offer to give (${kinds.join(", ")}): ${questionsInWords(beyond)}`;
+  if (gone !== undefined) throw new CapstanError("tool.input_needed", message);
+  let requiredCapabilities: ClientCapabilities = {};
+  for (const kind of kinds) requiredCapabilities = mergeCapabilities(requiredCapabilities, offers[kind]);
+  throw new MissingRequiredClientCapabilityError({ requiredCapabilities }, message);
 }

@@ -47,7 +47,7 @@ export interface HttpServing {
   /** Resolves when nothing is served and nothing runs any more. */
   readonly closed: Promise<void>;
   /** What is open now, for whoever looks for leaks. */
-  counts(): { readonly sessions: number; readonly streams: number; readonly requests: number };
+  readonly counts: () => { readonly sessions: number; readonly streams: number; readonly requests: number };
 }
 
 const drainMs = 5_000;

@@ -129,7 +129,7 @@ async function read<R>(
       await addTaint(connection, grant, outcome.taint);
       return outcome.result;
     }
-    demandAnswerable(outcome.requests, exchange.can);
+    demandAnswerable(outcome.requests, exchange);
     return connection.questions.ask(asking, outcome.requests, { callId, state: outcome.state });
   } catch (thrown) {
     throw toProtocolError(thrown, method === "resources/read" ? { uri: name } : {});

@@ -36,6 +36,7 @@ export function toFailedCall(thrown: unknown): CallToolResult {
 
 /** An error of a method other than tools/call. A fault of ours never wears a code that blames the client. */
 export function toProtocolError(thrown: unknown, data: JsonObject = {}): ProtocolError {
+  if (thrown instanceof ProtocolError) return thrown;
   const error = toCapstanError(thrown);
   const isOurs = isOurFault(error) || errorCodes[error.code].http >= 500;
   const code = isOurs ? ProtocolErrorCode.InternalError : ProtocolErrorCode.InvalidParams;

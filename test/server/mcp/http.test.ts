@@ -42,6 +42,7 @@ function post(url: string, headers: Record<string, string>, body: string): Promi
   return fetch(`${url}/mcp`, { method: "POST", headers, body });
 }
 
+const asks = { name: "asks", arguments: { text: "sampling" } };
 const echo = (text: string, id: number | string = 1) => toBody("tools/call", { name: "echo", arguments: { text } }, id);
 
 describe("a request over HTTP", () => {
@@ -129,6 +130,7 @@ describe("a request over HTTP", () => {
     ["another revision in the header", { "mcp-protocol-version": "2025-11-25" }, echo("x"), 400, -32020],
     ["a malformed encoded name", { "mcp-name": "=?base64?%%?=" }, echo("x"), 400, -32020],
     ["an unknown method", { "mcp-method": "no/such" }, toBody("no/such"), 404, -32601],
+    ["a missing capability", { "mcp-name": "asks" }, toBody("tools/call", asks), 400, -32021],
   ])("with %s is answered in its terms, and the next is served", async (_what, over, body, status, code) => {
     await using server = await openHttpServer();
     const headers = toHeaders(server.tokenOf());

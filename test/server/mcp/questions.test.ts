@@ -50,15 +50,23 @@ describe("a tool that waits, in the modern era", () => {
     expect(textOf(await peer.call("echo", { text: "x" }, envelope()))).toMatch(/^budget\.calls: /);
   });
 
-  test("says so where the client can't answer", async () => {
+  test("answers which capability is missing where the client does not declare it", async () => {
     await using server = await openTestServer();
     const peer = server.connect();
     const answers = await Promise.all([
       ask(peer, "url", {}, { elicitation: { form: {} } }),
-      ask(peer, "sampling", {}, {}),
+      ask(peer, "sampling,form,roots", {}, { roots: {} }),
       ask(peer, "form", {}, { elicitation: { url: {} } }),
     ]);
-    for (const answer of answers) expect(textOf(answer)).toMatch(/^tool\.input_needed: /);
+    const missing = [
+      { elicitation: { url: {} } },
+      { sampling: {}, elicitation: { form: {} } },
+      { elicitation: { form: {} } },
+    ];
+    expect(answers.map(({ error }) => [error?.code, error?.["data"]])).toEqual(
+      missing.map((requiredCapabilities) => [-32021, { requiredCapabilities }]),
+    );
+    expect((await ask(peer, "url", {}, { elicitation: { url: {} } })).result?.requestState).toBeDefined();
   });
 });
 
@@ -77,6 +85,15 @@ describe("a tool that waits, in the older era", () => {
     const answer = (await called).result?.structuredContent;
     expect(JSON.stringify(answer)).toContain(JSON.stringify(result).slice(1, 20));
     expect(server.log).toEqual([`asks about ${kind}`, `goes on with ${kind}`]);
+  });
+});
+
+describe("a tool that waits for a client that can't answer, in the older era", () => {
+  test("ends with a result that the model reads", async () => {
+    await using server = await openTestServer();
+    const peer = server.connect();
+    await peer.initialize({ sampling: {} });
+    expect(textOf(await peer.call("asks", { text: "form" }))).toMatch(/^tool\.input_needed: /);
   });
 });
 
