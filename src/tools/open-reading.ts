@@ -1,34 +1,38 @@
-import type { ErrorCode } from "../core/error.ts";
-import { CapstanError, toCapstanError } from "../core/error.ts";
+import { CapstanError } from "../core/error.ts";
 import { mergeTaint, trusted } from "../core/taint.ts";
-import { mayRead } from "../permissions/demand.ts";
-import { toCharge } from "../permissions/ledger.ts";
-import type { AuditEntry } from "../store/store.ts";
+import { mayPrompt, mayRead, mayReadSome } from "../permissions/demand.ts";
+import type { Grant } from "../permissions/grant.ts";
 import { demandPlace } from "./admit.ts";
 import type { DoorServices } from "./call.ts";
+import type { PromptSource } from "./prompt.ts";
+import { onRecord } from "./reading-record.ts";
 import type { Reading, ReadingRequest } from "./reading.ts";
-import type { ResourceSource, SourceContext } from "./resource.ts";
+import type { CompletionRequest, ResourceSource, ResourceTemplate, SourceContext } from "./resource.ts";
+import { fillTemplate } from "./uri-template.ts";
 
 /** How many values a completion answers at most (MCP, utilities/completion). */
 const maxValues = 100;
 
 /** Opens the part of the door where resources and prompts are read. */
-export function openReading({ toolbox, store, permissions, onFault }: DoorServices): Reading {
+export function openReading(services: DoorServices): Reading {
+  const { toolbox, permissions, onFault } = services;
   return {
     async listResources(request) {
       const { grant } = await live(request);
-      const lists = await ofEach(toolbox.resources, (source) => source.list(toContext(request)));
-      return lists.flat().filter(({ uri }) => mayRead(grant, uri));
+      return await ofEach(toolbox.resources, async (source) =>
+        (await source.list(toContext(request))).filter(({ uri }) => ownerOf(uri) === source && mayRead(grant, uri)),
+      );
     },
 
     async listTemplates(request) {
       await live(request);
-      return (await ofEach(toolbox.resources, (source) => source.templates(toContext(request)))).flat();
+      return await ofEach(toolbox.resources, (source) => templatesOf(source, request));
     },
 
     async readResource({ uri, ...request }) {
-      return await onRecord("resources/read", uri, request, async () => {
-        const source = await findSource(uri, request);
+      return await onRecord(services, { action: "resources/read", name: uri, request }, async (letIn) => {
+        const source = await demandSource(uri, request);
+        await letIn();
         const outcome = await source.read(uri, toContext(request));
         if (outcome === null) throw unknownResource(uri);
         return { outcome, taint: outcome.type === "done" ? (outcome.taint ?? trusted) : trusted };
@@ -36,32 +40,24 @@ export function openReading({ toolbox, store, permissions, onFault }: DoorServic
     },
 
     async subscribe({ uri, ...request }, onUpdate) {
-      return await onRecord("resources/subscribe", uri, request, async () => {
-        const source = await findSource(uri, request);
-        const { grant } = request.caller;
-        const stillAllowed = (): void => {
-          try {
-            permissions.demandLive(grant);
-          } catch {
-            return; // A grant that ended learns nothing any more.
-          }
-          onUpdate();
-        };
-        return (
-          (await source.subscribe?.(uri, toContext(request), stillAllowed)) ?? { [Symbol.asyncDispose]: async () => {} }
-        );
-      });
+      const asked = { action: "resources/subscribe", name: uri, request } as const;
+      const source = await onRecord(services, asked, () => demandSource(uri, request));
+      return await whileAlive(request.caller.grant, onUpdate, (onChange) =>
+        source.subscribe?.(uri, toContext(request), onChange),
+      );
     },
 
     async listPrompts(request) {
       const { grant } = await live(request);
-      const lists = await ofEach(toolbox.prompts, (source) => source.list(toContext(request)));
-      return lists.flat().filter(({ name }) => grant.rights.prompts.includes(name));
+      const prompts = await ofEach(toolbox.prompts, (source) => source.list(toContext(request)));
+      const names = new Set<string>();
+      return prompts.filter(({ name }) => mayPrompt(grant, name) && !names.has(name) && names.add(name));
     },
 
     async getPrompt({ name, args, ...request }) {
-      return await onRecord("prompts/get", name, request, async () => {
-        const source = await findPrompt(name, request);
+      return await onRecord(services, { action: "prompts/get", name, request }, async (letIn) => {
+        const source = await demandPrompt(name, request);
+        await letIn();
         const outcome = await source.get(name, args, toContext(request));
         return { outcome, taint: outcome.type === "done" ? (outcome.taint ?? trusted) : trusted };
       });
@@ -69,50 +65,14 @@ export function openReading({ toolbox, store, permissions, onFault }: DoorServic
 
     async complete({ of, completion, ...request }) {
       const name = "prompt" in of ? of.prompt : of.uriTemplate;
-      return await onRecord("completion/complete", name, request, async () => {
-        const values = await suggest(of, completion, request);
-        return values.slice(0, maxValues);
+      return await onRecord(services, { action: "completion/complete", name, request }, async (letIn) => {
+        const suggest =
+          "prompt" in of ? await forPrompt(of.prompt, request) : await forTemplate(of.uriTemplate, request);
+        await letIn();
+        return (await suggest(completion)).slice(0, maxValues);
       });
     },
   };
-
-  async function suggest(
-    of: Parameters<Reading["complete"]>[0]["of"],
-    completion: Parameters<Reading["complete"]>[0]["completion"],
-    request: ReadingRequest,
-  ): Promise<readonly string[]> {
-    const context = toContext(request);
-    if ("prompt" in of) {
-      const source = await findPrompt(of.prompt, request);
-      return (await source.complete?.(of.prompt, completion, context)) ?? [];
-    }
-    for (const source of toolbox.resources.filter((one) => one.owns(of.uriTemplate))) {
-      const templates = await source.templates(context);
-      if (templates.some(({ uriTemplate }) => uriTemplate === of.uriTemplate)) {
-        return (await source.complete?.(of.uriTemplate, completion, context)) ?? [];
-      }
-    }
-    throw unknownResource(of.uriTemplate);
-  }
-
-  async function findSource(uri: string, { caller }: ReadingRequest): Promise<ResourceSource> {
-    const source = toolbox.resources.find((one) => one.owns(uri));
-    if (source === undefined || !mayRead(caller.grant, uri)) throw unknownResource(uri);
-    return source;
-  }
-
-  async function findPrompt(name: string, request: ReadingRequest): Promise<(typeof toolbox.prompts)[number]> {
-    if (request.caller.grant.rights.prompts.includes(name)) {
-      for (const source of toolbox.prompts) {
-        const prompts = await source.list(toContext(request));
-        if (prompts.some((prompt) => prompt.name === name)) return source;
-      }
-    }
-    throw new CapstanError(
-      "prompt.unknown",
-      `No prompt is called ${quoted(name)} here. List the prompts to see which are.`,
-    );
-  }
 
   async function live({ caller }: ReadingRequest): Promise<ReadingRequest["caller"]> {
     await permissions.refresh();
@@ -121,47 +81,106 @@ export function openReading({ toolbox, store, permissions, onFault }: DoorServic
     return caller;
   }
 
-  /** Decides, charges and audits as the door does for a tool call: the row stands before anything is answered. */
-  async function onRecord<T>(
-    action: Action,
-    name: string,
-    request: ReadingRequest,
-    read: () => Promise<T>,
-  ): Promise<T> {
-    const { caller, callId } = request;
-    const now = permissions.now();
-    const entry = toEntry(action, name, request, now);
-    try {
-      await live(request);
-      const charges =
-        action === "resources/read" || action === "prompts/get"
-          ? [toCharge(caller.grant, callId, { calls: 1 }, now)]
-          : [];
-      await store.commit({ scope: caller.scope, charges, audit: [entry] });
-      return await read();
-    } catch (thrown) {
-      const refusal = toCapstanError(thrown);
-      if (refusal.code === "core.internal") onFault(thrown);
-      await store.commit({
-        scope: caller.scope,
-        audit: [{ ...entry, decision: "deny", reason: refusal.code satisfies ErrorCode }],
-      });
-      throw refusal;
-    }
+  /** Of two sources with a URI, or a template, the first is its owner. */
+  function ownerOf(uri: string): ResourceSource | undefined {
+    return toolbox.resources.find((source) => source.owns(uri));
   }
 
-  /** What each source has; one that fails takes only its own away. */
-  async function ofEach<S, T>(sources: readonly S[], list: (source: S) => Promise<T>): Promise<readonly T[]> {
+  /** The source to ask. Throws `resource.unknown` where the grant does not allow the resource or nobody has it. */
+  async function demandSource(uri: string, request: ReadingRequest): Promise<ResourceSource> {
+    const { grant } = await live(request);
+    const source = ownerOf(uri);
+    if (source === undefined || !mayRead(grant, uri)) throw unknownResource(uri);
+    return source;
+  }
+
+  /** The templates of a source by which the grant may read something. */
+  async function templatesOf(source: ResourceSource, request: ReadingRequest): Promise<readonly ResourceTemplate[]> {
+    const { grant } = request.caller;
+    const templates = await source.templates(toContext(request));
+    return templates.filter(
+      ({ uriTemplate }) => ownerOf(uriTemplate) === source && mayReadFilled(grant, uriTemplate, {}),
+    );
+  }
+
+  /** The source of a prompt. Throws `prompt.unknown` where the grant does not allow it or nobody lists it. */
+  async function demandPrompt(name: string, request: ReadingRequest): Promise<PromptSource> {
+    const { grant } = await live(request);
+    for (const source of mayPrompt(grant, name) ? toolbox.prompts : []) {
+      const prompts = await ofEach([source], () => source.list(toContext(request)));
+      if (prompts.some((prompt) => prompt.name === name)) return source;
+    }
+    throw new CapstanError(
+      "prompt.unknown",
+      `No prompt is called ${quoted(name)} here. List the prompts to see which are.`,
+    );
+  }
+
+  async function forPrompt(name: string, request: ReadingRequest): Promise<Suggest> {
+    const source = await demandPrompt(name, request);
+    return async (completion) => (await source.complete?.(name, completion, toContext(request))) ?? [];
+  }
+
+  /** Suggests only what leads to resources that the grant may allow. */
+  async function forTemplate(uriTemplate: string, request: ReadingRequest): Promise<Suggest> {
+    const { grant } = await live(request);
+    const source = ownerOf(uriTemplate);
+    const templates = source === undefined ? [] : await ofEach([source], () => templatesOf(source, request));
+    if (source === undefined || !templates.some((template) => template.uriTemplate === uriTemplate)) {
+      throw unknownResource(uriTemplate);
+    }
+    return async (completion) => {
+      const { argument, filled } = completion;
+      if (!mayReadFilled(grant, uriTemplate, filled)) return [];
+      const values = (await source.complete?.(uriTemplate, completion, toContext(request))) ?? [];
+      return values.filter((value) => mayReadFilled(grant, uriTemplate, { ...filled, [argument.name]: value }));
+    };
+  }
+
+  /** Follows a resource until it is disposed; the first change after the end of the grant ends it too, untold. */
+  async function whileAlive(
+    grant: Grant,
+    onUpdate: () => void,
+    follow: (onChange: () => void) => Promise<AsyncDisposable> | undefined,
+  ): Promise<AsyncDisposable> {
+    const following = new AsyncDisposableStack();
+    const opened = await follow(() => {
+      if (following.disposed) return;
+      try {
+        permissions.demandLive(grant);
+      } catch {
+        following.disposeAsync().catch(onFault);
+        return;
+      }
+      onUpdate();
+    });
+    // It may have ended while it was being opened.
+    if (following.disposed) await opened?.[Symbol.asyncDispose]();
+    else following.use(opened);
+    return following;
+  }
+
+  /** What all sources have; one that fails takes only its own away. */
+  async function ofEach<S, T>(
+    sources: readonly S[],
+    list: (source: S) => Promise<readonly T[]>,
+  ): Promise<readonly T[]> {
     const settled = await Promise.allSettled(sources.map(list));
     return settled.flatMap((result) => {
-      if (result.status === "fulfilled") return [result.value];
+      if (result.status === "fulfilled") return result.value;
       onFault(result.reason);
       return [];
     });
   }
 }
 
-type Action = "resources/read" | "resources/subscribe" | "prompts/get" | "completion/complete";
+type Suggest = (completion: CompletionRequest) => Promise<readonly string[]>;
+
+/** Whether the grant may allow some resource of a template with these variables filled in. */
+function mayReadFilled(grant: Grant, uriTemplate: string, filled: Readonly<Record<string, string>>): boolean {
+  const { start, isWhole } = fillTemplate(uriTemplate, filled);
+  return isWhole ? mayRead(grant, start) : mayReadSome(grant, start);
+}
 
 function toContext({ caller, callId, signal, progress, log, answerer, resumed }: ReadingRequest): SourceContext {
   const { scope, principal, grant, taint } = caller;
@@ -176,23 +195,6 @@ function toContext({ caller, callId, signal, progress, log, answerer, resumed }:
     log: log ?? (() => {}),
     ...(answerer === undefined ? {} : { answerer }),
     ...(resumed === undefined ? {} : { resumed }),
-  };
-}
-
-function toEntry(action: Action, name: string, { caller, callId }: ReadingRequest, at: number): AuditEntry {
-  const { scope, principal, grant, runId, taint } = caller;
-  return {
-    at,
-    scope,
-    user: principal.user,
-    grantId: grant.id,
-    ancestors: grant.ancestors.map(({ id }) => id),
-    ...(runId === undefined ? {} : { runId }),
-    callId,
-    action,
-    name: name.slice(0, 128),
-    taint,
-    decision: "allow",
   };
 }
 
