@@ -5,7 +5,6 @@ import { valueInWords } from "../core/value-in-words.ts";
 import type { Grant } from "../permissions/grant.ts";
 import { toFailure } from "./result.ts";
 import { fromZod } from "./schema.ts";
-import { taintOfTools } from "./search-tools.ts";
 import { toDeclarations } from "./tool-declaration.ts";
 import { rankTools } from "./tool-search-rank.ts";
 import type { Effect, Tool } from "./tool.ts";
@@ -51,7 +50,7 @@ export function describeToolTool({ listed }: { readonly listed: (grant: Grant) =
         ...(outputSchema === undefined ? {} : { outputSchema: { ...outputSchema } }),
         ...toDeclarations(tool),
       };
-      return { type: "done", value, taint: taintOfTools([tool]) };
+      return { type: "done", value };
     },
   });
 }
@@ -74,5 +73,5 @@ function unknownTool(name: string, tools: readonly Tool[]): ReturnType<typeof to
       ? "Search with search_tools."
       : `Was one of these meant: ${named.map((tool) => tool.name).join(", ")}?`;
   const error = new CapstanError("tool.unknown", `No tool is called ${valueInWords(name)} here. ${hint}`);
-  return toFailure(error, taintOfTools(named));
+  return toFailure(error);
 }

@@ -1,6 +1,4 @@
 import { z } from "zod";
-import type { Taint } from "../core/taint.ts";
-import { mergeTaint, trusted } from "../core/taint.ts";
 import type { Grant } from "../permissions/grant.ts";
 import { fromZod } from "./schema.ts";
 import { argumentsOf, rankTools } from "./tool-search-rank.ts";
@@ -27,7 +25,12 @@ const Output = z.strictObject({
 });
 type Output = z.infer<typeof Output>;
 
-/** `search_tools`: finds tools among those that the caller's grant lists. `listed` is the door's list. */
+/**
+ * `search_tools`: finds tools among those that the caller's grant lists. `listed` is the door's list.
+ *
+ * What it answers is marked as untrusted no more than a list of tools is, whose words it repeats: those of other servers are pinned,
+ * and nothing that changed since is listed. Otherwise whoever finds tools instead of listing them all would be asked at each call.
+ */
 export function searchToolsTool({ listed }: { readonly listed: (grant: Grant) => readonly Tool[] }): Tool {
   return defineTool<z.infer<typeof Input>, Output>({
     name: "search_tools",
@@ -43,14 +46,9 @@ export function searchToolsTool({ listed }: { readonly listed: (grant: Grant) =>
     async run({ query, limit = defaultLimit }, { grant }) {
       const others = listed(grant).filter(({ name, source }) => !(own.has(name) && source === "builtin"));
       const found = rankTools(others, query, limit);
-      return { type: "done", value: { tools: found.map(toLine) }, taint: taintOfTools(found) };
+      return { type: "done", value: { tools: found.map(toLine) } };
     },
   });
-}
-
-/** Where the words of definitions came from: those of another server are no words of ours. */
-export function taintOfTools(tools: readonly Tool[]): Taint {
-  return mergeTaint(...tools.map(({ source }) => (source === "builtin" ? trusted : [source])));
 }
 
 function toLine(tool: Tool): Output["tools"][number] {

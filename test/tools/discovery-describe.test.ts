@@ -269,7 +269,7 @@ describe("describe_tool", () => {
 
   test("answers the schemas, what the tool may do, and both declarations", async () => {
     const [calculator] = tools;
-    const { value, taint } = await callTool(tool, { name: "calculator" });
+    const { value } = await callTool(tool, { name: "calculator" });
     expect(value).toMatchObject({
       name: "calculator",
       title: calculator?.title,
@@ -281,23 +281,21 @@ describe("describe_tool", () => {
       typescript: expect.stringContaining("calculator(args: {"),
       python: expect.stringContaining("def calculator(**arguments: Unpack[CalculatorArgs])"),
     });
-    expect(taint).toEqual([]);
   });
 
   test("says where a definition comes from, and takes a tool of another server for the worst", async () => {
-    const { value, taint } = await callTool(tool, { name: "mail__send_letter" });
+    const { value } = await callTool(tool, { name: "mail__send_letter" });
     expect(value).toMatchObject({ source: "mcp:mail", effect: "once" });
-    expect(taint).toEqual(["mcp:mail"]);
   });
 
   test.each([
-    ["calculater", "calculator", []],
-    ["send a letter", "mail__send_letter", ["mcp:mail"]],
-    ["xyzzy", "search_tools", []],
-    ["__proto__", "search_tools", []],
-  ])("answers for %j, which there is not, the way to what there is", async (name, named, taint) => {
+    ["calculater", "calculator"],
+    ["send a letter", "mail__send_letter"],
+    ["xyzzy", "search_tools"],
+    ["__proto__", "search_tools"],
+  ])("answers for %j, which there is not, the way to what there is", async (name, named) => {
     const answer = await callTool(tool, { name });
-    expect(answer).toMatchObject({ isError: true, code: "tool.unknown", taint });
+    expect(answer).toMatchObject({ isError: true, code: "tool.unknown" });
     expect(JSON.stringify(answer.content)).toContain(named);
   });
 });

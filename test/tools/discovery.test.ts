@@ -1,6 +1,9 @@
 import { array, assert, constantFrom, property, string, subarray } from "fast-check";
+import { countTokens } from "gpt-tokenizer/encoding/o200k_base";
 import { afterAll, describe, expect, test } from "vitest";
+import { mergeTaint } from "../../src/core/taint.ts";
 import { instructions } from "../../src/server/mcp/offer.ts";
+import { toOffered } from "../../src/server/mcp/offering.ts";
 import { toWireTool } from "../../src/server/mcp/wire-tool.ts";
 import { describeToolTool } from "../../src/tools/describe-tool.ts";
 import { executeCodeTool } from "../../src/tools/execute-code.ts";
@@ -121,11 +124,24 @@ describe("search_tools", () => {
     expect(valueOf((await capstan.call("rot13", { text: "a" })).outcome)).toEqual({ text: "a" });
   });
 
-  test("says where the words of other servers come from, and only of those that it shows", async () => {
-    const tools = [serverTool("mail", "send_letter", "Sends a letter."), testTool("write_letter"), testTool("other")];
-    const tool = searchToolsTool({ listed: () => tools });
-    expect((await callTool(tool, { query: "letter" })).taint).toEqual(["mcp:mail"]);
-    expect((await callTool(tool, { query: "other" })).taint).toEqual([]);
+  test("marks the words of other servers no more than a list does, so that what it found is called unasked", async () => {
+    const send = serverTool("mail", "send_letter", "Sends a letter.");
+    const read = testTool("read_mail", { run: async () => ({ type: "done", value: {}, taint: ["mcp:mail"] }) });
+    const tools = [send, read];
+    tools.push(searchToolsTool({ listed: () => tools }), describeToolTool({ listed: () => tools }));
+    await using capstan = await openTestDoor(tools);
+    const found = await capstan.call("search_tools", { query: "letter" });
+    expect(JSON.stringify(found.outcome)).toContain(send.name);
+    const described = await capstan.call("describe_tool", { name: send.name });
+    const seen = mergeTaint(found.taint, described.taint);
+    expect(valueOf((await capstan.call(send.name, {}, { by: { taint: seen } })).outcome)).toEqual({
+      name: "send_letter",
+    });
+    // What a server answers is another matter.
+    const { taint } = await capstan.call("read_mail");
+    await expect(capstan.call(send.name, {}, { by: { taint } })).rejects.toMatchObject({
+      code: "permission.approval_needed",
+    });
   });
 
   test("stays small, whatever a server says of its tools", async () => {
@@ -190,9 +206,10 @@ describe("entrySet()", () => {
   test("costs a client of 500 tools at most 1,500 tokens, and of what is listed nothing depends on the 500", () => {
     const shown = entrySet([...fiveHundred, ...entries].toSorted(byName), search);
     expect(namesOf(shown)).toEqual(["describe_tool", "execute_code", "search_tools"]);
-    const text = instructions + JSON.stringify({ tools: shown.map(toWireTool) });
-    expect(estimateTokens(text)).toBeLessThan(1_500);
-    expect(estimateTokens(JSON.stringify(fiveHundred.map(toWireTool)))).toBeGreaterThan(50_000);
+    const offered = toOffered([...fiveHundred, ...entries].toSorted(byName), { ...search, artifacts, resultBytes: 0 });
+    expect(offered.map(({ name }) => name)).toEqual(["call_tool", ...namesOf(shown)]);
+    expect(countTokens(instructions + JSON.stringify({ tools: offered }))).toBeLessThan(1_500);
+    expect(countTokens(JSON.stringify(fiveHundred.map(toWireTool)))).toBeGreaterThan(50_000);
   });
 
   test("lists all where that is asked for, or where all is small enough, and searches else", () => {
@@ -216,14 +233,3 @@ describe("entrySet()", () => {
 });
 
 const byName = (a: Tool, b: Tool): number => (a.name < b.name ? -1 : 1);
-
-/**
- * How many tokens a text has, estimated from above: cut where the tokenizers of the GPT models cut before they merge, with a token for
- * each 9 letters and each 3 signs of a piece.
- */
-function estimateTokens(text: string): number {
-  const pieces = text.matchAll(
-    /[^\r\n\p{L}\p{N}]?\p{Lu}*\p{Ll}+|[^\r\n\p{L}\p{N}]?\p{Lu}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+|\s+/gu,
-  );
-  return pieces.reduce((sum, [piece]) => sum + Math.ceil(piece.length / (/\p{L}/u.test(piece) ? 9 : 3)), 0);
-}
