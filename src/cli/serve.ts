@@ -1,4 +1,5 @@
 import { CapstanError } from "../core/error.ts";
+import { isLocal } from "../server/mcp/http-guard.ts";
 import { serveHttp } from "../server/mcp/http.ts";
 import { serveStdio } from "../server/mcp/stdio.ts";
 import type { DiscoverySettings } from "../tools/tool-search.ts";
@@ -25,10 +26,21 @@ export async function serve(session: Session, options: ServeOptions): Promise<Ex
   }
   const { hosts, origins, publicUrl } = app.config.server;
   const where = { hosts, origins, ...(publicUrl === undefined ? {} : { publicUrl }) };
-  const serving = await serveHttp({ ...services, ...parseAddress(options.http), ...where, onFault });
+  const address = parseAddress(options.http);
+  const serving = await serveHttp({ ...services, ...address, ...where, onFault });
   tell(`MCP at ${serving.url}/mcp. Each request presents a token: Authorization: Bearer TOKEN.`);
+  if (!isLocal(address.host)) tell(toWarning(hosts));
   await serving.closed;
   return 0;
+}
+
+/** For an address that other machines reach. */
+function toWarning(hosts: readonly string[]): string {
+  const known = hosts.length === 0 ? "no other name" : hosts.join(", ");
+  return (
+    "Other machines reach this address, and there is no TLS here: whoever is in between reads the tokens. Put a proxy with TLS in front. " +
+    `Clients may name it by the address above and by server.hosts of the config: ${known}.`
+  );
 }
 
 /** `PORT`, `HOST:PORT` or `[IPV6]:PORT`. Throws `usage.bad_option`. */

@@ -7,6 +7,12 @@ export interface Guard {
 }
 
 const loopback = ["127.0.0.1", "localhost", "[::1]"];
+/** Every address of the machine, which are not known here: by a name of its own it is reached where `hosts` says so. */
+const wildcards = ["0.0.0.0", "[::]"];
+
+/** Whether only this machine reaches what listens on a host. */
+export const isLocal = (host: string): boolean => loopback.includes(toName(host));
+const toName = (host: string): string => (host.includes(":") ? `[${host}]` : host).toLowerCase();
 
 /**
  * Opens the guard that stands before all routing (2026-07-28, transports/streamable-http, Security Warning): a page that a browser
@@ -20,8 +26,8 @@ export function openGuard(listening: {
   readonly origins: readonly string[];
 }): Guard {
   const { host, port, hosts, origins } = listening;
-  const own = host.includes(":") ? `[${host}]` : host;
-  const names = loopback.includes(own) ? loopback : [own];
+  const own = toName(host);
+  const names = [own, ...(isLocal(host) || wildcards.includes(own) ? loopback : [])];
   const allowed = new Set([...names.map((name) => `${name}:${port}`), ...hosts.map((name) => name.toLowerCase())]);
   const pages = new Set([
     ...names.map((name) => `http://${name}:${port}`),
