@@ -27,7 +27,11 @@ export interface DispatchServices {
 export interface Connection extends DispatchServices {
   readonly questions: Questions;
   /** What came in on this connection, under whichever token, is still there when the next is presented. */
-  readonly seen: { taint: Taint; /** That of the latest request. */ grant?: Grant };
+  readonly seen: {
+    taint: Taint;
+    /** The grant of the latest request; undefined before there was one. */
+    grant?: Grant;
+  };
 }
 
 /** The grant of a request. */

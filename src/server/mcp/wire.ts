@@ -40,6 +40,7 @@ export function openWire(streams: {
 }): Wire {
   const { input, output, signal } = streams;
   const open = new Map<RequestId, number>();
+  const listening = new Set<RequestId>();
   const closing = new AbortController();
   const ended = Promise.withResolvers<void>();
   let openBytes = 0;
@@ -88,7 +89,7 @@ export function openWire(streams: {
 
   function deliver(value: unknown, bytes: number): void {
     if (isJSONRPCRequest(value)) {
-      if (open.has(value.id)) {
+      if (open.has(value.id) || listening.has(value.id)) {
         return fault(
           null,
           ProtocolErrorCode.InvalidRequest,
@@ -100,8 +101,9 @@ export function openWire(streams: {
         const message = `The params of ${value.method} must be ${expected}.`;
         return fault(value.id, ProtocolErrorCode.InvalidParams, message);
       }
-      // A subscription is answered when the connection ends; nothing waits for that.
-      if (value.method !== "subscriptions/listen") {
+      // A subscription is answered when it ends; nothing waits for that.
+      if (value.method === "subscriptions/listen") listening.add(value.id);
+      else {
         open.set(value.id, bytes);
         openBytes += bytes;
       }
@@ -134,6 +136,7 @@ export function openWire(streams: {
 
   function settle(id: unknown): void {
     if (typeof id !== "string" && typeof id !== "number") return;
+    listening.delete(id);
     openBytes -= open.get(id) ?? 0;
     if (open.delete(id)) wake();
   }

@@ -3,8 +3,10 @@ import { type Clock, systemClock } from "../../../src/core/clock.ts";
 import type { Grant, Rights } from "../../../src/permissions/grant.ts";
 import type { Offering } from "../../../src/server/mcp/offering.ts";
 import { serveStdio } from "../../../src/server/mcp/stdio.ts";
+import type { Door } from "../../../src/tools/call.ts";
 import type { ResourceSource } from "../../../src/tools/resource.ts";
 import type { Tool } from "../../../src/tools/tool.ts";
+import type { Source } from "../../../src/tools/toolbox.ts";
 import { openTestDoor } from "../../support/door.ts";
 import { type Peer, openPeer } from "./peer.ts";
 import { testPrompts, testResources } from "./things.ts";
@@ -14,6 +16,7 @@ import { mcpTools } from "./tools.ts";
 export interface TestServerParts {
   readonly more?: readonly Tool[];
   readonly resources?: readonly ResourceSource[];
+  readonly sources?: readonly Source[];
   readonly offering?: Offering;
   readonly clock?: Clock;
 }
@@ -25,15 +28,30 @@ export interface TestServerParts {
 export async function openTestServer({
   more = [],
   resources = [],
+  sources = [],
   offering,
   clock = systemClock,
 }: TestServerParts = {}) {
   const log: string[] = [];
   const logged: string[] = [];
   const tools = [...mcpTools(log), ...more];
-  const things = { resources: [testResources, ...resources], prompts: [testPrompts] };
+  const things = { resources: [testResources, ...resources], prompts: [testPrompts], sources };
   const opened = await openTestDoor(tools, clock, things);
-  const { door, permissions, store, grant } = opened;
+  const { permissions, store, grant } = opened;
+  let listening = 0;
+  const door: Door = {
+    ...opened.door,
+    onChange(listener) {
+      const own = opened.door.onChange(listener);
+      listening += 1;
+      return {
+        [Symbol.dispose]() {
+          listening -= 1;
+          own[Symbol.dispose]();
+        },
+      };
+    },
+  };
   const ending = new AbortController();
   const connections: Promise<void>[] = [];
 
@@ -59,6 +77,9 @@ export async function openTestServer({
 
   return {
     ...opened,
+    door,
+    /** How many listen to the toolbox now. */
+    listening: () => listening,
     log,
     logged,
     connect,
