@@ -1,11 +1,13 @@
 import { existsSync } from "node:fs";
 import { isAbsolute, join, resolve } from "node:path";
 import { loadConfig } from "../config.ts";
+import { counted } from "../core/counted.ts";
 import { CapstanError } from "../core/error.ts";
 import { fit } from "../core/issue.ts";
 import { nearest } from "../core/nearest.ts";
 import { ServerName } from "../host/mcp/config.ts";
 import type { McpConfig } from "../host/mcp/config.ts";
+import type { PinCounts } from "../host/mcp/pins.ts";
 import { toCommandLine } from "./command-line.ts";
 import type { ExitCode, Globals } from "./command.ts";
 import { onlyOperator, print, tell, toHome } from "./command.ts";
@@ -13,6 +15,7 @@ import { toJsonText } from "./json.ts";
 import { editServers } from "./mcp-edit.ts";
 import type { AddOptions } from "./mcp-entry.ts";
 import { toEntry } from "./mcp-entry.ts";
+import { countPins, forgetPins } from "./mcp-pins.ts";
 import { readToken } from "./token-source.ts";
 
 /** `capstan mcp add NAME -- COMMAND ARG…` or `--url URL`: puts a server behind Capstan. Nothing is started. */
@@ -39,24 +42,38 @@ export async function addServer(
   return 0;
 }
 
-/** `capstan mcp ls`: the servers in the config, as they stand there. Secrets are named there, so only the operator reads it. */
+/**
+ * `capstan mcp ls`: the servers in the config, as they stand there, and what is pinned of them; none is started. Secrets are named there,
+ * so only the operator reads it.
+ */
 export async function listServers(globals: Globals, options: { readonly json?: boolean }): Promise<ExitCode> {
   const path = await demandOwnConfig(globals);
   const { mcp } = await loadConfig(toHome(globals), globals.config === undefined ? undefined : path);
-  const rows = toRows(mcp);
+  const rows = toRows(mcp, await countPins(toHome(globals)));
   if (options.json === true) {
     print(toJsonText(rows));
     return 0;
   }
   if (rows.length === 0) tell(`No server is in ${path}. Add one: capstan mcp add NAME -- COMMAND, or --url URL`);
-  const width = Math.max(0, ...rows.map(({ name }) => name.length));
-  for (const { name, kind, target, enabled } of rows) {
-    print(`${name.padEnd(width)}  ${kind.padEnd(5)}  ${enabled ? "on " : "off"}  ${target}`);
+  const lines = rows.map((row) => ({ ...row, pinned: toPinned(row) }));
+  const width = (key: "name" | "pinned"): number => Math.max(0, ...lines.map((line) => line[key].length));
+  for (const { name, kind, target, enabled, pinned } of lines) {
+    const columns = [
+      name.padEnd(width("name")),
+      kind.padEnd(5),
+      enabled ? "on " : "off",
+      pinned.padEnd(width("pinned")),
+    ];
+    print(`${columns.join("  ")}  ${target}`);
   }
+  if (rows.some(({ pending }) => pending > 0)) tell(`See what changed: ${toCommandLine(globals, "tools diff")}`);
   return 0;
 }
 
-/** `capstan mcp rm NAME`: takes a server, and the comments inside its entry, out of the config. */
+/**
+ * `capstan mcp rm NAME`: takes a server, and the comments inside its entry, out of the config, and drops its pins: added again, it is a
+ * new one.
+ */
 export async function removeServer(globals: Globals, name: string): Promise<ExitCode> {
   const path = await demandOwnConfig(globals);
   const { mcp } = await loadConfig(toHome(globals), globals.config === undefined ? undefined : path);
@@ -68,6 +85,7 @@ export async function removeServer(globals: Globals, name: string): Promise<Exit
     throw badOption(`No server called ${JSON.stringify(name)} is in ${path}. ${hint}`);
   }
   await editServers(path, (document, at) => document.deleteIn([...at, name]));
+  await forgetPins(toHome(globals), name);
   tell(`Removed ${name} from ${path}.`);
   return 0;
 }
@@ -84,12 +102,22 @@ function demandName(name: string): void {
   throw badOption(`${JSON.stringify(name)} can't be a server's name: ${fitted.problems[0].text}.`);
 }
 
-function toRows({ servers }: McpConfig) {
-  return Object.entries(servers).map(([name, server]) =>
-    "url" in server
-      ? { name, kind: "http", target: server.url, enabled: server.enabled }
-      : { name, kind: "stdio", target: [server.command, ...server.args].join(" "), enabled: server.enabled },
-  );
+const unknown: PinCounts = { isKnown: false, tools: 0, pending: 0 };
+
+function toRows({ servers }: McpConfig, counts: ReadonlyMap<string, PinCounts>) {
+  return Object.entries(servers).map(([name, server]) => ({
+    name,
+    ...("url" in server
+      ? { kind: "http", target: server.url }
+      : { kind: "stdio", target: [server.command, ...server.args].join(" ") }),
+    enabled: server.enabled,
+    ...(counts.get(name) ?? unknown),
+  }));
+}
+
+function toPinned({ isKnown, tools, pending }: PinCounts): string {
+  const found = isKnown ? counted(tools, "tool") : "never asked";
+  return pending === 0 ? found : `${found}, ${counted(pending, "change")} blocked`;
 }
 
 /** A server starts in an empty folder of its own, where a path from here leads nowhere. */

@@ -9,6 +9,9 @@ import { tempFolder } from "../support/temp.ts";
 const configOf = (home: string): string => join(home, "capstan.yaml");
 const read = (path: string): Promise<string> => readFile(path, "utf8");
 
+/** What is pinned of a server that was never started. */
+const never = { isKnown: false, tools: 0, pending: 0 };
+
 async function serversOf(path: string): Promise<unknown> {
   const text = await read(path);
   await parseConfig(text, path);
@@ -42,11 +45,11 @@ describe("capstan mcp", () => {
 
     const listed = JSON.parse((await mcp("ls", "--json")).stdout);
     expect(listed).toEqual([
-      { name: "git", kind: "stdio", target: "npx -y server --flag", enabled: true },
-      { name: "web", kind: "http", target: "https://a.example/mcp", enabled: true },
-      { name: "near", kind: "http", target: "http://127.0.0.1:1/mcp", enabled: true },
+      { name: "git", kind: "stdio", target: "npx -y server --flag", enabled: true, ...never },
+      { name: "web", kind: "http", target: "https://a.example/mcp", enabled: true, ...never },
+      { name: "near", kind: "http", target: "http://127.0.0.1:1/mcp", enabled: true, ...never },
     ]);
-    expect((await mcp("ls")).stdout).toContain("web   http   on   https://a.example/mcp\n");
+    expect((await mcp("ls")).stdout).toContain("web   http   on   never asked  https://a.example/mcp\n");
     for (const name of ["git", "web", "near"]) expect((await mcp("rm", name)).code).toBe(0);
     expect(await serversOf(configOf(home.path))).toEqual({});
     expect(await readdir(home.path)).toEqual(["capstan.yaml"]);

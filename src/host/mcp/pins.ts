@@ -35,6 +35,16 @@ export interface Difference {
   readonly after: Json | null;
 }
 
+/** How much is pinned of one server. */
+export interface PinCounts {
+  /** Whether its tools were ever listed. */
+  readonly isKnown: boolean;
+  /** Approved, not changed since, and there when it was last asked. */
+  readonly tools: number;
+  /** Changes that wait for an approval. */
+  readonly pending: number;
+}
+
 /** What the operator trusts of the servers behind: on first use as it comes, from then on as it was. */
 export interface Pins {
   /**
@@ -55,8 +65,8 @@ export interface Pins {
    * exactly as it was shown stays pending.
    */
   approve(target: string, shown?: readonly Difference[]): Promise<readonly Difference[]>;
-  /** How many tools of each server are approved and were listed when it was last asked, and how many changes are pending. */
-  counts(): Promise<ReadonlyMap<string, { readonly tools: number; readonly pending: number }>>;
+  /** By server, for all that were loaded. */
+  counts(): Promise<ReadonlyMap<string, PinCounts>>;
   /** Drops all pins of a server: whatever comes under its name next is new. */
   forget(server: string): Promise<void>;
 }
@@ -111,8 +121,8 @@ export function openPins(services: { readonly store: Store; readonly scope: Scop
     async counts() {
       return new Map(
         (await readAll()).map(([name, pins]) => {
-          const tools = toPinnedServer(pins, launches.get(name)).tools.length;
-          return [name, { tools, pending: toDifferences(name, pins).length }] as const;
+          const { isKnown, tools } = toPinnedServer(pins, launches.get(name));
+          return [name, { isKnown, tools: tools.length, pending: toDifferences(name, pins).length }] as const;
         }),
       );
     },

@@ -107,8 +107,8 @@ describe("a server's tools", () => {
     await pins.observe("notes", [listed("add", { title: "2" }), listed("list")]);
     await pins.observe("note", [listed("add")]);
     expect([...(await pins.counts())]).toEqual([
-      ["note", { tools: 1, pending: 0 }],
-      ["notes", { tools: 1, pending: 1 }],
+      ["note", { isKnown: true, tools: 1, pending: 0 }],
+      ["notes", { isKnown: true, tools: 1, pending: 1 }],
     ]);
     await pins.forget("note");
     expect([...(await pins.counts()).keys()]).toEqual(["notes"]);
