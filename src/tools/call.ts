@@ -59,6 +59,8 @@ export interface CallResult {
 export interface Door extends Reading {
   /** The tools that the grant could call with some arguments, in the toolbox's order. */
   list(grant: Grant): readonly Tool[];
+  /** One of them by its name; undefined for one that does not exist and one that the grant does not list. */
+  find(grant: Grant, name: string): Tool | undefined;
   /**
    * What `call` would decide by the grant and the arguments alone, nothing charged and nothing on record: throws `tool.unknown`,
    * `tool.bad_arguments`, `permission.no_right`, `.argument_refused`, `.argument_not_granted`, `token.*`. For a transport that must know
@@ -115,6 +117,10 @@ export function openDoor(services: DoorServices): Door {
   return {
     ...openReading(services),
     list: (grant) => toolbox.tools.filter((tool) => findRight(grant, tool.name, tool.pin) !== null),
+    find(grant, name) {
+      const tool = toolbox.find(name);
+      return tool === undefined || findRight(grant, tool.name, tool.pin) === null ? undefined : tool;
+    },
     check: (caller, name, args) => void decideCall(services, caller, name, args, now()),
     call,
     onChange: (listener) => toolbox.onChange(listener),

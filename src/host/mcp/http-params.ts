@@ -41,19 +41,25 @@ function countMarks(schema: Json, isProperties = false): number {
   }, 0);
 }
 
-/** The headers of a call with these arguments. An argument that is missing or of another type gets none. */
-export function toParamHeaders(params: readonly HeaderParam[], args: JsonObject): Record<string, string> {
-  const headers: Record<string, string> = {};
-  for (const { path, header } of params) {
+/** What goes into headers of a call with these arguments. One that is missing or of another type does not. */
+export function toMirrored(
+  params: readonly HeaderParam[],
+  args: JsonObject,
+): readonly { readonly header: string; readonly value: string | number | boolean }[] {
+  return params.flatMap(({ path, header }) => {
     const value = path.reduce<Json | undefined>(
       (at, name) => (isJsonObject(at) && Object.hasOwn(at, name) ? at[name] : undefined),
       args,
     );
     const isWhole = typeof value === "number" && Number.isSafeInteger(value);
-    if (typeof value === "string" || typeof value === "boolean" || isWhole)
-      headers[`Mcp-Param-${header}`] = encodeValue(String(value));
-  }
-  return headers;
+    if (typeof value !== "string" && typeof value !== "boolean" && !isWhole) return [];
+    return [{ header: `Mcp-Param-${header}`, value }];
+  });
+}
+
+/** The headers of a call with these arguments. */
+export function toParamHeaders(params: readonly HeaderParam[], args: JsonObject): Record<string, string> {
+  return Object.fromEntries(toMirrored(params, args).map(({ header, value }) => [header, encodeValue(String(value))]));
 }
 
 /** Value Encoding: what is no plain ASCII, or could be taken for something else, goes as base64 between marks. */

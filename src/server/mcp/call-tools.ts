@@ -49,6 +49,8 @@ export async function callTool(
   const progress = toProgress(exchange);
   try {
     const grant = await toGrant(connection, exchange, "tools/call", called.name);
+    const schema = connection.door.find(grant, called.name)?.inputSchema;
+    if (schema !== undefined) exchange.demandMirrored?.(schema, called.args);
     const meant = toMeant(called, grant, connection);
     return await callUnder(connection, { grant, method: "tools/call", ...meant }, exchange, progress);
   } catch (thrown) {

@@ -1,5 +1,6 @@
 import type { ServerContext } from "@modelcontextprotocol/server";
 import type { ErrorCode } from "../../core/error.ts";
+import type { JsonObject, JsonSchema } from "../../core/json.ts";
 import type { Answerer, LogEntry } from "../../tools/tool.ts";
 import type { CanAnswer } from "./envelope.ts";
 
@@ -24,6 +25,8 @@ export interface Exchange {
   readonly log: (entry: LogEntry) => void;
   /** Hears of a call that was refused, for transports that answer refusals in their own way. */
   readonly onRefused?: (code: ErrorCode, text: string) => void;
+  /** Throws ProtocolError where headers that repeat arguments of a tool disagree with them. Missing where there are no headers. */
+  readonly demandMirrored?: (inputSchema: JsonSchema, args: JsonObject) => void;
 }
 
 /** The client of a request, as whoever answers what the request asks. */

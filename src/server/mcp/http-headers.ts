@@ -1,5 +1,10 @@
 import type { IncomingHttpHeaders } from "node:http";
-import { type JSONRPCRequest, PROTOCOL_VERSION_META_KEY } from "@modelcontextprotocol/server";
+import { type JSONRPCRequest, PROTOCOL_VERSION_META_KEY, ProtocolError } from "@modelcontextprotocol/server";
+import type { JsonObject, JsonSchema } from "../../core/json.ts";
+import { toHeaderParams, toMirrored } from "../../host/mcp/http-params.ts";
+
+/** Headers and body disagree (2026-07-28, Server Validation). */
+export const headerMismatch = -32_020;
 
 /** The parameter that `Mcp-Name` repeats, by method (2026-07-28, Standard Request Headers). */
 const named: Readonly<Record<string, string>> = {
@@ -24,10 +29,29 @@ export function findMismatch(headers: IncomingHttpHeaders, { method, params }: J
   return told === value ? null : `Mcp-Name must be params.${parameter} of the body.`;
 }
 
+/** The arguments that a schema wants in headers; read once for each tool, which never changes. */
+const known = new WeakMap<JsonSchema, ReturnType<typeof toHeaderParams>>();
+
+/**
+ * Throws -32020 where an argument that the tool wants in a header too is missing there, or is another one (Custom Headers from Tool
+ * Parameters). Numbers are compared as such. A schema that breaks the rules of `x-mcp-header` wants none.
+ */
+export function demandMirrored(headers: IncomingHttpHeaders, schema: JsonSchema, args: JsonObject): void {
+  if (!known.has(schema)) known.set(schema, toHeaderParams(schema));
+  for (const { header, value } of toMirrored(known.get(schema) ?? [], args)) {
+    const sent = headers[header.toLowerCase()];
+    const told = typeof sent === "string" ? decode(sent) : null;
+    const isSame = typeof value === "number" ? told !== null && isNumber(told, value) : told === String(value);
+    if (!isSame) throw new ProtocolError(headerMismatch, `${header} must be the argument of the body.`);
+  }
+}
+
+const isNumber = (text: string, value: number): boolean => /^-?\d+(\.\d+)?$/.test(text) && Number(text) === value;
+
 /** A header's value: plain, or `=?base64?…?=` where it could not be (2026-07-28, Value Encoding); null where that is malformed. */
 function decode(value: string): string | null {
   const encoded = /^=\?base64\?(.*)\?=$/.exec(value)?.[1];
-  if (encoded === undefined) return value.startsWith("=?base64?") ? null : value;
+  if (encoded === undefined) return value;
   const bytes = Buffer.from(encoded, "base64");
   return bytes.toString("base64") === encoded ? bytes.toString("utf8") : null;
 }

@@ -4,13 +4,15 @@ import type { ErrorCode } from "../../core/error.ts";
 import type { Dispatch } from "./dispatch.ts";
 import { modernRevision } from "./envelope.ts";
 import { answerError, openAnswer } from "./http-answer.ts";
-import { findMismatch } from "./http-headers.ts";
+import { demandMirrored, findMismatch, headerMismatch } from "./http-headers.ts";
 import { noRoom } from "./http-room.ts";
 import { envelopeMissing, toEnvelope } from "./modern.ts";
 
 /** Errors that say that the request itself is wrong, before any method has seen it, by their HTTP status. */
-const statuses: Readonly<Record<number, number>> = { [-32_601]: 404, [-32_021]: 400, [-32_022]: 400 };
-const headerMismatch = -32_020;
+const statuses: Readonly<Record<number, number>> = {
+  ...{ [-32_601]: 404, [-32_021]: 400, [-32_022]: 400 },
+  [headerMismatch]: 400,
+};
 
 /** Refusals of what a listed tool was asked to do: another token could. */
 export const beyondGrant: ReadonlySet<ErrorCode> = new Set([
@@ -64,6 +66,7 @@ export async function answerModern(
     signal: gone.signal,
     notify: async (notification) => answer.tell(notification),
     onRefused: (code, text) => (refused = { code, text }),
+    demandMirrored: (schema, args) => demandMirrored(headers, schema, args),
   });
   if (refused !== undefined && beyondGrant.has(refused.code) && !answer.isStreaming()) {
     const { code, text } = refused;

@@ -24,6 +24,7 @@ export interface ModernIo {
   /** Sends a notification of this request. Resolves when it is written; never rejects. */
   readonly notify: (notification: JSONRPCNotification) => Promise<void>;
   readonly onRefused?: Exchange["onRefused"];
+  readonly demandMirrored?: Exchange["demandMirrored"];
   readonly bearer?: string;
 }
 
@@ -83,11 +84,12 @@ export const envelopeMissing = {
 function toExchange(
   params: JSONRPCRequest["params"],
   envelope: Readonly<Record<string, unknown>>,
-  { signal, notify, onRefused, bearer }: ModernIo,
+  { signal, notify, onRefused, demandMirrored, bearer }: ModernIo,
 ): Exchange {
   return {
     ...(bearer === undefined ? {} : { bearer }),
     ...(onRefused === undefined ? {} : { onRefused }),
+    ...(demandMirrored === undefined ? {} : { demandMirrored }),
     meta: envelope,
     signal,
     can: toCanAnswer(envelope, undefined),
