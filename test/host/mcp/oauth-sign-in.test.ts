@@ -1,4 +1,6 @@
+import { once } from "node:events";
 import { readFile } from "node:fs/promises";
+import { createServer } from "node:net";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { tempFolder } from "../../support/temp.ts";
@@ -6,6 +8,16 @@ import { openAuthorizationServer, openResource } from "./oauth-servers.ts";
 import { agreeing, endOf, openTestSignIn } from "./oauth-support.ts";
 
 const textOf = async (response: Promise<Response>): Promise<string> => await (await response).text();
+
+/** A port that nobody listens on just now. */
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  server.close();
+  await once(server, "close");
+  return typeof address === "object" && address !== null ? address.port : 0;
+}
 
 describe("openSignIn()", () => {
   test("signs in by authorization code with PKCE for this resource, and another process needs nobody", async () => {
@@ -84,6 +96,27 @@ describe("openSignIn()", () => {
     const nobody = openTestSignIn({ home: folder.path, url: resource.url });
     expect(await endOf(nobody.fetch(resource.url))).toBe("mcp.sign_in_needed");
     expect(await readFile(join(folder.path, "mcp", "credentials.json"), "utf8")).not.toContain("rt-");
+  });
+
+  test.each([
+    [true, "is known by its metadata document where the authorization server takes one"],
+    [false, "registers where the authorization server takes no metadata document"],
+  ])("%s: %s", async (isTaken) => {
+    await using folder = await tempFolder();
+    const metadata = { client_id_metadata_document_supported: isTaken };
+    await using authorizationServer = await openAuthorizationServer({ metadata });
+    await using resource = await openResource(authorizationServer);
+    const clientMetadataUrl = "https://example.com/capstan.json";
+    const callbackPort = await freePort();
+    const redirects = [`http://127.0.0.1:${callbackPort}/callback`];
+    if (isTaken) authorizationServer.clients.set(clientMetadataUrl, redirects);
+    const auth = { type: "authorization_code", scopes: [], callbackPort, clientMetadataUrl } as const;
+    const given = { home: folder.path, url: resource.url, auth };
+    expect(await textOf(openTestSignIn({ ...given, openBrowser: agreeing }).fetch(resource.url))).toBe("served");
+    expect([...authorizationServer.clients]).toEqual([[isTaken ? clientMetadataUrl : "client-1", redirects]]);
+    authorizationServer.expireAll();
+    expect(await textOf(openTestSignIn(given).fetch(resource.url))).toBe("served");
+    expect(authorizationServer.clients.size).toBe(1);
   });
 
   test("signs in by client credentials, whose secret comes from the environment", async () => {
