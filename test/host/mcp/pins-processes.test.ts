@@ -1,10 +1,9 @@
 import { execFile } from "node:child_process";
-import { join } from "node:path";
 import { promisify } from "node:util";
 import { describe, expect, test } from "vitest";
 import { launch, listed, namesOf, openPinsAt, openTestPins } from "./pins-support.ts";
 
-const child = join(import.meta.dirname, "pins-child.ts");
+const child = new URL("pins-child.ts", import.meta.url).pathname;
 
 async function start(folder: string, job: "approve" | "load", words: readonly string[]): Promise<unknown> {
   const args = [child, folder, job, JSON.stringify(words)];
