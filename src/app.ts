@@ -27,6 +27,7 @@ import { type Artifacts, openArtifacts } from "./tools/artifacts.ts";
 import type { Door } from "./tools/call.ts";
 import { openDoor } from "./tools/call.ts";
 import { configPrompts } from "./tools/config-prompts.ts";
+import { graphResources } from "./tools/graph-resources.ts";
 import type { Tool } from "./tools/tool.ts";
 import type { Toolbox } from "./tools/toolbox.ts";
 import { toToolbox } from "./tools/toolbox.ts";
@@ -90,7 +91,7 @@ export async function openApp(options: AppOptions): Promise<App> {
       runAgentTool({ host: () => host, config: config.host }),
       ...tools,
     ],
-    resources: [artifactResources(artifacts)],
+    resources: [artifactResources(artifacts), graphResources(graphs)],
     prompts: [configPrompts(config.server.prompts)],
   });
   const door = openDoor({ toolbox, store, permissions, onFault });

@@ -12,11 +12,8 @@ export interface ExactHit {
 
 const maxEntities = 20;
 
-/**
- * Finds the entities that a query names, before anything is ranked: the whole query, or else the longest runs of its words that are
- * names. A run within a longer one that was found is not looked for.
- */
-export function openExact(db: DatabaseSync): (query: string) => readonly ExactHit[] {
+/** Finds the entities of a name or an alias, given in its normal form; those of the name first. */
+export function openByName(db: DatabaseSync): (norm: string) => readonly number[] {
   const byNorm = toQuery(
     db,
     "select id from entity indexed by entity_norm where norm = ? and merged_into is null order by id limit ?",
@@ -26,10 +23,20 @@ export function openExact(db: DatabaseSync): (query: string) => readonly ExactHi
     `select e.id from alias a cross join entity e on e.id = a.entity
      where a.norm = ? and e.merged_into is null order by e.id limit ?`,
   );
-  const find = (phrase: string, share: number): readonly ExactHit[] => {
-    const rows = [...byNorm.all(phrase, maxEntities), ...byAlias.all(phrase, maxEntities)];
-    return [...new Set(rows.map((row) => integer(row[0])))].map((entity) => ({ entity, phrase, share }));
+  return (norm) => {
+    const rows = [...byNorm.all(norm, maxEntities), ...byAlias.all(norm, maxEntities)];
+    return [...new Set(rows.map((row) => integer(row[0])))];
   };
+}
+
+/**
+ * Finds the entities that a query names, before anything is ranked: the whole query, or else the longest runs of its words that are
+ * names. A run within a longer one that was found is not looked for.
+ */
+export function openExact(db: DatabaseSync): (query: string) => readonly ExactHit[] {
+  const byName = openByName(db);
+  const find = (phrase: string, share: number): readonly ExactHit[] =>
+    byName(phrase).map((entity) => ({ entity, phrase, share }));
 
   return (query) => {
     const whole = find(toNorm(query), 1);

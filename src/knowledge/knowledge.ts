@@ -6,10 +6,12 @@ import { untilFree } from "../store/until-free.ts";
 import type { Addition } from "./add-facts.ts";
 import { openAddFacts } from "./add-facts.ts";
 import type { Additions, Source } from "./model.ts";
+import { openNamed } from "./named.ts";
 import type { SearchQuery } from "./query.ts";
 import { openGraphFile } from "./schema.ts";
 import type { Searched } from "./search.ts";
 import { openSearch } from "./search.ts";
+import type { Shown } from "./show.ts";
 
 /** One graph: entities, facts between them with their times and sources, and search over both. Disposing closes its file. */
 export interface Knowledge extends AsyncDisposable {
@@ -21,6 +23,10 @@ export interface Knowledge extends AsyncDisposable {
   addFacts(additions: Additions, source: Source): Promise<Addition>;
   /** Finds entities with their facts. Throws `knowledge.bad_query` for a cursor of another search, `store.*`. */
   search(query: SearchQuery): Promise<Searched>;
+  /** The entities of a name, an alias or an id, at most 40: names need not be unique. Throws `store.*`. */
+  named(name: string): Promise<readonly Shown[]>;
+  /** At most `limit` names that begin so; case and spacing make no difference. Throws `store.*`. */
+  names(start: string, limit: number): Promise<readonly string[]>;
 }
 
 /**
@@ -31,6 +37,7 @@ export async function openKnowledge({ path, clock }: { path: string; clock: Cloc
   const db = await openGraphFile(path);
   const add = openAddFacts(db, clock);
   const find = openSearch(db, clock);
+  const called = openNamed(db, clock);
   const begin = toQuery(db, "begin");
   const end = toQuery(db, "commit");
 
@@ -57,6 +64,8 @@ export async function openKnowledge({ path, clock }: { path: string; clock: Cloc
   return {
     addFacts: (additions, source) => attempt(() => add(additions, source)),
     search: (query) => attempt(() => atOneMoment(() => find(query))),
+    named: (name) => attempt(() => atOneMoment(() => called.named(name))),
+    names: (start, limit) => attempt(() => called.names(start, limit)),
     async [Symbol.asyncDispose]() {
       if (db.isOpen) db.close();
     },
