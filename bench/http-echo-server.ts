@@ -10,8 +10,7 @@ const more = Array.from({ length: Number(count) - 1 }, (_, index) => echoTool(`e
 await using app = await openBenchApp(home, {}, more);
 const { door, permissions, store } = app;
 const ending = new AbortController();
-// A token has at most 16 kB, room for some 180 tools.
-const grant = toBenchGrant(app, ["echo", ...more.slice(0, 99).map(({ name }) => name)]);
+const grant = toBenchGrant(app, ["echo", ...more.map(({ name }) => name)]);
 writeFileSync(file, JSON.stringify(door.list(grant).map(toWireTool)));
 const { url, closed } = await serveHttp({
   ...{ door, permissions, store, grant, isExplicit: false, version: "0.0.0-bench", host: "127.0.0.1", port: 0 },
@@ -22,6 +21,6 @@ const { url, closed } = await serveHttp({
   },
   signal: ending.signal,
 });
-console.log(JSON.stringify({ url: `${url}/mcp`, token: permissions.mint(grant) }));
+console.log(JSON.stringify({ url: `${url}/mcp`, token: await permissions.issue(grant) }));
 process.stdin.on("end", () => ending.abort()).resume();
 await closed;

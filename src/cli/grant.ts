@@ -78,7 +78,7 @@ async function issue(
   const grant = await make(session, parent, options);
   if (name === undefined) {
     tell(summarizeGrant(grant));
-    print(permissions.mint(grant));
+    print(await permissions.issue(grant));
     return 0;
   }
   await permissions.named.save(name, grant);

@@ -68,9 +68,12 @@ export const ToolRight = z.strictObject({
 });
 export type ToolRight = Readonly<z.infer<typeof ToolRight>>;
 
+/** Decisions look a tool up by its name, whatever their number; a derivation looks at each (some 10 µs). */
+const maxTools = 2_000;
+
 /** The rights of a grant. Every list is closed: `[]` allows nothing of its kind. */
 export const Rights = z.strictObject({
-  tools: z.array(ToolRight).max(256),
+  tools: z.array(ToolRight).max(maxTools),
   /** Constraints on a resource URI, one of which must hold. */
   resources: z.array(Constraint).max(64),
   /** Names of prompts; a `*` at the end stands for every name that begins so, also of prompts that appear later. */
@@ -83,7 +86,7 @@ export const Rights = z.strictObject({
   /** Names of sandbox sessions; `*` stands for all of the grant's own lineage. */
   sessions: z.array(z.string()).max(64),
   /** Names of tools whose calls the holder may approve. */
-  approve: z.array(z.string()).max(256),
+  approve: z.array(z.string()).max(maxTools),
   /** The weakest sandbox that code may run in. */
   isolation: IsolationLevel,
 });

@@ -90,7 +90,7 @@ function meetRights(a: Rights, b: Rights): Rights {
       .slice(0, maxItems),
     runs: a.runs.filter((action) => b.runs.includes(action)),
     sessions: meetSessions(a.sessions, b.sessions),
-    approve: a.approve.filter((name) => b.approve.includes(name)),
+    approve: [...new Set(a.approve).intersection(new Set(b.approve))],
     isolation: isolationLevels[weakest] ?? "user-space-kernel",
   };
 }

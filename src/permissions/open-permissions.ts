@@ -12,6 +12,7 @@ import type { Grant } from "./grant.ts";
 import { openHighWater } from "./high-water.ts";
 import { openKeys } from "./keys.ts";
 import { openNamedGrants } from "./named-grants.ts";
+import { openLargeTokens } from "./large-token.ts";
 import type { Permissions } from "./permissions.ts";
 import { openRevocations } from "./revocation.ts";
 import { openSealed, sealState } from "./seal.ts";
@@ -45,7 +46,10 @@ export async function openPermissions(options: PermissionsOptions): Promise<Perm
   const { now } = time;
   const revocations = await openRevocations({ store, scope }, now());
   const heads = opened.use(openAuditHeads({ home, keys, store, clock: now }));
-  const verified = openVerified((token) => verifyToken(token, keys));
+  const large = openLargeTokens({ store, scope, keys });
+  const verified = openVerified(async (token) =>
+    large.isLarge(token) ? await large.verify(token) : verifyToken(token, keys),
+  );
   let refreshedAt = now();
   let refreshing: Promise<void> | null = null;
 
@@ -75,9 +79,10 @@ export async function openPermissions(options: PermissionsOptions): Promise<Perm
     now,
     epoch: (principal) => revocations.epoch(principal),
     mint: (grant) => mintToken(grant, keys),
+    issue: (grant) => large.issue(grant, now()),
     async verify(token) {
       await refresh();
-      const grant = verified(token);
+      const grant = await verified(token);
       demandLive(grant);
       return grant;
     },
@@ -120,13 +125,13 @@ async function passStoreFailure(work: Promise<void>): Promise<void> {
  * Remembers which tokens were verified, by the hash of the whole token: with a key of less than that, the payload of a good token
  * under another signature would pass. What is remembered is the signature's verdict, never whether the grant is still good.
  */
-function openVerified(verify: (token: string) => Grant): (token: string) => Grant {
+function openVerified(verify: (token: string) => Promise<Grant>): (token: string) => Promise<Grant> {
   const known = new Map<string, Grant>();
-  return (token) => {
+  return async (token) => {
     const key = hash("sha256", token, "base64");
     const found = known.get(key);
     if (found !== undefined) return found;
-    const grant = verify(token);
+    const grant = await verify(token);
     const [oldest] = known.keys();
     if (oldest !== undefined && known.size >= maxVerified) known.delete(oldest);
     known.set(key, grant);

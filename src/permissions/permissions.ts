@@ -62,8 +62,10 @@ export interface Permissions extends AsyncDisposable {
   now(): number;
   /** The present epoch of a principal, which a new grant carries; as fresh as the last `refresh`. */
   epoch(principal: Principal): number;
-  /** Signs a grant as a flat token. */
+  /** Signs a grant as a flat token. Throws `usage.bad_option` for one that makes more than 16 kB. */
   mint(grant: Grant): string;
+  /** Signs a grant of any size: where a flat token would be long, the rights are kept in the home, and the token names them by hash. */
+  issue(grant: Grant): Promise<string>;
   /** The grant of a token. Throws `token.*`. Verified tokens are cached by the hash of the whole token; liveness is checked each time. */
   verify(token: string): Promise<Grant>;
   /**

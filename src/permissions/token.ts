@@ -7,8 +7,8 @@ import type { Keys } from "./keys.ts";
 /** The largest token that is minted or looked at, in characters. */
 const maxTokenLength = 16_384;
 
-/** Our own type, so that no other JWT of any issuer is ever taken for a grant (RFC 8725, section 3.11). */
-const tokenType = "capstan-grant";
+/** Our own types, so that no other JWT of any issuer is ever taken for a grant (RFC 8725, section 3.11). */
+export type TokenType = "capstan-grant" | "capstan-large-grant";
 
 const Claims = z.strictObject({ iss: z.string(), aud: z.string(), grant: Grant });
 
@@ -17,14 +17,19 @@ const Claims = z.strictObject({ iss: z.string(), aud: z.string(), grant: Grant }
  * `usage.bad_option` for a grant that makes more than 16 kB.
  */
 export function mintToken(grant: Grant, keys: Keys): string {
-  const payload = canonicalJson({ iss: keys.kid, aud: keys.kid, grant });
-  const signed = `${headerOf(keys)}.${Buffer.from(payload).toString("base64url")}`;
-  const token = `${signed}.${keys.sign(Buffer.from(signed)).toString("base64url")}`;
+  const token = signClaims("capstan-grant", { grant }, keys);
   if (token.length <= maxTokenLength) return token;
   throw new CapstanError(
     "usage.bad_option",
     `The grant makes a token of ${token.length} characters, and ${maxTokenLength} are the most. Name fewer tools, or save it by name.`,
   );
+}
+
+/** Claims of this home for this home, signed, of whatever length. */
+export function signClaims(type: TokenType, claims: Readonly<Record<string, unknown>>, keys: Keys): string {
+  const payload = canonicalJson({ iss: keys.kid, aud: keys.kid, ...claims });
+  const signed = `${headerOf(type, keys)}.${Buffer.from(payload).toString("base64url")}`;
+  return `${signed}.${keys.sign(Buffer.from(signed)).toString("base64url")}`;
 }
 
 /**
@@ -33,11 +38,26 @@ export function mintToken(grant: Grant, keys: Keys): string {
  * question: `demandLive`.
  */
 export function verifyToken(token: string, keys: Keys): Grant {
+  return deepFreeze(verifyClaims("capstan-grant", token, keys, Claims).grant);
+}
+
+/** Whether a token is of this type by its header; nothing is verified. */
+export function isOfType(type: TokenType, token: string, keys: Keys): boolean {
+  return token.startsWith(`${headerOf(type, keys)}.`);
+}
+
+/** The claims of a token of this type. Throws as `verifyToken` does. */
+export function verifyClaims<T extends { readonly iss: string; readonly aud: string }>(
+  type: TokenType,
+  token: string,
+  keys: Keys,
+  schema: z.ZodType<T>,
+): T {
   const parts = token.length > maxTokenLength ? [] : token.split(".");
   const [header, payload, signature] = parts;
   if (header === undefined || payload === undefined || signature === undefined || parts.length !== 3) throw malformed();
   // A header has exactly one lawful spelling, so there is nothing to parse: no `none`, no `jwk`, `jku`, `x5u` or `crit`.
-  if (header !== headerOf(keys)) throw wrongHeader(header);
+  if (header !== headerOf(type, keys)) throw wrongHeader(header);
   const bytes = decode(signature);
   if (!keys.verify(Buffer.from(`${header}.${payload}`), bytes)) {
     throw new CapstanError(
@@ -45,7 +65,7 @@ export function verifyToken(token: string, keys: Keys): Grant {
       "The token's signature is wrong: it was changed, or another home signed it.",
     );
   }
-  const claims = Claims.safeParse(parseJson(decode(payload)));
+  const claims = schema.safeParse(parseJson(decode(payload)));
   if (!claims.success) throw malformed();
   if (claims.data.iss !== keys.kid || claims.data.aud !== keys.kid) {
     throw new CapstanError(
@@ -53,11 +73,11 @@ export function verifyToken(token: string, keys: Keys): Grant {
       "The token was made for another place. Use one that this home issued.",
     );
   }
-  return deepFreeze(claims.data.grant);
+  return claims.data;
 }
 
-function headerOf({ kid }: Keys): string {
-  return Buffer.from(JSON.stringify({ alg: "EdDSA", typ: tokenType, kid })).toString("base64url");
+function headerOf(typ: TokenType, { kid }: Keys): string {
+  return Buffer.from(JSON.stringify({ alg: "EdDSA", typ, kid })).toString("base64url");
 }
 
 /** What is no JSON object was never a token; every other header is refused as one. */

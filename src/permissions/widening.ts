@@ -26,7 +26,7 @@ export function findWidenedRight(parent: Rights, child: Rights): string | null {
     net: everyWithin(child.net, parent.net, coversUrl),
     runs: everyWithin(child.runs, parent.runs, isSame),
     sessions: parent.sessions.includes("*") || everyWithin(child.sessions, parent.sessions, isSame),
-    approve: everyWithin(child.approve, parent.approve, isSame),
+    approve: new Set(child.approve).isSubsetOf(new Set(parent.approve)),
     isolation: isolationLevels.indexOf(child.isolation) >= isolationLevels.indexOf(parent.isolation),
   };
   const widened = Object.entries(within).find(([, isWithin]) => !isWithin);

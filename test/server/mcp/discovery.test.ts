@@ -1,4 +1,4 @@
-import { Client } from "@modelcontextprotocol/client";
+import { Client, StreamableHTTPClientTransport } from "@modelcontextprotocol/client";
 import { StdioClientTransport } from "@modelcontextprotocol/client/stdio";
 import { Client as ClientV1 } from "@modelcontextprotocol/sdk/client/index.js";
 import { StdioClientTransport as TransportV1 } from "@modelcontextprotocol/sdk/client/stdio.js";
@@ -148,6 +148,22 @@ describe("call_tool", () => {
     expect((await post({ name: "call_tool", arguments: { name: "echo", arguments: { text: "y" } } })).status).toBe(403);
     // In a session that is not there, what the grant allows comes as far as that.
     expect((await post({ name: "call_tool", arguments: { name: "echo", arguments: { text: "x" } } })).status).toBe(400);
+  });
+
+  test("reaches each of 500 tools under one token, and none that came after it", async () => {
+    await using server = await openOfferingServer({ more: fiveHundred, ...search });
+    const late = "github__create_issue";
+    const tools = server.grant.rights.tools.filter(({ name }) => name !== late);
+    const token = await server.permissions.issue(server.withRights("many", { tools }));
+    const requestInit = { headers: { authorization: `Bearer ${token}` } };
+    const client = new Client({ name: "test", version: "1" }, { versionNegotiation: { mode: "auto" } });
+    await client.connect(new StreamableHTTPClientTransport(new URL(`${server.url}/mcp`), { requestInit }));
+    expect((await client.listTools()).tools.map(({ name }) => name)).toEqual(entries);
+    const through = (name: string) => client.callTool({ name: "call_tool", arguments: { name } });
+    expect(await through("github__get_issue")).toMatchObject({ structuredContent: { name: "get_issue" } });
+    expect(await through("weather__current_conditions")).not.toHaveProperty("isError");
+    await expect(through(late)).rejects.toMatchObject({ code: -32_602 });
+    await client.close();
   });
 
   test("is unknown where all is listed, and stands for a tool of that name where one is granted", async () => {
