@@ -6,6 +6,7 @@ import type { Figure } from "./measure.ts";
 import { installPeers } from "./peers.ts";
 import { benchRpc } from "./rpc.ts";
 import { benchSandbox } from "./sandbox.ts";
+import { benchStreams } from "./streams.ts";
 
 // `npm run bench [NAME…]`: one JSON line a figure on stdout, as it is measured; the table and all else on stderr.
 
@@ -14,6 +15,7 @@ const benches: Readonly<Record<string, () => AsyncGenerator<Figure>>> = {
   cold: benchCold,
   rpc: benchRpc,
   http: benchHttp,
+  streams: benchStreams,
   sandbox: benchSandbox,
 };
 
