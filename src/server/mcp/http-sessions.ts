@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import {
   isInitializeRequest,
+  isJSONRPCNotification,
   isJSONRPCRequest,
   type JSONRPCMessage,
   SUPPORTED_PROTOCOL_VERSIONS,
@@ -16,6 +17,8 @@ import { openSessionTransport, type Sender, type SessionTransport } from "./sess
 
 /** A session that nobody uses ends. */
 const idleMs = 30 * 60 * 1000;
+/** How many different notices wait for a session that listens nowhere; who never listens must cost little. */
+const maxMissed = 256;
 
 /** One request of an older client: its token, the grant of that token, and its body where it has one. */
 export interface OlderRequest extends Sender {
@@ -52,6 +55,8 @@ interface Session {
   readonly leave: () => void;
   /** Where it listens; null: nowhere. */
   listening: ServerResponse | null;
+  /** Notices, as they are written, that came while it listened nowhere. */
+  readonly missed: Set<string>;
   usedAt: number;
 }
 
@@ -78,7 +83,17 @@ export function openSessions({ toDispatch, now, room, streams, onFault }: Sessio
     const id = randomUUID();
     const dispatch = toDispatch();
     const transport = openSessionTransport((message) => tell(session, message));
-    const session: Session = { id, kind, owner, dispatch, transport, leave, listening: null, usedAt: now() };
+    const session: Session = {
+      id,
+      kind,
+      owner,
+      dispatch,
+      transport,
+      leave,
+      listening: null,
+      missed: new Set(),
+      usedAt: now(),
+    };
     sessions.set(id, session);
     const server = dispatch.toServer(grant);
     server.onclose = () => void end(session);
@@ -106,8 +121,10 @@ export function openSessions({ toDispatch, now, room, streams, onFault }: Sessio
   const isOver = ({ listening, transport, usedAt }: Session): boolean =>
     listening === null && !transport.isBusy() && usedAt < now() - idleMs;
 
-  function tell({ listening }: Session, message: JSONRPCMessage): void {
-    if (listening !== null) writeEvent(listening, "message", JSON.stringify(message), onFault);
+  function tell({ listening, missed }: Session, message: JSONRPCMessage): void {
+    const text = JSON.stringify(message);
+    if (listening !== null) writeEvent(listening, "message", text, onFault);
+    else if (isJSONRPCNotification(message) && missed.size < maxMissed) missed.add(text);
   }
 
   /** A session listens in one place: a client that comes back does not wait until its lost stream is noticed. */
@@ -117,6 +134,8 @@ export function openSessions({ toDispatch, now, room, streams, onFault }: Sessio
     beginStream(response);
     response.flushHeaders();
     streams.hold(response, grant, () => response.end());
+    for (const text of session.missed) writeEvent(response, "message", text, onFault);
+    session.missed.clear();
     response.once("close", () => {
       if (session.listening === response) session.listening = null;
     });

@@ -1,4 +1,4 @@
-import { isInitializeRequest, type JSONRPCRequest, type RequestId } from "@modelcontextprotocol/server";
+import { isInitializeRequest, isSpecType, type JSONRPCRequest, type RequestId } from "@modelcontextprotocol/server";
 
 /**
  * What the params of a request should have been, where they are not; null otherwise. Only the methods whose params every client
@@ -7,6 +7,9 @@ import { isInitializeRequest, type JSONRPCRequest, type RequestId } from "@model
 export function expectedParams(request: JSONRPCRequest): string | null {
   if (request.method === "initialize" && !isInitializeRequest(request)) {
     return "{protocolVersion, capabilities, clientInfo: {name, version}}";
+  }
+  if (request.method === "logging/setLevel" && !isSpecType.SetLevelRequest(request)) {
+    return "{level} with one of debug, info, notice, warning, error, critical, alert and emergency";
   }
   if (request.method !== "tools/call") return null;
   const { name, arguments: args = {} } = request.params ?? {};

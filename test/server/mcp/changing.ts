@@ -3,7 +3,7 @@ import type { Source, ToolboxChange } from "../../../src/tools/toolbox.ts";
 import { testTool } from "../../support/door.ts";
 
 /**
- * A source that changes when a test says so: a tool that comes and goes, and resources `live://NAME`, of which each user has its own.
+ * A source that changes when a test, or a client by the tools `more`, says so: a tool that comes and goes, and resources `live://NAME`, of which each user has its own.
  * `heard` counts the subscriptions that it has now.
  */
 export function changingSource() {
@@ -36,8 +36,22 @@ export function changingSource() {
   const change = (kind: ToolboxChange): void => {
     for (const listener of listeners) listener(kind);
   };
-  return {
+  const changing = {
     source,
+    more: [
+      testTool("toggle", {
+        async run() {
+          changing.toggle();
+          return { type: "done", value: {} };
+        },
+      }),
+      testTool("touch", {
+        async run({ text }) {
+          changing.update(text);
+          return { type: "done", value: {} };
+        },
+      }),
+    ],
     heard: () => subscribers.size,
     change,
     /** Lets the tool `late` come, or go. */
@@ -50,4 +64,5 @@ export function changingSource() {
       for (const one of subscribers) if (one.uri === uri && one.user === user) one.onUpdate();
     },
   };
+  return changing;
 }
