@@ -276,7 +276,11 @@ function thatFit(files: readonly KeptFile[], maxBytes: number): readonly KeptFil
 /** The pictures, for models that see. */
 function toPictures(files: readonly KeptFile[]): readonly Block[] {
   const pictures = files.filter(({ mimeType }) => /^image\/(?:png|jpeg|gif|webp)$/.test(mimeType));
-  return thatFit(pictures, maxPictureBytes).map(({ mimeType, bytes }) => ({ type: "image", mimeType, data: toBase64(bytes) }));
+  return thatFit(pictures, maxPictureBytes).map(({ mimeType, bytes }) => ({
+    type: "image",
+    mimeType,
+    data: toBase64(bytes),
+  }));
 }
 
 const toLink = ({ uri, path, mimeType, bytes }: KeptFile): Block => ({

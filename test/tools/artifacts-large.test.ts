@@ -208,7 +208,7 @@ describe("a large artifact", () => {
     const part = { type: "resource" as const, uri: "x:1", blob: bytes.toString("base64") };
     const [link] = linksOf(await linked.link({ content: [part] }));
     const parts = await Promise.all([1, 2].map((number) => linked.read(`${link?.uri}/${number}`)));
-    expect(Buffer.concat(parts.map((part) => Buffer.from(partOf(part))))).toEqual(bytes);
+    expect(Buffer.concat(parts.map((content) => Buffer.from(partOf(content))))).toEqual(bytes);
   });
 });
 

@@ -99,9 +99,9 @@ describe("openSignIn()", () => {
   });
 
   test.each([
-    [true, "is known by its metadata document where the authorization server takes one"],
-    [false, "registers where the authorization server takes no metadata document"],
-  ])("%s: %s", async (isTaken) => {
+    ["is known by its metadata document where the authorization server takes one", true],
+    ["registers where the authorization server takes no metadata document", false],
+  ])("%s", async (_what, isTaken) => {
     await using folder = await tempFolder();
     const metadata = { client_id_metadata_document_supported: isTaken };
     await using authorizationServer = await openAuthorizationServer({ metadata });
@@ -110,7 +110,8 @@ describe("openSignIn()", () => {
     const callbackPort = await freePort();
     const redirects = [`http://127.0.0.1:${callbackPort}/callback`];
     if (isTaken) authorizationServer.clients.set(clientMetadataUrl, redirects);
-    const auth = { type: "authorization_code", scopes: [], callbackPort, clientMetadataUrl } as const;
+    const type = "authorization_code" as const;
+    const auth = { type, scopes: [], callbackPort, clientMetadataUrl };
     const given = { home: folder.path, url: resource.url, auth };
     expect(await textOf(openTestSignIn({ ...given, openBrowser: agreeing }).fetch(resource.url))).toBe("served");
     expect([...authorizationServer.clients]).toEqual([[isTaken ? clientMetadataUrl : "client-1", redirects]]);
