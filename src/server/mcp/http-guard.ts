@@ -15,6 +15,15 @@ export const isLocal = (host: string): boolean => loopback.includes(toName(host)
 const toName = (host: string): string => (host.includes(":") ? `[${host}]` : host).toLowerCase();
 
 /**
+ * The origin of a URL as browsers send it, also with a scheme that the URL standard knows none for (`chrome-extension://ID`); null for
+ * what has no host. It is never the word `null`, which stands for every page whose origin is hidden.
+ */
+export function toOrigin(url: string): string | null {
+  const { protocol = "", host = "" } = URL.parse(url) ?? {};
+  return host === "" ? null : `${protocol}//${host}`;
+}
+
+/**
  * Opens the guard that stands before all routing (2026-07-28, transports/streamable-http, Security Warning): a page that a browser
  * reached under another name (DNS rebinding) and a page of another origin are answered by no one. `hosts` may name a host for every
  * port, or `host:port`.
@@ -29,10 +38,7 @@ export function openGuard(listening: {
   const own = toName(host);
   const names = [own, ...(isLocal(host) || wildcards.includes(own) ? loopback : [])];
   const allowed = new Set([...names.map((name) => `${name}:${port}`), ...hosts.map((name) => name.toLowerCase())]);
-  const pages = new Set([
-    ...names.map((name) => `http://${name}:${port}`),
-    ...origins.map((url) => new URL(url).origin),
-  ]);
+  const pages = new Set<string | null>([...names.map((name) => `http://${name}:${port}`), ...origins.map(toOrigin)]);
 
   return {
     check({ headers }) {

@@ -12,6 +12,7 @@ import { grantKey, openGrants, type ProcessGrant } from "./grants.ts";
 import { answerError, answerJson } from "./http-answer.ts";
 import { readBearer, toBearerGrants, toChallenge, verifyBearer } from "./http-bearer.ts";
 import { readBody } from "./http-body.ts";
+import { answerPage } from "./http-cors.ts";
 import { openGuard } from "./http-guard.ts";
 import { answerModern, beyondGrant, isModern } from "./http-modern.ts";
 import { openRoom, ownerOf } from "./http-room.ts";
@@ -94,6 +95,7 @@ export async function serveHttp(services: HttpServices): Promise<HttpServing> {
   async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const misplaced = guard.check(request);
     if (misplaced !== null) return answerError(response, 403, { code: -32_600, message: misplaced });
+    if (answerPage(request, response)) return;
     const path = (request.url ?? "/").split("?", 1)[0];
     if (path === metadataPath || path === `${metadataPath}/mcp`)
       return answerJson(response, 200, toMetadata(publicUrl));
