@@ -24,6 +24,7 @@ export interface GrantOptions {
   readonly prompt?: readonly string[];
   readonly language?: readonly string[];
   readonly ask?: readonly string[];
+  readonly tainted?: readonly string[];
   readonly approve?: readonly string[];
   readonly calls?: string;
   readonly ttl?: string;
@@ -116,7 +117,7 @@ function demandLanguages({ app }: Session, languages: readonly string[] = []): v
 }
 
 async function toNarrowing(session: Session, options: GrantOptions): Promise<NarrowOptions> {
-  const { allow, read, write, host, resource, prompt, language, ask, approve, calls, ttl } = options;
+  const { allow, read, write, host, resource, prompt, language, ask, tainted, approve, calls, ttl } = options;
   demandLanguages(session, language);
   return {
     ...(allow === undefined ? {} : { allow }),
@@ -127,6 +128,7 @@ async function toNarrowing(session: Session, options: GrantOptions): Promise<Nar
     ...(prompt === undefined ? {} : { prompts: prompt }),
     ...(language === undefined ? {} : { languages: language }),
     ...(ask === undefined ? {} : { ask }),
+    ...(tainted === undefined ? {} : { tainted }),
     ...(approve === undefined ? {} : { approve }),
     ...(calls === undefined ? {} : { calls: parseCount(calls) }),
     ...(ttl === undefined ? {} : { ttlMs: parseDuration(ttl) }),

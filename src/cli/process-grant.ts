@@ -51,7 +51,7 @@ function hasFlags({ root, write, allow }: GrantFlags): boolean {
 
 async function fromFlags(app: App, flags: GrantFlags, now: number): Promise<Grant> {
   const { config, principal, scope } = app;
-  const { read, write, allow, resources, prompts } = config.permissions;
+  const { read, write, allow, tainted, resources, prompts } = config.permissions;
   return operatorGrant(
     {
       id: newId("grant"),
@@ -71,6 +71,7 @@ async function fromFlags(app: App, flags: GrantFlags, now: number): Promise<Gran
       resources: fromConfig("resources", resources, parseUriRule),
       prompts: [...Object.keys(config.server.prompts), ...fromConfig("prompts", prompts, parsePrompt)],
       allow: [...fromConfig("allow", allow, (name) => expandName(name, app.toolNames)), ...(flags.allow ?? [])],
+      tainted: fromConfig("tainted", tainted, (name) => expandName(name, app.toolNames)),
     },
     app.toolNames,
   );

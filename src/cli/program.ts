@@ -24,6 +24,7 @@ function withRightsOptions(command: Command): Command {
     .option("--prompt <name>", 'a prompt, or a beginning of names such as "github__*" (repeatable)', list)
     .option("--language <name>", "a language that execute_code may run (repeatable)", list)
     .option("--ask <tool>", "ask a person before each call of this tool (repeatable)", list)
+    .option("--tainted <tool>", "don't ask for this tool because untrusted content came in (repeatable)", list)
     .option("--approve <tool>", "let the holder approve calls of this tool (repeatable)", list)
     .option("--calls <n>", "at most this many calls")
     .option("--ttl <duration>", "how long it lives: 90s, 15m, 2h, 7d")

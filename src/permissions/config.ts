@@ -8,6 +8,8 @@ export const PermissionsConfig = z.strictObject({
   write: z.array(z.string()).default([]),
   /** Tools beyond the default, as if named by `--allow`. */
   allow: z.array(z.string()).default([]),
+  /** Tools, where it holds them, that may be called after untrusted content came in, without asking for that. */
+  tainted: z.array(z.string()).default([]),
   /** Resources beyond the default: URIs, each with all below it; `*` for any. */
   resources: z.array(z.string()).default([]),
   /** Prompts beyond those of this config: names, or `prefix*`. */

@@ -24,9 +24,14 @@ export function summarizeGrant({ rights, limits, expiresAt }: Grant): string {
     ...(rights.net.length === 0 ? [] : [`connect to ${listInWords(rights.net.flatMap(hostsInWords))}`]),
   ];
   const asking = rights.tools.filter(({ ask }) => ask).map(({ name }) => nameInWords(name));
+  const free = rights.tools.filter(({ tainted }) => tainted).map(({ name }) => nameInWords(name));
   const end = expiresAt >= noEnd ? "until it is revoked" : `until ${timeInWords(expiresAt)}`;
   const most = limitTexts(limits).map((text) => `at most ${text}`);
-  return `May ${[acts.length === 0 ? "do nothing" : acts.join(", "), ...most, end].join(", ")}${asking.length === 0 ? "" : `; each call of ${listInWords(asking)} asks`}.`;
+  return `${[
+    `May ${[acts.length === 0 ? "do nothing" : acts.join(", "), ...most, end].join(", ")}`,
+    ...(asking.length === 0 ? [] : [`each call of ${listInWords(asking)} asks`]),
+    ...(free.length === 0 ? [] : [`untrusted content makes no call of ${listInWords(free)} ask`]),
+  ].join("; ")}.`;
 }
 
 /**

@@ -21,6 +21,11 @@ export interface NarrowOptions {
   readonly allow?: readonly string[];
   /** Names or patterns, among what is allowed, whose calls need an approval. */
   readonly ask?: readonly string[];
+  /**
+   * Names or patterns, among what is allowed, that may be called after untrusted content came in, without asking for that. A pattern
+   * picks among what the parent may call so.
+   */
+  readonly tainted?: readonly string[];
   /** Absolute folders or files. */
   readonly read?: readonly string[];
   readonly write?: readonly string[];
@@ -50,6 +55,7 @@ export interface NarrowOptions {
 /** Options that keep nothing: a new grant starts from these and adds what its maker names, `{ ...nothing, allow: [...] }`. */
 export const nothing = {
   allow: [],
+  tainted: [],
   read: [],
   write: [],
   hosts: [],
@@ -67,11 +73,12 @@ export const nothing = {
  */
 export function narrow(parent: Grant, options: NarrowOptions, tools: readonly ToolName[], now: number): GrantRequest {
   const { rights } = parent;
-  const { allow, ask, languages, run = parent.run } = options;
+  const { allow, ask, tainted, languages, run = parent.run } = options;
   let allowed: readonly ToolRight[] =
     allow === undefined ? rights.tools : allow.flatMap((name) => pickTools(parent, name, tools));
   if (languages !== undefined) allowed = withLanguages(allowed, languages, tools);
   if (ask !== undefined) allowed = withAsk(allowed, ask);
+  if (tainted !== undefined) allowed = withTainted(allowed, tainted);
   return {
     rights: {
       ...rights,
@@ -96,8 +103,12 @@ export function narrow(parent: Grant, options: NarrowOptions, tools: readonly To
   };
 }
 
-/** The tools of these that a name or a pattern stands for, now. Throws `usage.bad_option` when there are none. */
-export function expandName<T extends { readonly name: string }>(pattern: string, tools: readonly T[]): readonly T[] {
+/** The tools of these (`called` so) that a name or a pattern stands for, now. Throws `usage.bad_option` when there are none. */
+export function expandName<T extends { readonly name: string }>(
+  pattern: string,
+  tools: readonly T[],
+  called = "tool",
+): readonly T[] {
   const isPattern = pattern.endsWith("*");
   const prefix = pattern.slice(0, -1);
   const found = tools.filter(({ name }) => (isPattern ? name.startsWith(prefix) : name === pattern));
@@ -105,7 +116,7 @@ export function expandName<T extends { readonly name: string }>(pattern: string,
   const names = tools.map(({ name }) => name).join(", ");
   throw new CapstanError(
     "usage.bad_option",
-    `${JSON.stringify(pattern.slice(0, 128))} names no tool. The tools are: ${names || "none"}.`,
+    `${JSON.stringify(pattern.slice(0, 128))} names no ${called}. The ${called}s are: ${names || "none"}.`,
   );
 }
 
@@ -152,8 +163,16 @@ export function anyArguments({ argumentNames }: ToolName): NonNullable<ToolRight
 }
 
 function withAsk(allowed: readonly ToolRight[], ask: readonly string[]): readonly ToolRight[] {
-  const asking = new Set(ask.flatMap((name) => expandName(name, allowed)).map(({ name }) => name));
+  const asking = new Set(ask.flatMap((name) => expandName(name, allowed, "allowed tool")).map(({ name }) => name));
   return allowed.map((right) => (asking.has(right.name) ? { ...right, ask: true } : right));
+}
+
+/** As in `pickTools`: a name that the parent may not call so is asked for, so that `derive` can refuse it. */
+function withTainted(allowed: readonly ToolRight[], tainted: readonly string[]): readonly ToolRight[] {
+  const held = allowed.filter((right) => right.tainted);
+  const named = tainted.flatMap((name) => expandName(name, name.endsWith("*") ? held : allowed, "allowed tool"));
+  const names = new Set(named.map(({ name }) => name));
+  return allowed.map((right) => ({ ...right, tainted: names.has(right.name) }));
 }
 
 function uniqueByName(rights: readonly ToolRight[]): ToolRight[] {

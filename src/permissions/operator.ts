@@ -45,6 +45,8 @@ export interface OperatorOptions extends Maker {
   readonly write: readonly string[];
   /** Names or patterns of tools beyond the default. A tool that is named here may be called with any arguments. */
   readonly allow: readonly string[];
+  /** Names or patterns of tools that don't ask because untrusted content came in, where the grant holds them; missing: none. */
+  readonly tainted?: readonly string[];
   /** URIs of resources beyond the default, each with all below it; missing: none. */
   readonly resources?: readonly string[];
   /** Names of prompts, or `prefix*`; missing: none. */
@@ -59,11 +61,12 @@ export function operatorGrant(options: OperatorOptions, tools: readonly ToolName
   const byDefault = tools.filter(({ name, pin }) => defaultTools.has(name) && pin === "builtin");
   const rights = new Map(byDefault.map((tool) => [tool.name, toDefaultRight(tool)]));
   for (const tool of named) rights.set(tool.name, toPlainRight(tool));
-  const { limits = {}, resources = [], prompts = [] } = options;
+  const { limits = {}, resources = [], prompts = [], tainted = [] } = options;
+  const free = new Set(tainted.flatMap((pattern) => expandName(pattern, tools)).map(({ name }) => name));
   return toGrant(options, limits, {
     resources: [...defaultResources, ...resources].map(parseUriRule),
     prompts: prompts.map(parsePrompt),
-    tools: [...rights.values()],
+    tools: [...rights.values()].map((right) => ({ ...right, tainted: free.has(right.name) })),
     read: options.read.map(parseFolder),
     write: options.write.map(parseFolder),
     net: [],
@@ -72,7 +75,7 @@ export function operatorGrant(options: OperatorOptions, tools: readonly ToolName
 
 /**
  * All that the operator may do, from which new grants are made: every tool there is now, every folder, host, resource and prompt. It
- * is derived from and never presented. A sink after untrusted content asks under it as under every other grant.
+ * is derived from and never presented: that its tools don't ask after untrusted content only lets a new grant say so.
  */
 export function rootGrant(options: Maker, tools: readonly ToolName[]): Grant {
   return toGrant(
@@ -81,7 +84,7 @@ export function rootGrant(options: Maker, tools: readonly ToolName[]): Grant {
     {
       resources: [{ type: "any" }],
       prompts: ["*"],
-      tools: tools.map(toPlainRight),
+      tools: tools.map((tool) => ({ ...toPlainRight(tool), tainted: true })),
       read: ["/"],
       write: ["/"],
       net: [{ hosts: ["*"], schemes: ["https", "http", "wss", "ws"], private: true }],

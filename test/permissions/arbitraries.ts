@@ -194,10 +194,12 @@ const smallerRule = (rule: Constraint): fc.Arbitrary<Constraint> =>
 
 const smallerTool = (right: ToolRight): fc.Arbitrary<ToolRight> => {
   const { args: held } = right;
-  if (held === undefined) return fc.constant(right);
-  return fc
-    .tuple(...held.map((one) => smallerRule(one.rule).map((rule) => ({ ...one, rule }))))
-    .map((args) => ({ ...right, args }));
+  const flags = fc
+    .tuple(fc.boolean(), fc.boolean())
+    .map(([ask, tainted]) => ({ ...right, ask: right.ask || ask, tainted: right.tainted && tainted }));
+  if (held === undefined) return flags;
+  const rules = fc.tuple(...held.map((one) => smallerRule(one.rule).map((rule) => ({ ...one, rule }))));
+  return fc.tuple(flags, rules).map(([smaller, args]) => ({ ...smaller, args }));
 };
 
 /** Requests that ask for no more than the parent has, each part smaller in its own way. */

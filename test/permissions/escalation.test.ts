@@ -4,7 +4,7 @@ import { derive } from "../../src/permissions/derive.ts";
 import type { Grant, GrantRequest } from "../../src/permissions/grant.ts";
 import { meet } from "../../src/permissions/meet.ts";
 import { narrow } from "../../src/permissions/narrow.ts";
-import { codeOf, minute, root, sameAs, start, t0, t1, t2 } from "./grants.ts";
+import { codeOf, minute, right, root, sameAs, start, t0, t1, t2 } from "./grants.ts";
 
 /** A request as it comes from outside, where no type holds it; the text "1e309" stands for that number. */
 function forge(request: unknown): GrantRequest {
@@ -198,6 +198,23 @@ describe("derive() on the widenings of the table of attacks", () => {
     expect(make({ hosts: ["api.github.com"] })).toBe("permission.widen");
     expect(make({ calls: 4 })).toBe("permission.widen");
     expect(make({ allow: ["fs/read"], read: [`${src}/lib/a`], calls: 2 })).toBe("allow");
+  });
+
+  test("54: nobody frees a tool of asking after untrusted content for whom it asks", () => {
+    const free = right("mail/send", undefined, { tainted: true });
+    const parent = { ...t0, rights: { ...t0.rights, tools: [free, right("net/fetch")] } };
+    const tools = [free, right("net/fetch")].map((tool) => ({ ...tool, argumentNames: [] }));
+    const make = (options: Parameters<typeof narrow>[1]): Grant =>
+      derive(parent, narrow(parent, options, tools, start), { id: "x", now: start });
+    const args = { to: "a@corp.test", text: "hello" };
+    expect(decide(make({ tainted: ["mail/send"] }), "mail/send", args, ["files"])).toBe("allow");
+    expect(decide(make({ tainted: [] }), "mail/send", args, ["files"])).toBe("ask");
+    expect(codeOf(() => make({ tainted: ["net/fetch"] }))).toBe("permission.widen");
+    expect(codeOf(() => make({ allow: ["net/*"], tainted: ["net/*"] }))).toBe("usage.bad_option");
+    const all = make({ tainted: ["*"] });
+    expect(decide(all, "net/fetch", {}, ["files"])).toBe("ask");
+    // One half of a meet frees nothing that the other does not.
+    expect(decide(meet(all, { ...t0, id: "y" }, { now: start }), "mail/send", args, ["files"])).toBe("ask");
   });
 });
 

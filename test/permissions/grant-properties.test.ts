@@ -158,15 +158,21 @@ describe("meet()", patience, () => {
   });
 });
 
+/** The names of the tools that don't ask after untrusted content. */
+const freeOf = (tools: Grant["rights"]["tools"]): string[] =>
+  tools.filter(({ tainted }) => tainted).map(({ name }) => name);
+
 describe("narrow()", patience, () => {
   test("asks for what derive() grants, whatever is left out of what the parent has", () => {
     const cases = grant
       .filter(({ delegations }) => delegations > 0)
       .chain((parent) => {
         const { rights } = parent;
+        const names = rights.tools.map(({ name }) => name);
         const options = fc.record(
           {
-            allow: fc.subarray(rights.tools.map(({ name }) => name)),
+            allow: fc.subarray(names),
+            tainted: fc.subarray([...freeOf(rights.tools)]),
             read: fc.subarray([...rights.read]).map((folders) => folders.map((folder) => `${folder}/below`)),
             write: fc.subarray([...rights.write]),
             approve: fc.subarray([...rights.approve]),
@@ -177,14 +183,18 @@ describe("narrow()", patience, () => {
           },
           { requiredKeys: [] },
         );
-        return options.map((chosen) => ({ parent, chosen }));
+        return options.map(({ tainted, ...others }) => {
+          const { allow = names } = others;
+          const free = tainted?.filter((name) => allow.includes(name));
+          return { parent, allow, chosen: free === undefined ? others : { ...others, tainted: free } };
+        });
       });
     fc.assert(
-      fc.property(cases, ({ parent, chosen }) => {
+      fc.property(cases, ({ parent, allow, chosen }) => {
         const child = derive(parent, narrow(parent, chosen, [], now), { id: "child", now });
-        expect(child.rights.tools.map(({ name }) => name)).toEqual(
-          chosen.allow ?? parent.rights.tools.map(({ name }) => name),
-        );
+        expect(child.rights.tools.map(({ name }) => name)).toEqual(allow);
+        const kept = freeOf(parent.rights.tools).filter((name) => allow.includes(name));
+        expect(freeOf(child.rights.tools)).toEqual("tainted" in chosen ? chosen.tainted : kept);
         expect(child.limits.calls).toBe(chosen.calls ?? parent.limits.calls);
       }),
       runs,

@@ -87,6 +87,17 @@ describe("operatorGrant()", () => {
     expect(check(more, { type: "prompt", name: "gitlab__x" })).toBe("permission.no_right");
   });
 
+  test("asks after untrusted content, but for the tools that it is told not to", () => {
+    const free = (of: Grant) => of.rights.tools.filter(({ tainted }) => tainted).map(({ name }) => name);
+    expect(free(operator({ allow: ["*"] }))).toEqual([]);
+    expect(free(operator({ allow: ["run_agent"], tainted: ["run_agent", "fs_*", "github__send"] }))).toEqual([
+      "fs_list",
+      "fs_stat",
+      "run_agent",
+    ]);
+    expect(codeOf(() => operator({ tainted: ["github__sned"] }))).toBe("usage.bad_option");
+  });
+
   test("refuses names that stand for nothing", () => {
     expect(codeOf(() => operator({ resources: ["artifacts"] }))).toBe("usage.bad_option");
     expect(codeOf(() => operator({ prompts: ["*x"] }))).toBe("usage.bad_option");
@@ -183,6 +194,22 @@ describe("narrow() for a new grant", () => {
     }
   });
 
+  test("`tainted` frees allowed tools of asking after untrusted content; a child keeps that, or gives it up for good", () => {
+    const free = (of: Grant) => of.rights.tools.filter(({ tainted }) => tainted).map(({ name }) => name);
+    const made = make({ ...nothing, allow: ["fs_*", "github__send", "todo_add"], tainted: ["fs_list", "github__*"] });
+    expect(free(made)).toEqual(["fs_list", "github__send"]);
+    expect(free(make({}, made))).toEqual(free(made));
+    expect(free(make({ allow: ["fs_*"] }, made))).toEqual(["fs_list"]);
+    expect(free(make({ tainted: ["*"] }, made))).toEqual(free(made));
+    const less = make({ tainted: ["fs_list"] }, made);
+    expect(free(less)).toEqual(["fs_list"]);
+    expect(codeOf(() => make({ tainted: ["github__send"] }, less))).toBe("permission.widen");
+    expect(free(make({ ...nothing, allow: ["*"] }))).toEqual([]);
+    expect(() => make({ ...nothing, allow: ["fs_list"], tainted: ["todo_add"] })).toThrow(
+      '"todo_add" names no allowed tool. The allowed tools are: fs_list.',
+    );
+  });
+
   test("`ask` marks calls that need an approval, and can't be taken back", () => {
     const made = make({ ...nothing, allow: ["fs_*", "todo_add"], ask: ["fs_*"] });
     expect(made.rights.tools.map(({ name, ask }) => [name, ask])).toEqual([
@@ -252,6 +279,10 @@ describe("describeGrant()", () => {
     expect(summarizeGrant(made)).toBe(
       'May run python with network to the granted hosts only, call fs_list, github__send, read under "/srv/my data", ' +
         "connect to api.example.com, at most 20 calls, until 2026-01-01 12:15:00 UTC; each call of github__send asks.",
+    );
+    const free = make({ ...nothing, allow: ["fs_list", "github__send"], tainted: ["github__*"], ttlMs: minute });
+    expect(summarizeGrant(free)).toBe(
+      "May call fs_list, github__send, until 2026-01-01 12:01:00 UTC; untrusted content makes no call of github__send ask.",
     );
     const reading = make({ ...nothing, resources: ["capstan://runs/"], prompts: ["*"], ttlMs: minute });
     expect(summarizeGrant(reading)).toBe(
