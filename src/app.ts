@@ -8,6 +8,8 @@ import type { Principal, Scope } from "./core/scope.ts";
 import { localPrincipal, localScope } from "./core/scope.ts";
 import type { Host } from "./host/host.ts";
 import { openHost } from "./host/host.ts";
+import type { Bridge } from "./host/mcp/bridge.ts";
+import { bridgeServers } from "./host/mcp/bridged-config.ts";
 import { openProvider } from "./host/providers/all.ts";
 import { runAgentTool } from "./host/run-agent.ts";
 import { openGraphs } from "./knowledge/graphs.ts";
@@ -31,6 +33,7 @@ import { graphResources } from "./tools/graph-resources.ts";
 import type { Tool } from "./tools/tool.ts";
 import type { Toolbox } from "./tools/toolbox.ts";
 import { toToolbox } from "./tools/toolbox.ts";
+import { version } from "./version.ts";
 
 export interface AppOptions {
   /** The folder that holds keys, config and state, 0700; made when it is missing. */
@@ -43,6 +46,8 @@ export interface AppOptions {
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** Gets the faults that no caller may see. Missing: they are dropped. */
   readonly onFault?: (fault: unknown) => void;
+  /** Gets lines about the MCP servers behind. Missing: they are dropped. */
+  readonly log?: (line: string) => void;
   readonly clock?: Clock;
 }
 
@@ -59,14 +64,16 @@ export interface App extends AsyncDisposable {
   readonly toolbox: Toolbox;
   readonly door: Door;
   readonly host: Host;
-  /** Every tool there is, as grants name them. */
+  /** The MCP servers behind; undefined where the config names none. They are not started before they are used or made ready. */
+  readonly bridge: Bridge | undefined;
+  /** Every tool there is now, as grants name them. */
   readonly toolNames: readonly ToolName[];
   readonly onFault: (fault: unknown) => void;
 }
 
 /** Opens the parts in their order; what is expensive opens when it is first used. Throws `config.*`, `store.*`. */
 export async function openApp(options: AppOptions): Promise<App> {
-  const { home, clock = systemClock, env = {}, onFault = () => {}, tools = [] } = options;
+  const { home, clock = systemClock, env = {}, onFault = () => {}, log = () => {} } = options;
   await openHome(home);
   const given = options.config;
   const config = typeof given === "object" ? given : await loadConfig(home, given);
@@ -85,12 +92,17 @@ export async function openApp(options: AppOptions): Promise<App> {
   const limits = toExecLimits(config.sandbox);
   const hidden = await stat(home, { bigint: true });
   const listed = (grant: Grant): readonly Tool[] => door.list(grant);
+  const tools = [
+    ...builtinTools({ store, graphs, engines, limits, clock, artifacts, hidden, listed }),
+    runAgentTool({ host: () => host, config: config.host }),
+    ...(options.tools ?? []),
+  ];
+  const taken = new Set(tools.map(({ name }) => name));
+  const behind = { config: config.mcp, env, home, version, clock, store, scope, principal, taken, log };
+  const bridge = opened.use(await bridgeServers(behind));
   const toolbox = toToolbox({
-    tools: [
-      ...builtinTools({ store, graphs, engines, limits, clock, artifacts, hidden, listed }),
-      runAgentTool({ host: () => host, config: config.host }),
-      ...tools,
-    ],
+    tools,
+    sources: bridge === undefined ? [] : [bridge],
     resources: [artifactResources(artifacts), graphResources(graphs)],
     prompts: [configPrompts(config.server.prompts)],
   });
@@ -120,7 +132,10 @@ export async function openApp(options: AppOptions): Promise<App> {
     toolbox,
     door,
     host,
-    toolNames: toolbox.tools.map(toToolName),
+    bridge,
+    get toolNames() {
+      return toolbox.tools.map(toToolName);
+    },
     onFault,
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };

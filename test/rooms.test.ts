@@ -4,6 +4,8 @@ import { describe, expect, test } from "vitest";
 
 const source = join(import.meta.dirname, "../src");
 
+const tools = (names: string): readonly string[] => names.split(" ").map((name) => `tools/${name}.ts`);
+
 /**
  * Which rooms a room may import. A path instead of a room's name allows that one file. `all` is for the composition root and what
  * stands around it.
@@ -16,7 +18,13 @@ const arrows: Readonly<Record<string, readonly string[] | "all">> = {
   knowledge: ["core", "store"],
   files: ["core", "permissions", "store"],
   tools: ["core", "store", "permissions", "sandbox", "knowledge", "files"],
-  host: ["core", "store", "permissions", "knowledge", "tools/tool.ts", "tools/toolbox.ts", "tools/call.ts", "tools/schema.ts"],
+  host: [
+    "core",
+    "store",
+    "permissions",
+    "knowledge",
+    ...tools("tool toolbox call schema json-schema prompt resource result"),
+  ],
   server: ["core", "store", "permissions", "tools", "host"],
   cli: "all",
   "app.ts": "all",

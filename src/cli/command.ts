@@ -84,6 +84,7 @@ export async function withApp(globals: Globals, command: (session: Session) => P
       onFault: (fault) => {
         if (globals.verbose === true) tell(toTrace(fault));
       },
+      log: tell,
     });
     const grant = (flags: GrantFlags = {}): Promise<Grant> => toProcessGrant(app, presented, flags);
     const isGrantNamed = (flags: GrantFlags = {}): boolean => isNamed(presented, flags);

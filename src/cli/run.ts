@@ -26,6 +26,7 @@ const maxContextBytes = 4 * 1024 * 1024;
 /** `capstan run "task"`: the answer on stdout, everything else on stderr. */
 export async function runTask(session: Session, task: string, options: RunOptions): Promise<ExitCode> {
   const { app, signal } = session;
+  await app.bridge?.ready(signal);
   const grant = await session.grant(options);
   demandBaseUrl(session, grant, options);
   const context = await readContext(session);

@@ -17,6 +17,7 @@ export async function serve(session: Session, options: ServeOptions): Promise<Ex
   const { artifacts, door, permissions, store, onFault } = app;
   const { discovery, discoveryTokens, resultBytes } = app.config.server;
   const offering = { artifacts, discovery: options.discovery ?? discovery, discoveryTokens, resultBytes };
+  await app.bridge?.ready(signal, "start");
   const grant = await session.grant(options);
   const isExplicit = session.isGrantNamed(options);
   const services = { door, permissions, store, grant, isExplicit, version, offering, signal };

@@ -6,11 +6,12 @@ import type { Outcome } from "../tools/tool.ts";
 import type { ExitCode, GrantFlags, Session } from "./command.ts";
 import { parseJsonArgument, toJsonText } from "./json.ts";
 
-/** `capstan tools ls`: what this grant may call. */
+/** `capstan tools ls`: what this grant may call, of what there is now: servers behind are asked anew. */
 export async function listTools(
-  { app, grant, print }: Session,
+  { app, grant, print, signal }: Session,
   options: GrantFlags & { json?: boolean },
 ): Promise<ExitCode> {
+  await app.bridge?.ready(signal, "list");
   const tools = app.door.list(await grant(options));
   if (options.json === true) {
     const shown = tools.map(({ name, title, description, inputSchema, outputSchema, hints, source }) => {
@@ -33,6 +34,7 @@ export async function callTool(
 ): Promise<ExitCode> {
   const { app, print, tell, signal } = session;
   const args = parseJsonArgument(argumentText ?? "{}", `'{"expression":"6*7"}'`);
+  await app.bridge?.ready(signal);
   const grant = await session.grant(options);
   const { principal, scope } = app;
   const taint = await app.permissions.taints.of(grant);

@@ -33,7 +33,7 @@ export function configPrompts(written: Readonly<Record<string, WrittenPrompt>>):
       if (prompt === undefined) throw badArguments([`there is no prompt ${name}`]);
       demandFitting(prompt, given);
       const text = prompt.text.replace(/\{\{\s*([\w-]+)\s*\}\}/g, (whole, argument: string) =>
-        Object.hasOwn(prompt.arguments, argument) ? (given[argument] ?? "") : whole,
+        Object.hasOwn(prompt.arguments, argument) ? valueOf(given, argument) : whole,
       );
       return {
         type: "done",
@@ -42,10 +42,16 @@ export function configPrompts(written: Readonly<Record<string, WrittenPrompt>>):
       };
     },
     async complete(name, { argument }) {
-      const values = prompts.get(name)?.arguments[argument.name]?.values ?? [];
+      const known = prompts.get(name)?.arguments ?? {};
+      const values = Object.hasOwn(known, argument.name) ? (known[argument.name]?.values ?? []) : [];
       return values.filter((value) => value.toLowerCase().startsWith(argument.value.toLowerCase()));
     },
   };
+}
+
+/** An argument that is left out is empty, also one that is called `constructor`. */
+function valueOf(given: Readonly<Record<string, string>>, argument: string): string {
+  return Object.hasOwn(given, argument) ? (given[argument] ?? "") : "";
 }
 
 /** Throws `tool.bad_arguments` for an argument that is missing or that the prompt does not have. */

@@ -40,6 +40,17 @@ test("a prompt of the config refuses what is missing and what it does not have",
   await expect(opened.get({ file: "a", focu: "x" })).rejects.toThrow("focu: no such argument; did you mean focus?");
 });
 
+test("a prompt of the config takes no argument from what every object has", async () => {
+  const odd = { ...review, text: "[{{ constructor }}]", arguments: { constructor: review.arguments.focus } };
+  await using opened = await openTestDoor([], undefined, { prompts: [configPrompts({ odd })] });
+  const base = toGrant([], opened.permissions.now(), 0);
+  const grant = { ...base, rights: { ...base.rights, prompts: ["*"] } };
+  const caller = { principal: localPrincipal, scope: localScope, grant, taint: [], depth: 0 };
+  const request = { caller, callId: newId("call"), signal: new AbortController().signal };
+  const { outcome } = await opened.door.getPrompt({ ...request, name: "odd", args: {} });
+  expect(outcome).toMatchObject({ messages: [{ content: { text: "[]" } }] });
+});
+
 test("a prompt of the config completes its arguments", async () => {
   await using opened = await openPrompts(["review"]);
   const complete = (name: string, value: string) =>

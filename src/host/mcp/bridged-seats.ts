@@ -1,0 +1,76 @@
+import type { Clock } from "../../core/clock.ts";
+import type { Principal } from "../../core/scope.ts";
+import type { Seat } from "./bridged-seat.ts";
+
+/** How long the connection of a principal other than the operator may do nothing before it is closed. */
+const idleMs = 10 * 60_000;
+const sweepMs = 60_000;
+
+/** The seats at one server: no principal ever uses another's connection. Disposed of, all have ended. */
+export interface Seats extends AsyncDisposable {
+  /** Lets work have the principal's seat, which stays until the work is done. */
+  use<T>(principal: Principal, work: (seat: Seat) => Promise<T>): Promise<T>;
+}
+
+interface Taken {
+  readonly seat: Seat;
+  working: number;
+  usedAt: number;
+}
+
+/** `isKept`: for whom a seat is never given up. */
+export function openSeats(
+  open: (principal: Principal) => Seat,
+  isKept: (principal: Principal) => boolean,
+  clock: Clock,
+): Seats {
+  const seats = new Map<string, Taken & { readonly isKept: boolean }>();
+  const sweeping = setInterval(sweep, sweepMs).unref();
+  const leaving = new Set<Promise<void>>();
+
+  function sweep(): void {
+    for (const [key, { seat, working, usedAt, isKept: stays }] of seats) {
+      if (stays || working > 0 || seat.watching.count() > 0 || clock() - usedAt < idleMs) continue;
+      seats.delete(key);
+      const left = leave(seat).finally(() => leaving.delete(left));
+      leaving.add(left);
+    }
+  }
+
+  function take(principal: Principal): Taken {
+    sweep();
+    const key = JSON.stringify([principal.org, principal.user]);
+    const known = seats.get(key);
+    if (known !== undefined) return known;
+    const taken = { seat: open(principal), working: 0, usedAt: clock(), isKept: isKept(principal) };
+    seats.set(key, taken);
+    return taken;
+  }
+
+  return {
+    async use(principal, work) {
+      const taken = take(principal);
+      taken.working += 1;
+      try {
+        return await work(taken.seat);
+      } finally {
+        taken.working -= 1;
+        taken.usedAt = clock();
+      }
+    },
+    async [Symbol.asyncDispose]() {
+      clearInterval(sweeping);
+      const all = [...seats.values()];
+      seats.clear();
+      await Promise.all([...leaving, ...all.map(({ seat }) => seat[Symbol.asyncDispose]())]);
+    },
+  };
+}
+
+async function leave(seat: Seat): Promise<void> {
+  try {
+    await seat[Symbol.asyncDispose]();
+  } catch {
+    // Nobody uses it any more.
+  }
+}

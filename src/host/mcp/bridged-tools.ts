@@ -1,0 +1,58 @@
+import type { Tool } from "../../tools/tool.ts";
+import type { BridgedNames } from "./bridged-names.ts";
+import type { BridgedServer } from "./bridged-server.ts";
+import { toBridgedTool } from "./bridged-tool.ts";
+import type { BridgedUris } from "./bridged-uris.ts";
+import { showText } from "./connection-text.ts";
+
+interface Bridged {
+  readonly server: BridgedServer;
+  readonly uris: BridgedUris;
+}
+
+interface Parts {
+  readonly names: BridgedNames;
+  /** The tools that are there already, by name. */
+  readonly taken: ReadonlySet<string>;
+  readonly log: (line: string) => void;
+}
+
+/**
+ * Answers the tools of all servers, in their order, each time it is called; one that is as it was stays the same. Whoever comes first
+ * has a name, and Capstan before all: the other is left out, which is told once.
+ */
+export function openTools(bridged: readonly Bridged[], { names, taken, log }: Parts): () => readonly Tool[] {
+  /** By published name and pin. Undefined: its definition can't be used. */
+  let made: ReadonlyMap<string, Tool | undefined> = new Map();
+  const told = new Set<string>();
+
+  function leaveOut({ name }: BridgedServer, own: string, why: string): void {
+    const line = `mcp ${name}: the tool ${showText(own, 64)} is left out: ${why}`;
+    if (told.has(line)) return;
+    told.add(line);
+    log(line);
+  }
+
+  return () => {
+    const found = new Map<string, Tool>();
+    const kept = new Map<string, Tool | undefined>();
+    for (const { server, uris } of bridged) {
+      for (const pinned of server.tools()) {
+        const own = pinned.definition.name;
+        const name = names.toTool(server, own);
+        const holder = taken.has(name) ? "Capstan" : (names.holderOf(server, name) ?? found.get(name)?.source);
+        if (holder !== undefined) {
+          leaveOut(server, own, `its name ${name} is one of ${holder}`);
+          continue;
+        }
+        const key = `${name} ${pinned.pin}`;
+        const tool = made.has(key) ? made.get(key) : toBridgedTool(server, name, pinned, uris);
+        kept.set(key, tool);
+        if (tool === undefined) leaveOut(server, own, "a schema of it is no JSON Schema that is known here");
+        else found.set(name, tool);
+      }
+    }
+    made = kept;
+    return [...found.values()];
+  };
+}
