@@ -5,7 +5,7 @@ import { valueInWords } from "../core/value-in-words.ts";
 import { checkConstraint, mayAllowText } from "./constraint.ts";
 import type { Grant, Need, ToolRight } from "./grant.ts";
 import { isUnder, plainPath } from "./path-rule.ts";
-import { allowsPrompt } from "./prompt-rule.ts";
+import { allowsPrompt, meetPrompts } from "./prompt-rule.ts";
 import type { IndexedRight } from "./right-index.ts";
 import { acceptsAbsence, rightNamed } from "./right-index.ts";
 import { checkUrl } from "./url-rule.ts";
@@ -59,6 +59,11 @@ export function mayReadSome({ rights }: Grant, start: string): boolean {
 /** Whether the grant allows a prompt of this name: listing and getting both ask here. */
 export function mayPrompt({ rights }: Grant, name: string): boolean {
   return rights.prompts.some((entry) => allowsPrompt(entry, name));
+}
+
+/** Whether the grant may allow some prompt whose name begins so. It errs to the side of yes: listing and getting ask `mayPrompt`. */
+export function mayPromptSome({ rights }: Grant, start: string): boolean {
+  return rights.prompts.some((entry) => meetPrompts(entry, `${start}*`) !== null);
 }
 
 /** Whether a call must be approved first: the right says so, or a sink is called after untrusted content came in. */

@@ -18,8 +18,9 @@ export function fromJsonSchema(json: JsonSchema, options: { readonly isForeign?:
     json,
     parse(value) {
       check ??= compile(json, options.isForeign === true);
-      if (typeof value === "object" && value !== null && check(value)) return value;
-      const errors = check.errors ?? [];
+      const isObject = typeof value === "object" && value !== null;
+      if (isObject && check(value)) return value;
+      const errors = (isObject ? check.errors : null) ?? [];
       throw badArguments(
         errors.length === 0
           ? ["the arguments: expected an object"]

@@ -107,6 +107,7 @@ export function openReading(services: DoorServices): Reading {
   async function demandPrompt(name: string, request: ReadingRequest): Promise<PromptSource> {
     const { grant } = await live(request);
     for (const source of mayPrompt(grant, name) ? toolbox.prompts : []) {
+      if (source.mayHave?.(name) === false) continue;
       const prompts = await ofEach([source], () => source.list(toContext(request)));
       if (prompts.some((prompt) => prompt.name === name)) return source;
     }

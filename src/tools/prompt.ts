@@ -28,6 +28,8 @@ export type PromptOutcome =
 /** Where prompts come from: the config, a server behind. */
 export interface PromptSource {
   readonly name: string;
+  /** False for a name that none of its prompts can have, for which it is not asked. Missing: any. */
+  mayHave?(name: string): boolean;
   list(context: SourceContext): Promise<readonly Prompt[]>;
   /** Throws `tool.bad_arguments`. Asked only for what it lists. */
   get(name: string, args: Readonly<Record<string, string>>, context: SourceContext): Promise<PromptOutcome>;

@@ -27,7 +27,7 @@ export interface BridgeServices extends Omit<ServerServices, "name" | "config" |
 
 /** Opens the servers of the config that are enabled. Nothing is started before it is used, or made ready. Throws `store.*`. */
 export async function openBridge(services: BridgeServices): Promise<Bridge> {
-  const { config, taken, log } = services;
+  const { config, taken } = services;
   await using opened = new AsyncDisposableStack();
   const servers: BridgedServer[] = [];
   const listeners = new Set<(change: ToolboxChange) => void>();
@@ -47,7 +47,7 @@ export async function openBridge(services: BridgeServices): Promise<Bridge> {
   const [bare] = servers.filter((server) => !server.config.prefix);
   // Nobody could tell whose a URI without a prefix is, if two servers had such.
   const bridged = servers.map((server) => ({ server, uris: toBridgedUris(server.name, server !== bare, all) }));
-  collect = openTools(bridged, { names, taken, log });
+  collect = openTools(bridged, { names, taken });
   tools = collect();
 
   function onChange(change: ToolboxChange): void {
@@ -62,10 +62,9 @@ export async function openBridge(services: BridgeServices): Promise<Bridge> {
       await server.begin(AbortSignal.any([signal, late]));
     } catch (thrown) {
       if (signal.aborted) return;
-      const why = late.aborted
-        ? `its tools were not listed within ${startTimeoutMs} ms`
-        : toCapstanError(thrown).message;
-      log(`mcp ${server.name}: ${why}`);
+      server.log(
+        late.aborted ? `its tools were not listed within ${startTimeoutMs} ms` : toCapstanError(thrown).message,
+      );
     }
   }
 

@@ -1,6 +1,7 @@
 import { CapstanError } from "../../core/error.ts";
 import type { Block } from "../../core/event.ts";
 import { isJsonObject, type Json } from "../../core/json.ts";
+import { mayPromptSome } from "../../permissions/demand.ts";
 import type { Prompt, PromptSource } from "../../tools/prompt.ts";
 import type { SourceContext } from "../../tools/resource.ts";
 import { textsOf, toBlocks } from "./bridged-content.ts";
@@ -17,7 +18,10 @@ export function toBridgedPrompts(
   uris: BridgedUris,
   toName: (own: string) => string | null,
 ): PromptSource {
-  async function list({ principal, signal }: SourceContext): Promise<ReadonlyMap<string, WirePrompt>> {
+  const start = server.config.prefix ? `${server.name}__` : "";
+
+  async function list({ grant, principal, signal }: SourceContext): Promise<ReadonlyMap<string, WirePrompt>> {
+    if (!mayPromptSome(grant, start)) return new Map();
     const found = await server.use(principal, (seat) => seat.prompts(signal));
     return new Map(found.flatMap((prompt) => [[toName(prompt.name), prompt] as const]).filter(isNamed));
   }
@@ -30,6 +34,7 @@ export function toBridgedPrompts(
 
   return {
     name: toSource(server.name),
+    mayHave: (name) => name.startsWith(start),
     list: async (context) => [...(await list(context))].map(([name, prompt]) => toPrompt(name, prompt)),
     async get(name, args, context) {
       const params = { name: await demandOwn(name, context), arguments: { ...args } };

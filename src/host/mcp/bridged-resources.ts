@@ -1,5 +1,6 @@
 import { CapstanError } from "../../core/error.ts";
 import { isJsonObject, type Json, type JsonObject } from "../../core/json.ts";
+import { mayReadSome } from "../../permissions/demand.ts";
 import type { CompletionRequest, Resource, ResourceSource, SourceContext } from "../../tools/resource.ts";
 import { textsOf, toContents } from "./bridged-content.ts";
 import type { BridgedServer } from "./bridged-server.ts";
@@ -16,6 +17,8 @@ const missing: readonly unknown[] = [-32_002, -32_602];
 /** The resources of one server, each for the principal who asks, under URIs that lead to that server alone. */
 export function toBridgedResources(server: BridgedServer, uris: BridgedUris): ResourceSource {
   const { name } = server;
+  /** How the URIs of all its resources begin: for whoever may read none of them, it is not even connected to. */
+  const start = uris.toPublished("");
 
   function demandOwn(uri: string): string {
     const own = uris.toOwn(uri);
@@ -26,11 +29,13 @@ export function toBridgedResources(server: BridgedServer, uris: BridgedUris): Re
   return {
     name: toSource(name),
     owns: (uri) => uris.toOwn(uri) !== null,
-    async list({ principal, signal }) {
+    async list({ grant, principal, signal }) {
+      if (!mayReadSome(grant, start)) return [];
       const found = await server.use(principal, (seat) => seat.resources(signal));
       return found.slice(0, maxListed).map((resource) => toResource(resource, uris));
     },
-    async templates({ principal, signal }) {
+    async templates({ grant, principal, signal }) {
+      if (!mayReadSome(grant, start)) return [];
       const found = await server.use(principal, (seat) => seat.templates(signal));
       return found.slice(0, maxListed).map((template) => ({
         ...describe(template),

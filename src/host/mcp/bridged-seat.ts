@@ -39,6 +39,8 @@ export type KeptList<T> = (signal: AbortSignal) => Promise<readonly T[]>;
 export interface SeatServices {
   readonly server: string;
   readonly connection: Connection;
+  /** How long whoever asks waits for resources or prompts to be listed. */
+  readonly listMs: number;
   readonly log: (line: string) => void;
   /** Hears what is listed, before a call that waits for it goes on; then the tools are followed, and not listed for calls alone. */
   readonly onTools?: (tools: readonly WireTool[], pins: ReadonlyMap<string, string>) => Promise<void>;
@@ -46,7 +48,7 @@ export interface SeatServices {
 }
 
 /** Takes a seat. The connection is its own from then on. */
-export function openSeat({ server, connection, log, onTools, onChange = () => {} }: SeatServices): Seat {
+export function openSeat({ server, connection, listMs, log, onTools, onChange = () => {} }: SeatServices): Seat {
   const ending = new AbortController();
   const watching = openWatching(server, connection);
   let pins: ReadonlyMap<string, string> = new Map();
@@ -114,11 +116,14 @@ export function openSeat({ server, connection, log, onTools, onChange = () => {}
   function whileThere<T>({ get }: Kept<T>): KeptList<T> {
     return async (signal) => {
       if (isDown || performance.now() - failedAt < failedMs) return [];
+      const late = AbortSignal.timeout(listMs);
       try {
-        return await within(get(), signal);
+        return await within(get(), AbortSignal.any([signal, late]));
       } catch (thrown) {
         if (!signal.aborted) failedAt = performance.now();
-        throw thrown;
+        if (thrown !== late.reason) throw thrown;
+        const text = `The MCP server ${server} listed nothing within ${listMs} ms. Look at its log.`;
+        throw new CapstanError("mcp.timeout", text, { details: { server } });
       }
     };
   }

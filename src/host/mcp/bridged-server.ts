@@ -17,6 +17,8 @@ import type { PinnedTool, Pins } from "./pins.ts";
 export interface BridgedServer extends AsyncDisposable {
   readonly name: string;
   readonly config: ConnectionServices["config"];
+  /** Lines about it, not more than a person can read. */
+  readonly log: (line: string) => void;
   /** What may be published: approved, and not changed since. */
   readonly tools: () => readonly PinnedTool[];
   /** Whether its tools were ever listed. */
@@ -51,13 +53,14 @@ export async function openBridgedServer(services: ServerServices): Promise<Bridg
   let wasBlocked = approved?.now().isLaunchBlocked === true;
   const asking = openAsking(name, config.prefix);
   const ending = new AbortController();
-  const seats = openSeats(open, isOperator, clock);
+  const seats = openSeats(name, open, isOperator, clock);
 
   function open(principal: Principal): Seat {
     const connection = openConnection({ ...services, principal });
-    if (approved === undefined || !isOperator(principal)) return openSeat({ server: name, connection, log });
+    const own = { server: name, connection, listMs: config.startTimeoutMs, log };
+    if (approved === undefined || !isOperator(principal)) return openSeat(own);
     const onTools = approved.observe.bind(approved);
-    return openSeat({ server: name, connection, log, onChange, onTools });
+    return openSeat({ ...own, onChange, onTools });
   }
 
   function isOperator({ org, user }: Principal): boolean {
@@ -87,7 +90,7 @@ export async function openBridgedServer(services: ServerServices): Promise<Bridg
   }
 
   return {
-    ...{ name, config, begin, use },
+    ...{ name, config, log, begin, use },
     tools: () => (wasBlocked ? [] : (approved?.now().tools ?? [])),
     isKnown: () => approved?.now().isKnown ?? false,
     request: async (method, params, context) =>

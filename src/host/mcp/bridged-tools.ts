@@ -14,22 +14,21 @@ interface Parts {
   readonly names: BridgedNames;
   /** The tools that are there already, by name. */
   readonly taken: ReadonlySet<string>;
-  readonly log: (line: string) => void;
 }
 
 /**
  * Answers the tools of all servers, in their order, each time it is called; one that is as it was stays the same. Whoever comes first
  * has a name, and Capstan before all: the other is left out, which is told once.
  */
-export function openTools(bridged: readonly Bridged[], { names, taken, log }: Parts): () => readonly Tool[] {
+export function openTools(bridged: readonly Bridged[], { names, taken }: Parts): () => readonly Tool[] {
   /** By published name and pin. Undefined: its definition can't be used. */
   let made: ReadonlyMap<string, Tool | undefined> = new Map();
   const told = new Set<string>();
 
-  function leaveOut({ name }: BridgedServer, own: string, why: string): void {
-    const line = `mcp ${name}: the tool ${showText(own, 64)} is left out: ${why}`;
-    if (told.has(line)) return;
-    told.add(line);
+  function leaveOut({ name, log }: BridgedServer, own: string, why: string): void {
+    const line = `the tool ${showText(own, 64)} is left out: ${why}`;
+    if (told.has(`${name} ${line}`)) return;
+    told.add(`${name} ${line}`);
     log(line);
   }
 

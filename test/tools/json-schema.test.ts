@@ -1,0 +1,69 @@
+import { describe, expect, test } from "vitest";
+import type { JsonSchema } from "../../src/core/json.ts";
+import { fromJsonSchema, isJsonSchema } from "../../src/tools/json-schema.ts";
+
+const foreign = (schema: JsonSchema) => fromJsonSchema(schema, { isForeign: true });
+
+describe("isJsonSchema()", () => {
+  test.each<[boolean, string, JsonSchema]>([
+    [true, "nothing but an object", { type: "object" }],
+    [
+      true,
+      "one of the newest dialect",
+      { type: "object", $defs: { a: true }, properties: { a: { $ref: "#/$defs/a" } } },
+    ],
+    [true, "draft-07 by name", { $schema: "http://json-schema.org/draft-07/schema#", type: "object" }],
+    [true, "draft-07 without its name", { type: "object", properties: { a: { items: [{ type: "string" }] } } }],
+    [true, "what is of no known keyword", { type: "object", "x-mine": 1 }],
+    [false, "a type that does not exist", { type: "objekt" }],
+    [false, "another dialect", { $schema: "https://json-schema.org/draft/2019-09/schema", type: "object" }],
+    [false, "a reference that leads nowhere", { type: "object", properties: { a: { $ref: "#/$defs/a" } } }],
+    [
+      false,
+      "a reference to another place",
+      { type: "object", properties: { a: { $ref: "https://a.example/s.json" } } },
+    ],
+  ])("answers %s for %s", (is, _what, schema) => {
+    expect(isJsonSchema(schema)).toBe(is);
+  });
+});
+
+describe("fromJsonSchema()", () => {
+  test("parses what fits and says what does not", () => {
+    const { parse } = fromJsonSchema({ type: "object", properties: { n: { type: "integer" } }, required: ["n"] });
+    expect(parse({ n: 1, more: true })).toEqual({ n: 1, more: true });
+    expect(() => parse({ n: "1" })).toThrow("/n: must be integer");
+    expect(() => parse([])).toThrow("must be object");
+    expect(() => parse("text")).toThrow("expected an object");
+  });
+
+  test("leaves unchecked what somebody else could make take for ever", () => {
+    const evil = {
+      type: "object",
+      properties: { a: { type: "string", pattern: "^(a+)+$" }, b: { uniqueItems: true } },
+    };
+    const value = { a: `${"a".repeat(40)}!`, b: Array.from({ length: 20_000 }, (_, index) => ({ index })) };
+    const begun = performance.now();
+    expect(foreign(evil).parse(value)).toBe(value);
+    expect(performance.now() - begun).toBeLessThan(1_000);
+    expect(() => foreign(evil).parse({ a: 1 })).toThrow("/a: must be string");
+  });
+
+  test.each(["additionalProperties", "unevaluatedProperties"])(
+    "lets through what a pattern of names allows beside %s",
+    (rest) => {
+      const schema = { type: "object", patternProperties: { "^x-": { type: "string" } }, [rest]: false };
+      expect(foreign(schema).parse({ "x-a": "text" })).toEqual({ "x-a": "text" });
+      expect(foreign({ ...schema, properties: { n: { type: "number" } } }).parse({ n: 1 })).toEqual({ n: 1 });
+    },
+  );
+
+  test("still refuses unknown names where no pattern speaks of names", () => {
+    const schema = { type: "object", properties: { n: {} }, additionalProperties: false };
+    expect(() => foreign(schema).parse({ m: 1 })).toThrow("additional properties");
+  });
+
+  test("refuses at its first use what is no schema", () => {
+    expect(() => foreign({ type: "objekt" }).parse({})).toThrow("not a valid JSON Schema");
+  });
+});
