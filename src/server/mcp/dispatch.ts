@@ -7,7 +7,7 @@ import { demandRevision, toCanAnswer } from "./envelope.ts";
 import { toExchange } from "./exchange.ts";
 import { toMethods } from "./methods.ts";
 import { type Modern, openModern } from "./modern.ts";
-import { cacheHint, cachedMethods, capabilities, instructions } from "./offer.ts";
+import { cacheHints, capabilities, instructions } from "./offer.ts";
 import type { Notice } from "./notices.ts";
 import { openQuestions } from "./questions.ts";
 import { type OlderSubscriptions, openOlderSubscriptions } from "./subscriptions-older.ts";
@@ -46,10 +46,9 @@ export function openDispatch(services: DispatchServices): Dispatch {
   }
 
   function toServer(opener: Grant): Server {
-    const cacheHints = Object.fromEntries([...cachedMethods].map((method) => [method, cacheHint]));
     const server = new Server(
       { name: "capstan", title: "Capstan", version },
-      { capabilities, instructions, cacheHints },
+      { capabilities, instructions, cacheHints: Object.fromEntries(cacheHints) },
     );
     const send = ({ method, params }: Notice): Promise<void> =>
       server.notification({ method, ...(params === undefined ? {} : { params }) }).catch(() => {}); // The client is gone.

@@ -14,7 +14,7 @@ import type { LogEntry } from "../../tools/tool.ts";
 import { demandRevision, modernRevision, toCanAnswer } from "./envelope.ts";
 import type { Exchange } from "./exchange.ts";
 import type { Methods } from "./methods.ts";
-import { cacheHint, cachedMethods, capabilities, instructions } from "./offer.ts";
+import { cacheHints, capabilities, instructions } from "./offer.ts";
 import type { Subscriptions } from "./subscriptions.ts";
 
 /** What a transport gives a request. */
@@ -58,7 +58,7 @@ export function openModern(methods: Methods, subscriptions: Subscriptions, versi
     const { id, method } = request;
     try {
       const result = await toResult(request, io);
-      const hint = cachedMethods.has(method) ? cacheHint : {};
+      const hint = cacheHints.get(method);
       const own = "_meta" in result && isJsonObject(result["_meta"]) ? result["_meta"] : {};
       return { jsonrpc: "2.0", id, result: { resultType: "complete", ...result, ...hint, _meta: { ...own, ...meta } } };
     } catch (thrown) {

@@ -10,15 +10,22 @@ export const capabilities = {
   logging: {},
 };
 
-/** Lists change only when a grant is revoked or runs out, and a stale one grants nothing. They are never shared between users. */
-export const cacheHint = { ttlMs: 60_000, cacheScope: "private" } as const;
+interface CacheHint {
+  readonly ttlMs: number;
+  readonly cacheScope: "private";
+}
 
-/** Answers that say how long they may be kept (2026-07-28, utilities/caching). */
-export const cachedMethods: ReadonlySet<string> = new Set([
-  "server/discover",
-  "tools/list",
-  "resources/list",
-  "resources/templates/list",
-  "resources/read",
-  "prompts/list",
+/** What changes seldom, and is told of when it does; a stale list grants nothing. Nothing is ever shared between users. */
+const kept: CacheHint = { ttlMs: 60_000, cacheScope: "private" };
+/** What calls and runs leave stands among the resources at once, and what a resource holds may change at any time. */
+const unkept: CacheHint = { ...kept, ttlMs: 0 };
+
+/** For how long the answers to methods may be kept (2026-07-28, utilities/caching). */
+export const cacheHints: ReadonlyMap<string, CacheHint> = new Map([
+  ["server/discover", kept],
+  ["tools/list", kept],
+  ["resources/list", unkept],
+  ["resources/templates/list", kept],
+  ["resources/read", unkept],
+  ["prompts/list", kept],
 ]);

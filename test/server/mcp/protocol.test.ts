@@ -46,6 +46,9 @@ describe("the era of a connection", () => {
     });
     const listed = await peer.request("tools/list", { _meta: envelope() });
     expect(listed.result).toMatchObject({ resultType: "complete", cacheScope: "private", ttlMs: 60_000 });
+    // What calls leave is listed at once, so that nobody may keep that list.
+    const resources = await peer.request("resources/list", { _meta: envelope() });
+    expect(resources.result).toMatchObject({ resultType: "complete", cacheScope: "private", ttlMs: 0 });
     expect((await peer.call("echo", { text: "x" }, envelope())).result).toMatchObject({
       resultType: "complete",
       structuredContent: { text: "x" },
