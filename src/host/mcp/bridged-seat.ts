@@ -133,7 +133,7 @@ export function openSeat({ server, connection, listMs, log, onTools, onChange = 
     watching,
     listTools: async (signal) => await within(listOnce(), signal),
     async demandPin(tool, pin, signal) {
-      const isOld = (): boolean => isStale;
+      const isOld = (): boolean => isStale || listing !== undefined;
       for (let round = 0; isOld() && round < maxRounds; round += 1) await within(listOnce(), signal);
       if (pins.get(tool) === pin) return;
       const text = `What the MCP server ${server} says of its tool ${showText(tool, 64)} is not what was approved. Nothing was asked of it. Look at what changed: capstan tools diff ${server}`;
