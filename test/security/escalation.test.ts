@@ -16,7 +16,6 @@ const later: Readonly<Record<string, readonly string[]>> = {
   "no tool connects to a host": ["B7", "B8", "B9", "B60"],
   "code holds no handle that it could guess: its calls leave by the channel of its own execution": ["B13"],
   "there is no REST, no role and no organization but the local one": ["B32", "B33", "B35"],
-  "no tools come from other servers": ["B28", "B29", "B58"],
   "there are no webhooks": ["B41"],
   "no answer of a model is cached": ["B51"],
 };
