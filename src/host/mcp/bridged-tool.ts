@@ -1,6 +1,6 @@
 import { CapstanError } from "../../core/error.ts";
 import type { Block } from "../../core/event.ts";
-import { isJsonObject, type Json, type JsonObject, type JsonSchema } from "../../core/json.ts";
+import { isJsonObject, type Json, type JsonObject, type JsonSchema, sha256 } from "../../core/json.ts";
 import { fromJsonSchema, isJsonSchema } from "../../tools/json-schema.ts";
 import { toFailure } from "../../tools/result.ts";
 import { type CallContext, defineTool, type Hints, type Outcome, type Tool } from "../../tools/tool.ts";
@@ -62,7 +62,8 @@ export function toBridgedTool(
     needs: () => [],
     timeoutMs: () => totalTimeoutMs + graceMs,
     run,
-    origin: { source, pin },
+    // Without a prefix another server may come to have this name and the same definition: no grant for one holds the other.
+    origin: { source, pin: sha256(`${source} ${pin}`) },
   });
 }
 

@@ -21,7 +21,7 @@ interface Parts {
  * has a name, and Capstan before all: the other is left out, which is told once.
  */
 export function openTools(bridged: readonly Bridged[], { names, taken }: Parts): () => readonly Tool[] {
-  /** By published name and pin. Undefined: its definition can't be used. */
+  /** By server, published name and pin. Undefined: its definition can't be used. */
   let made: ReadonlyMap<string, Tool | undefined> = new Map();
   const told = new Set<string>();
 
@@ -44,7 +44,7 @@ export function openTools(bridged: readonly Bridged[], { names, taken }: Parts):
           leaveOut(server, own, `its name ${name} is one of ${holder}`);
           continue;
         }
-        const key = `${name} ${pinned.pin}`;
+        const key = `${server.name} ${name} ${pinned.pin}`;
         const tool = made.has(key) ? made.get(key) : toBridgedTool(server, name, pinned, uris);
         kept.set(key, tool);
         if (tool === undefined) leaveOut(server, own, "a schema of it is no JSON Schema that is known here");

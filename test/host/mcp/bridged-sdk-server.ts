@@ -1,3 +1,4 @@
+import { spawn } from "node:child_process";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Server } from "@modelcontextprotocol/server";
@@ -11,6 +12,8 @@ interface Offer {
   readonly resources?: { readonly uri: string; readonly name: string }[];
   readonly templates?: { readonly uriTemplate: string; readonly name: string }[];
   readonly prompts?: { readonly name: string; readonly arguments?: { readonly name: string }[] }[];
+  /** Whether lists of resources are never answered. */
+  readonly isSlow?: boolean;
   /** How many items a page has. Missing: all. */
   readonly page?: number;
 }
@@ -50,7 +53,8 @@ function open(): Server {
     const { items, more } = page(offer().tools, params?.cursor);
     return { tools: items.map((tool) => ({ inputSchema: { type: "object" as const }, ...tool })), ...more };
   });
-  server.setRequestHandler("resources/list", ({ params }) => {
+  server.setRequestHandler("resources/list", async ({ params }) => {
+    if (offer().isSlow === true) await new Promise(() => {});
     const { items, more } = page(offer().resources, params?.cursor);
     return { resources: items, ...more };
   });
@@ -80,8 +84,17 @@ function open(): Server {
   server.setRequestHandler("completion/complete", ({ params: { argument, ref } }) => ({
     completion: { values: ["red", "green"].filter((value) => value.startsWith(argument.value)).concat(ref.type) },
   }));
-  server.setRequestHandler("tools/call", async ({ params: { name, arguments: args = {} } }) => {
+  server.setRequestHandler("tools/call", async ({ params: { name, arguments: args = {} } }, { mcpReq }) => {
     switch (name) {
+      case "hang":
+        await new Promise((resolve) => mcpReq.signal.addEventListener("abort", resolve));
+        writeFileSync(join(folder, "cancelled"), "");
+        return text("cancelled");
+      case "child": {
+        // It outlives its parent, if nobody ends it.
+        const { pid } = spawn("sh", ["-c", "trap '' TERM; while :; do sleep 1; done"], { stdio: "ignore" });
+        return text(String(pid));
+      }
       case "pid":
         return text(String(process.pid));
       case "exit":
@@ -101,7 +114,7 @@ function open(): Server {
         // As it is, also where no schema allows it.
         return { content: [], ...Object(args["result"]) };
       default:
-        return text({ name, args });
+        return text({ folder, name, args });
     }
   });
   return server;
