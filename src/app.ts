@@ -12,6 +12,7 @@ import type { Bridge } from "./host/mcp/bridge.ts";
 import { bridgeServers } from "./host/mcp/bridged-config.ts";
 import { openProvider } from "./host/providers/all.ts";
 import { runAgentTool } from "./host/run-agent.ts";
+import { runResources } from "./host/run-resources.ts";
 import { openGraphs } from "./knowledge/graphs.ts";
 import { openHome } from "./permissions/keys.ts";
 import { openPermissions } from "./permissions/open-permissions.ts";
@@ -103,7 +104,7 @@ export async function openApp(options: AppOptions): Promise<App> {
   const toolbox = toToolbox({
     tools,
     sources: bridge === undefined ? [] : [bridge],
-    resources: [artifactResources(artifacts), graphResources(graphs)],
+    resources: [artifactResources(artifacts), graphResources(graphs), runResources({ store, permissions })],
     prompts: [configPrompts(config.server.prompts)],
   });
   const door = openDoor({ toolbox, store, permissions, onFault });

@@ -1,12 +1,15 @@
 import { CapstanError, toCapstanError } from "../core/error.ts";
 import { newId } from "../core/id.ts";
+import { runPrefix } from "../host/run-resources.ts";
+import { mayAllowText } from "../permissions/constraint.ts";
 import { derive } from "../permissions/derive.ts";
 import { describeGrant, summarizeGrant } from "../permissions/describe.ts";
-import type { Grant } from "../permissions/grant.ts";
+import type { Grant, Rights } from "../permissions/grant.ts";
 import { meet } from "../permissions/meet.ts";
 import type { NarrowOptions } from "../permissions/narrow.ts";
 import { narrow, nothing } from "../permissions/narrow.ts";
 import { rootGrant } from "../permissions/operator.ts";
+import { parseUriRule } from "../permissions/uri-rule.ts";
 import type { AuditEntry } from "../store/store.ts";
 import type { ExitCode, Session } from "./command.ts";
 import { parseCount, parseDuration } from "./duration.ts";
@@ -49,13 +52,19 @@ export async function createGrant(session: Session, options: GrantOptions): Prom
   const root = { id: "root", now, principal, scope, epoch: permissions.epoch(principal) };
   const parent = session.confined ? await session.grant() : rootGrant(root, toolNames);
   const ttlMs = options.name === undefined ? defaultTtlMs : namedTtlMs;
-  // A new grant holds what its options name, and may start runs, which hold no more than it does.
+  // A new grant holds what its options name, and may start runs, which hold no more than it does. Reading those goes with the right to
+  // their resources.
   return await issue(
     session,
     parent,
-    { ttlMs, ...nothing, runs: ["create"], ...(await toNarrowing(session, options)) },
+    { ttlMs, ...nothing, runs: toRuns(options), ...(await toNarrowing(session, options)) },
     options.name,
   );
+}
+
+function toRuns({ resource = [] }: GrantOptions): Rights["runs"] {
+  const isRead = resource.some((uri) => mayAllowText(parseUriRule(uri), runPrefix));
+  return isRead ? ["create", "read"] : ["create"];
 }
 
 /** `capstan grant derive TOKEN`: a smaller token; asking for more than the parent has is refused. */

@@ -341,13 +341,15 @@ export function toOutcome(run: Run): RunOutcome {
   return { runId, status: "cancelled", answer: lastText, code: "core.interrupted", message, pending, ...totals };
 }
 
-function toPending(run: Run): readonly PendingCall[] {
+/** The calls that wait for a person, in the model's order. */
+export function toPending(run: Run): readonly PendingCall[] {
   return [...run.calls.values()].flatMap(({ callId, name, state }) =>
     state.type === "waiting" ? [{ callId, name, args: state.args, question: state.question }] : [],
   );
 }
 
-function toRunLine({ runId, first, last }: RunSummary): RunLine {
+/** A run as lists show it. */
+export function toRunLine({ runId, first, last }: RunSummary): RunLine {
   const { task, model } = first.type === "run.created" ? first : { task: "", model: "" };
   const status = last.type === "run.finished" ? last.status : last.type === "run.suspended" ? "suspended" : "running";
   return { runId, task, model, status, startedAt: first.at, updatedAt: last.at };

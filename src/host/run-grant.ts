@@ -13,9 +13,15 @@ export function toGrantRecord(grant: Grant, runId: string): RecordWrite {
   return { kind, key: runId, value, ifVersion: 0 };
 }
 
+/** The recorded grant of a run; null where there is no such run. */
+export async function findRunGrant(store: Store, scope: Scope, runId: string): Promise<Grant | null> {
+  const record = await store.record(scope, kind, runId);
+  return record === null ? null : deepFreeze(Grant.parse(record.value));
+}
+
 /** The recorded grant of a run. Throws `run.not_found`. */
 export async function loadRunGrant(store: Store, scope: Scope, runId: string): Promise<Grant> {
-  const record = await store.record(scope, kind, runId);
-  if (record === null) throw new CapstanError("run.not_found", `There is no run ${runId}. See \`capstan runs ls\`.`);
-  return deepFreeze(Grant.parse(record.value));
+  const grant = await findRunGrant(store, scope, runId);
+  if (grant === null) throw new CapstanError("run.not_found", `There is no run ${runId}. See \`capstan runs ls\`.`);
+  return grant;
 }

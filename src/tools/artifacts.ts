@@ -5,6 +5,7 @@ import { newId } from "../core/id.ts";
 import type { Principal, Scope } from "../core/scope.ts";
 import type { Taint } from "../core/taint.ts";
 import type { Grant } from "../permissions/grant.ts";
+import { lineageOf, maySee } from "../permissions/lineage.ts";
 import type { RecordWrite, Store } from "../store/store.ts";
 
 /** What artifacts of one principal in one scope may take, and for how long they are kept. */
@@ -50,10 +51,7 @@ export interface Artifact {
 /**
  * What tools made and what was too large for an answer, kept for a while. An artifact belongs to its principal and has a random id; the
  * hash of its bytes is no address.
- *
- * Of one principal, a grant sees what was saved under itself and under grants that were derived from it: a run reads what its nested
- * calls saved, and two tokens that were handed out beside each other see nothing of each other, nor of what stands above them. A grant
- * without ancestors is the operator's own, made anew with each process, so it sees everything of its principal.
+ * Of one principal, a grant sees what `maySee` says.
  */
 export interface Artifacts {
   /**
@@ -72,7 +70,7 @@ interface Content {
   readonly taint: Taint;
 }
 
-/** The record of an artifact; its bytes belong to it. `grantIds`: the grant that it was saved under, and all above that. */
+/** The record of an artifact; its bytes belong to it. `grantIds`: the lineage that it was saved under. */
 const Saved = z.strictObject({
   name: z.string(),
   mimeType: z.string(),
@@ -121,7 +119,7 @@ export function openArtifacts({
       bytes: bytes.length,
       taint: [...taint],
       callId,
-      grantIds: [grant.id, ...grant.ancestors.map((ancestor) => ancestor.id)],
+      grantIds: lineageOf(grant),
       expiresAt: now + limits.lifetimeMs,
     };
     for (let left = maxAttempts; ; left -= 1) {
@@ -203,6 +201,3 @@ export function openArtifacts({
     },
   };
 }
-
-const maySee = ({ id, ancestors }: Grant, savedUnder: readonly string[]): boolean =>
-  ancestors.length === 0 || savedUnder.includes(id);
