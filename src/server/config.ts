@@ -1,13 +1,12 @@
 import { z } from "zod";
-import { toOrigin } from "./mcp/http-guard.ts";
 
 /** The `server` part of the config: what MCP clients are served, and how. */
 export const ServerSettings = z.strictObject({
   /** Host names beyond those of the address that is listened on, under which clients may reach the server (`host` or `host:port`). */
   hosts: z.array(z.string().min(1)).default([]),
-  /** Origins (`https://app.example`) whose pages may call from browsers, and read the answers. */
+  /** Origins (`https://app.example`) whose pages may call from browsers, and read the answers. What has no host is nobody's alone. */
   origins: z
-    .array(z.string().refine((url) => toOrigin(url) !== null, "an origin is written SCHEME://HOST[:PORT]"))
+    .array(z.string().refine((url) => (URL.parse(url)?.host ?? "") !== "", "an origin is written SCHEME://HOST[:PORT]"))
     .default([]),
   /** The address that clients know the server by, where a proxy stands in front. Missing: that of the request. */
   publicUrl: z.url().optional(),

@@ -18,7 +18,7 @@ const toName = (host: string): string => (host.includes(":") ? `[${host}]` : hos
  * The origin of a URL as browsers send it, also with a scheme that the URL standard knows none for (`chrome-extension://ID`); null for
  * what has no host. It is never the word `null`, which stands for every page whose origin is hidden.
  */
-export function toOrigin(url: string): string | null {
+function toOrigin(url: string): string | null {
   const { protocol = "", host = "" } = URL.parse(url) ?? {};
   return host === "" ? null : `${protocol}//${host}`;
 }
