@@ -19,12 +19,14 @@ export async function perform(parts: {
   readonly onFault: (fault: unknown) => void;
 }): Promise<Outcome> {
   const { request, admitted, nested } = parts;
-  using deadline = openDeadline(request.signal, admitted.deadlineMs);
-  const { signal } = deadline;
+  const ending = new AbortController();
+  const { signal } = ending;
   try {
-    const outcome = await withGrace(admitted.call.run(toContext(request, nested, signal)), signal);
-    signal.throwIfAborted();
-    return outcome;
+    return await withDeadline(() => admitted.call.run(toContext(request, nested, signal)), {
+      ending,
+      outer: request.signal,
+      ms: admitted.deadlineMs,
+    });
   } catch (thrown) {
     if (request.signal.aborted) throw cancelled(request.name);
     if (signal.aborted) {
@@ -44,36 +46,32 @@ export function cancelled(name: string): CapstanError {
 }
 
 /**
- * A signal that aborts with `outer` or after `ms`, until it is disposed. `AbortSignal.timeout` and `any` do the same at several times
- * the cost, and each timeout stays in memory until its time is over.
+ * Runs until `outer` aborts or `ms` are over: then `ending` aborts, and rejects what does not end within the grace.
+ * `AbortSignal.timeout` and `any` do the same at several times the cost, and each timeout stays in memory until its time is over.
  */
-function openDeadline(outer: AbortSignal, ms: number): Disposable & { readonly signal: AbortSignal } {
-  const ending = new AbortController();
-  const cancel = (): void => ending.abort(outer.reason);
-  const timer = setTimeout(() => ending.abort(new DOMException(`${ms} ms are over.`, "TimeoutError")), ms).unref();
-  if (outer.aborted) cancel();
-  else outer.addEventListener("abort", cancel, { once: true });
-  return {
-    signal: ending.signal,
-    [Symbol.dispose]() {
-      clearTimeout(timer);
-      outer.removeEventListener("abort", cancel);
-    },
-  };
-}
-
-async function withGrace(running: Promise<Outcome>, signal: AbortSignal): Promise<Outcome> {
-  let timer: NodeJS.Timeout | undefined;
+async function withDeadline(
+  run: () => Promise<Outcome>,
+  { ending, outer, ms }: { readonly ending: AbortController; readonly outer: AbortSignal; readonly ms: number },
+): Promise<Outcome> {
+  outer.throwIfAborted(); // It was cancelled while it was put on record: then it does not begin.
   const abandoned = Promise.withResolvers<never>();
-  const onAbort = (): void => {
-    timer = setTimeout(() => abandoned.reject(signal.reason), graceMs);
+  let grace: NodeJS.Timeout | undefined;
+  const end = (reason: unknown): void => {
+    if (ending.signal.aborted) return;
+    ending.abort(reason);
+    grace = setTimeout(() => abandoned.reject(reason), graceMs);
   };
-  signal.addEventListener("abort", onAbort, { once: true });
+  const cancel = (): void => end(outer.reason);
+  const deadline = setTimeout(() => end(new DOMException(`${ms} ms are over.`, "TimeoutError")), ms).unref();
+  outer.addEventListener("abort", cancel, { once: true });
   try {
-    return await Promise.race([running, abandoned.promise]);
+    const outcome = await Promise.race([run(), abandoned.promise]);
+    ending.signal.throwIfAborted();
+    return outcome;
   } finally {
-    signal.removeEventListener("abort", onAbort);
-    clearTimeout(timer);
+    clearTimeout(deadline);
+    clearTimeout(grace);
+    outer.removeEventListener("abort", cancel);
   }
 }
 

@@ -218,6 +218,18 @@ describe("taint by grant", () => {
     expect(await home.permissions.taints.of(t0)).toEqual([]);
   });
 
+  test("that was added is read by the next who asks, in this process and in another", async () => {
+    await using home = await openTestHome({ clock: () => start });
+    await using other = await openTestHome({ clock: () => start, home: home.home });
+    for (const [index, adder] of [home, other, home, other].entries()) {
+      const labels = Array.from({ length: index + 1 }, (_, label) => `label-${label}`);
+      const before = home.permissions.taints.of(t1);
+      await adder.permissions.taints.add(t1, labels);
+      expect(await before).toEqual(labels.slice(0, -1));
+      expect(await Promise.all([1, 2].map(() => home.permissions.taints.of(t1)))).toEqual([labels, labels]);
+    }
+  });
+
   test("that came in under the meet of two grants has come in under each, and under no ancestor of theirs", async () => {
     await using home = await openTestHome({ clock: () => start });
     const flags = root({}, { id: "flags" });

@@ -233,6 +233,18 @@ describe("the door", () => {
     await expect(capstan.call("long", {}, { signal: AbortSignal.abort() })).rejects.toThrow(refused("tool.cancelled"));
   });
 
+  test("does not begin a call that is cancelled while it is put on record", async () => {
+    let runs = 0;
+    const tool = testTool("count", { run: async () => ({ type: "done", value: { runs: (runs += 1) } }) });
+    await using capstan = await openTestDoor([tool]);
+    const cancel = new AbortController();
+    const running = capstan.call("count", {}, { signal: cancel.signal });
+    cancel.abort();
+    await expect(running).rejects.toThrow(refused("tool.cancelled"));
+    expect(await capstan.audit()).toHaveLength(1);
+    expect(valueOf((await capstan.call("count")).outcome)).toEqual({ runs: 1 });
+  });
+
   test("charges a call once, however often it comes back under its id", async () => {
     await using capstan = await openTestDoor([testTool("echo")]);
     const by = { grant: { ...capstan.grant, limits: { calls: 1 } } };

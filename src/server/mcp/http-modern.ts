@@ -55,7 +55,9 @@ export async function answerModern(
   if (mismatch !== null) return answerError(response, 400, { code: headerMismatch, message: mismatch }, { id });
 
   const gone = new AbortController();
-  const leave = (): void => gone.abort();
+  const leave = (): void => {
+    if (!response.writableEnded) gone.abort();
+  };
   response.once("close", leave);
   // A subscription has no end of its own: it ends with its grant or the server.
   if (method === "subscriptions/listen" && !hold(leave)) return answerError(response, 503, noRoom, { id });

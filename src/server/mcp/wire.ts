@@ -1,5 +1,6 @@
 import { isUtf8 } from "node:buffer";
 import type { Readable, Writable } from "node:stream";
+import { finished } from "node:stream/promises";
 import {
   isJSONRPCNotification,
   isJSONRPCRequest,
@@ -44,6 +45,7 @@ export function openWire(streams: {
   const closing = new AbortController();
   const ended = Promise.withResolvers<void>();
   let openBytes = 0;
+  let unwritten: { text: string; readonly written: PromiseWithResolvers<void> } | undefined;
   let wake = (): void => {};
 
   const wire: Wire = { start, send, close, closed: ended.promise };
@@ -59,14 +61,15 @@ export function openWire(streams: {
     if (signal.aborted) await close();
   }
 
+  /** Resolves at the end of input. Node's own iterator over a stream would do the same at several times the cost. */
   async function read(): Promise<void> {
     const cut = openLineCutter(maxLineBytes);
-    for await (const chunk of input) {
-      const bytes: Buffer = typeof chunk === "string" ? Buffer.from(chunk) : chunk;
+    input.on("data", (chunk: Buffer | string) => {
+      const bytes = typeof chunk === "string" ? Buffer.from(chunk) : chunk;
       for (const line of cut(bytes)) receive(line === "too_long" ? line : withoutReturn(line));
-      while (isFull()) await changed();
-      if (closing.signal.aborted) return;
-    }
+      if (isFull()) input.pause();
+    });
+    await finished(input, { writable: false });
   }
 
   function receive(line: Buffer | "too_long"): void {
@@ -138,39 +141,50 @@ export function openWire(streams: {
     if (typeof id !== "string" && typeof id !== "number") return;
     listening.delete(id);
     openBytes -= open.get(id) ?? 0;
-    if (open.delete(id)) wake();
+    if (open.delete(id)) goOn();
   }
 
   /** Resolves when the line is written, or can't be any more: a peer that is gone is no error of the one who answers it. */
   function write(message: object): Promise<void> {
     if (closing.signal.aborted) return Promise.resolve();
-    // What is answered in one turn leaves in one system call.
-    if (output.writableCorked === 0) {
-      output.cork();
-      process.nextTick(() => output.uncork());
+    if (unwritten === undefined) {
+      unwritten = { text: "", written: Promise.withResolvers() };
+      process.nextTick(flush);
     }
-    return new Promise((resolve) => {
-      output.write(`${JSON.stringify(message)}\n`, () => {
-        resolve();
-        wake();
-      });
+    unwritten.text += `${JSON.stringify(message)}\n`;
+    return unwritten.written.promise;
+  }
+
+  /** What is answered in one turn leaves at once. */
+  function flush(): void {
+    const lines = unwritten;
+    unwritten = undefined;
+    output.write(lines?.text ?? "", () => {
+      lines?.written.resolve();
+      goOn();
     });
   }
 
   function isFull(): boolean {
     if (closing.signal.aborted) return false;
-    return open.size >= maxOpen || openBytes >= maxOpenBytes || output.writableNeedDrain;
+    const isUnread = output.writableNeedDrain || (unwritten?.text.length ?? 0) > output.writableHighWaterMark;
+    return open.size >= maxOpen || openBytes >= maxOpenBytes || isUnread;
   }
 
-  function changed(): Promise<void> {
-    return new Promise((resolve) => {
-      wake = resolve;
-    });
+  /** Something was answered or written. */
+  function goOn(): void {
+    if (input.isPaused() && !isFull()) input.resume();
+    wake();
   }
 
   async function drain(): Promise<void> {
     const timer = setTimeout(onBroken, drainMs);
-    while (!closing.signal.aborted && (open.size > 0 || output.writableLength > 0)) await changed();
+    const isDone = (): boolean => open.size === 0 && unwritten === undefined && output.writableLength === 0;
+    while (!closing.signal.aborted && !isDone()) {
+      await new Promise<void>((resolve) => {
+        wake = resolve;
+      });
+    }
     clearTimeout(timer);
   }
 
