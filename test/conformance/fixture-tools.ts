@@ -7,6 +7,7 @@ import type { InputRequest, Tool, ToolDefinition } from "../../src/tools/tool.ts
 import { defineTool } from "../../src/tools/tool.ts";
 import { audio, done, embedded, image, text } from "./fixture-content.ts";
 import { choices, defaults, form, isAnswered, roots, sampling, textField } from "./fixture-questions.ts";
+import { taskTools } from "./fixture-tasks.ts";
 
 /** Longer than the server lets pass between two reports of progress, so that each goes out, through a bridge too. */
 const stepMs = 150;
@@ -26,7 +27,7 @@ export interface Changes {
 
 /** The tools that the conformance suite calls by name; `json_schema_2020_12_tool` and the headers' are only listed. */
 export function conformanceTools(changes: Changes): readonly Tool[] {
-  return [...answering(changes), ...asking(), ...described()];
+  return [...answering(changes), ...asking(), ...described(), ...taskTools()];
 }
 
 type Run = ToolDefinition<object, never>["run"];

@@ -18,6 +18,7 @@ import { toMeant, toOffered, toOfferedOutcome } from "./offering.ts";
 import type { ProgressReport } from "./progress.ts";
 import type { Answered, Asking } from "./questions.ts";
 import { toCallResult, toFailedCall, toProtocolError } from "./result.ts";
+import { type CreatedTask, demandTasks, takesTasks } from "./tasks-wire.ts";
 
 /** What is sealed with the questions of a tool: the call goes on under its id. */
 const ToolState = z.strictObject({ type: z.literal("tool"), callId: z.string(), state: z.json() });
@@ -40,12 +41,15 @@ export async function listTools(connection: Connection, exchange: Exchange): Pro
   }
 }
 
-/** tools/call: the door's answer, or questions that must be answered first. */
+/** What comes of a call: its end, questions that must be answered first, or a handle for a client that takes one. */
+type Answer = CallToolResult | InputRequiredResult | CreatedTask;
+
+/** tools/call: the door's answer. */
 export async function callTool(
   connection: Connection,
   called: { readonly name: string; readonly args: JsonObject },
   exchange: Exchange,
-): Promise<CallToolResult | InputRequiredResult> {
+): Promise<Answer> {
   const progress = toProgress(exchange);
   try {
     const grant = await toGrant(connection, exchange, "tools/call", called.name);
@@ -68,8 +72,8 @@ async function callUnder(
   asking: Asking,
   exchange: Exchange,
   progress: ProgressReport,
-): Promise<CallToolResult | InputRequiredResult> {
-  const { door, questions } = connection;
+): Promise<Answer> {
+  const { door, questions, tasks } = connection;
   const { grant, name, args } = asking;
   const { principal, scope } = grant;
   const begun = await begin(connection, asking, exchange);
@@ -81,7 +85,9 @@ async function callUnder(
   try {
     const report = progress.report.bind(progress);
     const answerer = toAnswerer(exchange);
-    const result = await door.call({ caller, name, args, ...begun, signal, progress: report, log, answerer });
+    const request = { caller, name, args, ...begun, signal, progress: report, log, answerer };
+    const result = takesTasks(exchange) ? await tasks.call(request) : await door.call(request);
+    if ("taskId" in result) return result;
     ({ outcome, taint } = result);
     await addTaint(connection, grant, taint);
   } catch (thrown) {
@@ -92,6 +98,7 @@ async function callUnder(
     return questions.ask(asking, [question.request], question.state);
   }
   if (outcome.type === "done") {
+    if (outcome.code === "task.needed" && exchange.gone === undefined) demandTasks(exchange);
     return toCallResult(await toOfferedOutcome(outcome, { grant, name, callId, taint }, connection));
   }
   demandAnswerable(outcome.requests, exchange);

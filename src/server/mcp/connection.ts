@@ -10,6 +10,7 @@ import type { Notices } from "./notices.ts";
 import { openProgress, type ProgressReport } from "./progress.ts";
 import type { Questions } from "./questions.ts";
 import type { RecordRefusal } from "./refusal.ts";
+import type { Tasks } from "./tasks.ts";
 
 export interface DispatchServices {
   readonly door: Door;
@@ -17,6 +18,7 @@ export interface DispatchServices {
   readonly grantFor: GrantFor;
   readonly recordRefusal: RecordRefusal;
   readonly notices: Notices;
+  readonly tasks: Tasks;
   /** Capstan's version, as clients see it. */
   readonly version: string;
   /** Missing: every tool is listed, and a result that is too large for an answer says so and is lost. */

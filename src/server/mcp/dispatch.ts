@@ -12,6 +12,7 @@ import type { Notice } from "./notices.ts";
 import { openQuestions } from "./questions.ts";
 import { type OlderSubscriptions, openOlderSubscriptions } from "./subscriptions-older.ts";
 import { openSubscriptions } from "./subscriptions.ts";
+import { toTaskMethods } from "./tasks-methods.ts";
 
 export type { DispatchServices } from "./connection.ts";
 
@@ -38,7 +39,7 @@ export function openDispatch(services: DispatchServices): Dispatch {
 
   const subscriptions = openSubscriptions(connection);
   const older: OlderSubscriptions[] = [];
-  const modern = openModern(methods, subscriptions, version);
+  const modern = openModern({ ...methods, ...toTaskMethods(connection) }, subscriptions, version);
 
   async function tracked<T>(work: Promise<T>): Promise<T> {
     running.add(work);

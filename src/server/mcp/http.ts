@@ -21,6 +21,7 @@ import { openStreams } from "./http-streams.ts";
 import { type Offering, toMeant } from "./offering.ts";
 import { openNotices } from "./notices.ts";
 import { openRefusals } from "./refusal.ts";
+import { openTasks } from "./tasks.ts";
 
 export interface HttpServices extends ProcessGrant {
   readonly door: Door;
@@ -65,7 +66,9 @@ export async function serveHttp(services: HttpServices): Promise<HttpServing> {
   const grantFor = openGrants(permissions, services, recordRefusal);
   const own = toBearerGrants(grantFor, permissions);
   const notices = openNotices(services);
-  const openOwn = () => openDispatch({ door, permissions, version, offering, grantFor: own, recordRefusal, notices });
+  const tasks = openTasks({ door, permissions, store, offering, own: services.grant, onFault });
+  const shared = { door, permissions, version, offering, grantFor: own, recordRefusal, notices, tasks };
+  const openOwn = () => openDispatch(shared);
   const room = openRoom();
   const streams = openStreams(permissions, services.isExplicit ? services.grant : null, () => sessions.sweep());
   const sessions = openSessions({ toDispatch: openOwn, now, room, streams, onFault });
@@ -192,6 +195,7 @@ export async function serveHttp(services: HttpServices): Promise<HttpServing> {
     await nextTurn(); // What was answered last is written by now.
     await sessions.close();
     server.closeAllConnections();
+    await tasks.end();
     await Promise.allSettled(running);
   }
 }

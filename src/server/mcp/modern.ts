@@ -16,6 +16,7 @@ import type { Exchange } from "./exchange.ts";
 import type { Methods } from "./methods.ts";
 import { cacheHints, capabilities, instructions } from "./offer.ts";
 import type { Subscriptions } from "./subscriptions.ts";
+import { demandTasks, tasksExtension } from "./tasks-wire.ts";
 
 /** What a transport gives a request. */
 export interface ModernIo {
@@ -37,7 +38,8 @@ export type Modern = (request: JSONRPCRequest, io: ModernIo) => Promise<JSONRPCR
  */
 export function openModern(methods: Methods, subscriptions: Subscriptions, version: string): Modern {
   const meta = { [SERVER_INFO_META_KEY]: { name: "capstan", title: "Capstan", version } };
-  const discovered = { supportedVersions: [modernRevision], capabilities, instructions };
+  const offered = { ...capabilities, extensions: { [tasksExtension]: {} } };
+  const discovered = { supportedVersions: [modernRevision], capabilities: offered, instructions };
 
   async function toResult(request: JSONRPCRequest, io: ModernIo): Promise<object> {
     const { method, params, id } = request;
@@ -47,6 +49,9 @@ export function openModern(methods: Methods, subscriptions: Subscriptions, versi
     if (method === "server/discover") return discovered;
     const exchange = toExchange(params, envelope, io);
     if (method === "subscriptions/listen") {
+      if (isJsonObject(params?.["notifications"]) && params["notifications"]["taskIds"] !== undefined) {
+        demandTasks(exchange);
+      }
       return await subscriptions.listen({ id, params, exchange, notify: io.notify });
     }
     const answer = Object.hasOwn(methods, method) ? methods[method] : undefined;

@@ -93,7 +93,7 @@ export function refused(why: string): CapstanError {
 type WireRequest = NonNullable<InputRequiredResult["inputRequests"]>[string];
 
 /** The request as MCP writes it. Throws `tool.bad_output` for a form or parameters that MCP does not know. */
-function toWireRequest(request: InputRequest): WireRequest {
+export function toWireRequest(request: InputRequest): WireRequest {
   const wire = toJson(request);
   const { ElicitRequest, CreateMessageRequest, ListRootsRequest } = isSpecType;
   if (ElicitRequest(wire) || CreateMessageRequest(wire) || ListRootsRequest(wire)) return wire;

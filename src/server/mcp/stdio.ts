@@ -1,5 +1,6 @@
 import type { Readable, Writable } from "node:stream";
 import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises";
+import { toCapstanError } from "../../core/error.ts";
 import type { Permissions } from "../../permissions/permissions.ts";
 import type { Store } from "../../store/store.ts";
 import type { Door } from "../../tools/call.ts";
@@ -9,6 +10,7 @@ import { openGrants, type ProcessGrant } from "./grants.ts";
 import type { Offering } from "./offering.ts";
 import { openNotices } from "./notices.ts";
 import { openRefusals } from "./refusal.ts";
+import { openTasks } from "./tasks.ts";
 import { openWire } from "./wire.ts";
 
 export interface StdioServices extends ProcessGrant {
@@ -39,12 +41,15 @@ export async function serveStdio(services: StdioServices): Promise<void> {
   const recordRefusal = openRefusals({ store, now: () => permissions.now(), owner: grant });
   const grantFor = openGrants(permissions, services, recordRefusal);
   const notices = openNotices(services);
-  const dispatch = openDispatch({ door, permissions, version, offering, grantFor, recordRefusal, notices });
+  const onError = (error: Error): void => log(`mcp: ${toLogText(error.message)}`);
+  const onFault = (fault: unknown): void => onError(toCapstanError(fault));
+  const tasks = openTasks({ door, permissions, store, offering, own: grant, onFault });
+  const dispatch = openDispatch({ door, permissions, version, offering, grantFor, recordRefusal, notices, tasks });
   using closing = openClosing(signal, dispatch);
   const wire = openWire({ input, output, signal: closing.signal });
-  const onError = (error: Error): void => log(`mcp: ${toLogText(error.message)}`);
   await serveEras(wire, { dispatch, opener: grant, onError });
   await dispatch.endSubscriptions();
+  await tasks.end();
   await dispatch.settled();
 }
 
