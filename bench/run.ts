@@ -1,5 +1,6 @@
 import { availableParallelism, cpus, loadavg, totalmem } from "node:os";
 import { benchCold } from "./cold.ts";
+import { benchDiscovery } from "./discovery.ts";
 import { benchDoor } from "./door.ts";
 import { benchHttp } from "./http.ts";
 import type { Figure } from "./measure.ts";
@@ -16,6 +17,7 @@ const benches: Readonly<Record<string, () => AsyncGenerator<Figure>>> = {
   rpc: benchRpc,
   http: benchHttp,
   streams: benchStreams,
+  discovery: benchDiscovery,
   sandbox: benchSandbox,
 };
 

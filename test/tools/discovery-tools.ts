@@ -113,3 +113,28 @@ export function serverTool(server: string, name: string, description: string): T
     origin: { source: `mcp:${server}`, pin: `pin-of-${server}` },
   });
 }
+
+/** What people ask for, and the tool of the five hundred that does it. */
+export const wanted: readonly (readonly [query: string, name: string])[] = [
+  ["open a new issue on GitHub", "github__create_issue"],
+  ["merge my pull request", "github__merge_pull_request"],
+  ["which branches are on github? show all", "github__list_branches"],
+  ["retry a failed CI pipeline", "gitlab__retry_pipeline"],
+  ["move the jira ticket to done", "jira__transition_ticket"],
+  ["send an email to a customer", "gmail__send_email"],
+  ["search my emails for an attachment", "gmail__search_emails"],
+  ["schedule a meeting: when is everybody free", "calendar__find_free_slot"],
+  ["create a calendar event", "calendar__create_event"],
+  ["share the document with Anna", "drive__share_document"],
+  ["run a SQL query", "postgres__run_query"],
+  ["give the customer their money back, refund", "stripe__refund_payment"],
+  ["find an invoice in stripe", "stripe__search_invoices"],
+  ["mark order as shipped", "shopify__fulfill_order"],
+  ["scale the deployment to 5 replicas", "kubernetes__scale_deployment"],
+  ["restart: delete a kubernetes pod", "kubernetes__delete_pod"],
+  ["list S3 buckets in aws", "aws__list_buckets"],
+  ["mute this alert for an hour", "grafana__silence_alert"],
+  ["screenshot of the current page", "browser__take_screenshot"],
+  ["latitude and longitude of an address", "maps__geocode_address"],
+  ["how warm is it now, temperature", "weather__current_conditions"],
+];

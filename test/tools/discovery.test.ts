@@ -16,7 +16,7 @@ import { openTestArtifacts } from "../support/artifacts.ts";
 import { callTool } from "../support/call-context.ts";
 import { pureCases } from "../support/cases.ts";
 import { openTestDoor, testTool, toGrant, valueOf } from "../support/door.ts";
-import { fiveHundred, serverTool } from "./discovery-tools.ts";
+import { fiveHundred, serverTool, wanted } from "./discovery-tools.ts";
 
 const listed = (): readonly Tool[] => [];
 const finders = [describeToolTool({ listed }), searchToolsTool({ listed })];
@@ -30,29 +30,7 @@ const find = (query: string, tools: readonly Tool[] = fiveHundred): readonly str
   namesOf(rankTools(tools, query, 3));
 
 describe("rankTools()", () => {
-  test.each([
-    ["open a new issue on GitHub", "github__create_issue"],
-    ["merge my pull request", "github__merge_pull_request"],
-    ["which branches are on github? show all", "github__list_branches"],
-    ["retry a failed CI pipeline", "gitlab__retry_pipeline"],
-    ["move the jira ticket to done", "jira__transition_ticket"],
-    ["send an email to a customer", "gmail__send_email"],
-    ["search my emails for an attachment", "gmail__search_emails"],
-    ["schedule a meeting: when is everybody free", "calendar__find_free_slot"],
-    ["create a calendar event", "calendar__create_event"],
-    ["share the document with Anna", "drive__share_document"],
-    ["run a SQL query", "postgres__run_query"],
-    ["give the customer their money back, refund", "stripe__refund_payment"],
-    ["find an invoice in stripe", "stripe__search_invoices"],
-    ["mark order as shipped", "shopify__fulfill_order"],
-    ["scale the deployment to 5 replicas", "kubernetes__scale_deployment"],
-    ["restart: delete a kubernetes pod", "kubernetes__delete_pod"],
-    ["list S3 buckets in aws", "aws__list_buckets"],
-    ["mute this alert for an hour", "grafana__silence_alert"],
-    ["screenshot of the current page", "browser__take_screenshot"],
-    ["latitude and longitude of an address", "maps__geocode_address"],
-    ["how warm is it now, temperature", "weather__current_conditions"],
-  ])("finds for %j among the first three %s", (query, name) => {
+  test.each(wanted)("finds for %j among the first three %s", (query, name) => {
     expect(find(query)).toContain(name);
   });
 
