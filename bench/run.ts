@@ -1,4 +1,5 @@
 import { availableParallelism, cpus, loadavg, totalmem } from "node:os";
+import { benchBridge } from "./bridge.ts";
 import { benchCold } from "./cold.ts";
 import { benchDiscovery } from "./discovery.ts";
 import { benchDoor } from "./door.ts";
@@ -16,6 +17,7 @@ const benches: Readonly<Record<string, () => AsyncGenerator<Figure>>> = {
   cold: benchCold,
   rpc: benchRpc,
   http: benchHttp,
+  bridge: benchBridge,
   streams: benchStreams,
   discovery: benchDiscovery,
   sandbox: benchSandbox,
