@@ -14,6 +14,7 @@ type Server = Awaited<ReturnType<typeof openOfferingServer>>;
 interface Connected extends AsyncDisposable {
   call(name: string, letters: number): Promise<unknown>;
   read(uri: string): Promise<unknown>;
+  get(letters: number): Promise<unknown>;
 }
 
 const identity = { name: "test", version: "1" };
@@ -23,9 +24,15 @@ async function connectStdio(server: Server, grant: Grant, era: "older" | "modern
   const peer = server.connect(grant);
   if (era === "older") await peer.initialize();
   const meta = era === "older" ? {} : envelope();
+  const ask = async (method: string, params: object): Promise<unknown> => {
+    const { result, error } = await peer.request(method, { ...params, _meta: meta });
+    if (error !== undefined) throw Object.assign(new Error(error.message), error);
+    return result;
+  };
   return {
     call: async (name, letters) => (await peer.call(name, { text: String(letters) }, meta)).result,
-    read: async (uri) => (await peer.request("resources/read", { uri, _meta: meta })).result,
+    read: (uri) => ask("resources/read", { uri }),
+    get: (letters) => ask("prompts/get", { name: "long", arguments: { letters: String(letters) } }),
     [Symbol.asyncDispose]: async () => peer.hangUp(),
   };
 }
@@ -37,6 +44,7 @@ async function connectHttp(server: Server, grant: Grant, mode: "auto" | "legacy"
   return {
     call: (name, letters) => client.callTool({ name, arguments: { text: String(letters) } }),
     read: (uri) => client.readResource({ uri }),
+    get: (letters) => client.getPrompt({ name: "long", arguments: { letters: String(letters) } }),
     [Symbol.asyncDispose]: () => client.close(),
   };
 }
@@ -57,6 +65,7 @@ const legs: readonly (readonly [string, (server: Server, grant: Grant) => Promis
       return {
         call: (name, letters) => client.callTool({ name, arguments: { text: String(letters) } }),
         read: (uri) => client.readResource({ uri }),
+        get: (letters) => client.getPrompt({ name: "long", arguments: { letters: String(letters) } }),
         [Symbol.asyncDispose]: () => client.close(),
       };
     },
@@ -94,6 +103,19 @@ describe.each(legs)("a large result on %s", (_leg, connect) => {
       parts.push(...Read.parse(await client.read(`${uri}/${part}`)).contents.map(({ text }) => text));
     }
     expect(parts.join("") === toText(letters)).toBe(true);
+    expect(Result.parse(await client.call("echo", 5)).structuredContent).toEqual({ text: "5" });
+  });
+
+  test("has its like in a resource and a prompt, which are errors that say what to do", async () => {
+    await using server = await openOfferingServer();
+    await using client = await connect(server, server.reader);
+    const code = (name: string) => ({
+      code: -32_602,
+      message: expect.stringMatching(`^(MCP error -32602: )?${name}: `),
+    });
+    await expect(client.read("big://9000000")).rejects.toMatchObject(code("resource.too_large"));
+    await expect(client.get(9_000_000)).rejects.toMatchObject(code("prompt.too_large"));
+    expect(JSON.stringify(await client.get(10))).toContain(toText(10));
     expect(Result.parse(await client.call("echo", 5)).structuredContent).toEqual({ text: "5" });
   });
 });
@@ -179,7 +201,7 @@ describe("a large resource", () => {
     expect(await server.artifacts.list({ ...server.grant, grant: server.grant }, { limit: 9 })).toEqual([]);
   });
 
-  test("has its like in a large prompt", () => {
+  test("and a large prompt are measured in bytes", () => {
     expect(() => demandSendable("p", { text: "é".repeat(4_000_000) })).not.toThrow();
     expect(() => demandSendable("p", { text: "é".repeat(4_200_000) })).toThrow(/^The prompt p has 84\d{5} bytes/);
   });

@@ -4,10 +4,12 @@ import type { Offering } from "../../../src/server/mcp/offering.ts";
 import { artifactResources } from "../../../src/tools/artifact-resources.ts";
 import type { ArtifactLimits } from "../../../src/tools/artifacts.ts";
 import { describeToolTool } from "../../../src/tools/describe-tool.ts";
+import type { PromptSource } from "../../../src/tools/prompt.ts";
 import type { ResourceSource } from "../../../src/tools/resource.ts";
 import { fromZod } from "../../../src/tools/schema.ts";
 import { searchToolsTool } from "../../../src/tools/search-tools.ts";
 import type { Tool } from "../../../src/tools/tool.ts";
+import type { Source } from "../../../src/tools/toolbox.ts";
 import { openTestArtifacts } from "../../support/artifacts.ts";
 import { testTool } from "../../support/door.ts";
 import { openHttpServer } from "./http-serve.ts";
@@ -37,6 +39,22 @@ const big: ResourceSource = {
   },
 };
 
+/** A prompt of as many letters as it is asked for. */
+const long: PromptSource = {
+  name: "long",
+  list: async () => [{ name: "long", arguments: [{ name: "letters", required: true }] }],
+  get: async (_name, { letters = "" }) => ({
+    type: "done",
+    messages: [{ role: "user", content: { type: "text", text: toText(letters) } }],
+  }),
+};
+const prompts: Source = {
+  tools: () => [],
+  resources: [],
+  prompts: [long],
+  onChange: () => ({ [Symbol.dispose]: () => {} }),
+};
+
 /** So many letters, no two parts of which are alike. */
 export function toText(letters: string | number): string {
   const count = Number(letters);
@@ -62,6 +80,7 @@ export async function openOfferingServer({
     await openHttpServer({
       more: [...large, searchToolsTool({ listed }), describeToolTool({ listed }), ...more],
       resources: [artifactResources(artifacts), big],
+      sources: [prompts],
       offering: { artifacts, discovery: "all", discoveryTokens: 0, resultBytes: 64 * 1024, ...settings },
     }),
   );
@@ -70,7 +89,7 @@ export async function openOfferingServer({
   return {
     ...server,
     artifacts,
-    reader: server.withRights("reader", { resources: [{ type: "any" }] }),
+    reader: server.withRights("reader", { resources: [{ type: "any" }], prompts: ["long"] }),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
 }
