@@ -1,7 +1,6 @@
-import { readdir, readlink } from "node:fs/promises";
 import { expect, test } from "vitest";
 import { testWith } from "../../support/machine.ts";
-import { byHand, codeOf, isAlive, openTestConnection, until } from "./connect-support.ts";
+import { aliveOf, byHand, codeOf, openTestConnection, processesIn, until } from "./connect-support.ts";
 
 // Every call ends typed within its timeout and a second, and another server is none the worse for it.
 test.each([
@@ -92,15 +91,3 @@ test("a server that always crashes is started ever more rarely", async () => {
   expect(connection.starts()).toBeGreaterThanOrEqual(4);
   expect(connection.starts()).toBeLessThanOrEqual(8);
 });
-
-/** The processes that run in a folder under this one. */
-async function processesIn(home: string): Promise<readonly number[]> {
-  const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name));
-  const folders = await Promise.all(pids.map(async (pid) => await readlink(`/proc/${pid}/cwd`).catch(() => "")));
-  return pids.filter((_, index) => folders[index]?.startsWith(home)).map(Number);
-}
-
-async function aliveOf(pids: readonly number[]): Promise<readonly number[]> {
-  const alive = await Promise.all(pids.map(isAlive));
-  return pids.filter((_, index) => alive[index]);
-}

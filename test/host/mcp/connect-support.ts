@@ -1,4 +1,4 @@
-import { readFile } from "node:fs/promises";
+import { readdir, readFile, readlink } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { CapstanError } from "../../../src/core/error.ts";
 import { systemClock } from "../../../src/core/clock.ts";
@@ -92,4 +92,17 @@ export async function isAlive(pid: number): Promise<boolean> {
   } catch {
     return false;
   }
+}
+
+/** The processes that run in a folder under this one. */
+export async function processesIn(home: string): Promise<readonly number[]> {
+  const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name));
+  const folders = await Promise.all(pids.map(async (pid) => await readlink(`/proc/${pid}/cwd`).catch(() => "")));
+  return pids.filter((_, index) => folders[index]?.startsWith(home)).map(Number);
+}
+
+/** Those of the processes that are there. */
+export async function aliveOf(pids: readonly number[]): Promise<readonly number[]> {
+  const alive = await Promise.all(pids.map(isAlive));
+  return pids.filter((_, index) => alive[index]);
 }

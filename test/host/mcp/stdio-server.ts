@@ -5,7 +5,7 @@ import { createInterface } from "node:readline";
 
 // An MCP server by hand, on stdio, that can do everything wrong. The first argument says how it begins: `modern`, `legacy`, `both`,
 // `exits` (at any request before initialize), `silent` (until initialize), `mute` (always), `slow` (modern, after 700 ms), `hesitant`
-// (refuses the revision once and names it), `older` (refuses the revision and names another).
+// (refuses the revision once and names it), `older` (refuses the revision and names another). `lists=a,b` names the tools that it lists.
 
 const [era = "legacy"] = process.argv.slice(2);
 interface Message {
@@ -94,6 +94,8 @@ async function answer({ id, method, params = {} }: Message): Promise<void> {
 
 function page(cursor: unknown): object {
   const tool = (name: string): object => ({ name, inputSchema: { type: "object" } });
+  const [, listed] = process.argv.find((argument) => argument.startsWith("lists="))?.split("=") ?? [];
+  if (listed !== undefined) return { tools: listed.split(",").map(tool) };
   if (process.argv.includes("loop")) return { tools: [tool("one")], nextCursor: "again" };
   if (process.argv.includes("endless")) return { tools: [tool("one")], nextCursor: String(Number(cursor ?? 0) + 1) };
   if (cursor === undefined) return { tools: [tool("one"), tool("two")], nextCursor: "2" };
