@@ -12,7 +12,8 @@ import type { Tool } from "../../../src/tools/tool.ts";
 import { toGrant } from "../../support/door.ts";
 import { tempFolder } from "../../support/temp.ts";
 
-const program = fileURLToPath(new URL("bridged-sdk-server.ts", import.meta.url));
+/** A server on stdio that is written with the SDK; it takes a folder and an era. */
+export const program = fileURLToPath(new URL("bridged-sdk-server.ts", import.meta.url));
 
 /** The config of a server on stdio that is written with the SDK; in `offer.json` of `folder` stands what it lists. */
 export function withSdk(folder: string, more: object = {}, era = "modern"): object {

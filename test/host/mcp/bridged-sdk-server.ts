@@ -111,6 +111,7 @@ function open(): Server {
       case "large":
         return text("l".repeat(Number(args["bytes"])));
       case "result":
+      case "typed":
         // As it is, also where no schema allows it.
         return { content: [], ...Object(args["result"]) };
       default:
