@@ -9,7 +9,7 @@ import { allowsPrompt, meetPrompts } from "./prompt-rule.ts";
 import type { IndexedRight } from "./right-index.ts";
 import { acceptsAbsence, rightNamed } from "./right-index.ts";
 import { checkUrl } from "./url-rule.ts";
-import { listInWords, nameInWords, argumentInWords, ruleInWords, timeInWords, urlRuleInWords } from "./words.ts";
+import { argumentInWords, nameInWords, ruleInWords, shortList, timeInWords, urlRuleInWords } from "./words.ts";
 
 /**
  * Lets an act pass or throws: `token.expired` and `token.not_yet_valid` when the grant is not valid at `now` (ms), `permission.*`
@@ -188,10 +188,4 @@ function noRight(what: string, holds: string, held: readonly string[]): CapstanE
 
 function otherRun(): CapstanError {
   return new CapstanError("token.other_run", "This grant was made for another run. Use the grant of this run.");
-}
-
-/** The first ten: a refusal is read by people and paid for by the token. */
-function shortList(held: readonly string[]): string {
-  const shown = listInWords(held.slice(0, 10));
-  return held.length > 10 ? `${shown} and ${held.length - 10} more` : shown;
 }

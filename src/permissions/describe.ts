@@ -3,20 +3,28 @@ import type { Limits } from "../core/limits.ts";
 import { ceilingNames, counterNames } from "../core/limits.ts";
 import type { ArgumentRule, Grant, Rights, ToolRight } from "./grant.ts";
 import { noEnd } from "./operator.ts";
-import { hostsInWords, listInWords, nameInWords, ruleInWords, timeInWords, urlRuleInWords } from "./words.ts";
+import {
+  hostsInWords,
+  listInWords,
+  nameInWords,
+  ruleInWords,
+  shortList,
+  timeInWords,
+  urlRuleInWords,
+} from "./words.ts";
 
 const codeTool = "execute_code";
 
 /**
  * The first look, in one sentence: "May run python without network, at most 20 calls, until 14:05; each call of execute_code asks."
- * What it leaves out (argument rules, how hosts are reached, what may be approved, ancestors) stands in `describeGrant`.
+ * What it leaves out (of many tools all but ten, argument rules, how hosts are reached, what may be approved, ancestors) stands in `describeGrant`.
  */
 export function summarizeGrant({ rights, limits, expiresAt }: Grant): string {
   const code = rights.tools.filter(({ name }) => name === codeTool).map((right) => toCodeAct(right, rights));
   const others = rights.tools.filter(({ name }) => name !== codeTool).map(({ name }) => nameInWords(name));
   const acts = [
     ...code,
-    ...(others.length === 0 ? [] : [`call ${listInWords(others)}`]),
+    ...(others.length === 0 ? [] : [`call ${shortList(others)}`]),
     ...(rights.read.length === 0 ? [] : [`read under ${listInWords(rights.read.map(nameInWords))}`]),
     ...(rights.write.length === 0 ? [] : [`write under ${listInWords(rights.write.map(nameInWords))}`]),
     ...(rights.resources.length === 0 ? [] : [`read resources: ${listInWords(rights.resources.map(ruleInWords))}`]),
@@ -29,8 +37,8 @@ export function summarizeGrant({ rights, limits, expiresAt }: Grant): string {
   const most = limitTexts(limits).map((text) => `at most ${text}`);
   return `${[
     `May ${[acts.length === 0 ? "do nothing" : acts.join(", "), ...most, end].join(", ")}`,
-    ...(asking.length === 0 ? [] : [`each call of ${listInWords(asking)} asks`]),
-    ...(free.length === 0 ? [] : [`untrusted content makes no call of ${listInWords(free)} ask`]),
+    ...(asking.length === 0 ? [] : [`each call of ${shortList(asking)} asks`]),
+    ...(free.length === 0 ? [] : [`untrusted content makes no call of ${shortList(free)} ask`]),
   ].join("; ")}.`;
 }
 

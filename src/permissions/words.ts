@@ -68,3 +68,9 @@ export function argumentInWords(path: string): string {
 function scalarInWords(value: string | number | boolean | null): string {
   return typeof value === "string" ? quote(value) : String(value);
 }
+
+/** The first ten of many: what is only looked at, or paid for by the token. */
+export function shortList(items: readonly string[]): string {
+  const shown = listInWords(items.slice(0, 10));
+  return items.length > 10 ? `${shown} and ${items.length - 10} more` : shown;
+}

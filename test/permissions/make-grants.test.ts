@@ -284,6 +284,11 @@ describe("describeGrant()", () => {
     expect(summarizeGrant(free)).toBe(
       "May call fs_list, github__send, until 2026-01-01 12:01:00 UTC; untrusted content makes no call of github__send ask.",
     );
+    const right = { pin: "p", ask: false, tainted: false };
+    const many = Array.from({ length: 500 }, (_, index) => ({ name: `a${index}`, ...right }));
+    expect(summarizeGrant({ ...made, rights: { ...made.rights, tools: many } })).toContain(
+      "call a0, a1, a2, a3, a4, a5, a6, a7, a8, a9 and 490 more, read under",
+    );
     const reading = make({ ...nothing, resources: ["capstan://runs/"], prompts: ["*"], ttlMs: minute });
     expect(summarizeGrant(reading)).toBe(
       'May read resources: the URI "capstan://runs/" or one below it, use the prompts * (any), until 2026-01-01 12:01:00 UTC.',
