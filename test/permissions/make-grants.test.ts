@@ -284,8 +284,7 @@ describe("describeGrant()", () => {
     expect(summarizeGrant(free)).toBe(
       "May call fs_list, github__send, until 2026-01-01 12:01:00 UTC; untrusted content makes no call of github__send ask.",
     );
-    const right = { pin: "p", ask: false, tainted: false };
-    const many = Array.from({ length: 500 }, (_, index) => ({ name: `a${index}`, ...right }));
+    const many = Array.from({ length: 500 }, (_, index) => right(`a${index}`));
     expect(summarizeGrant({ ...made, rights: { ...made.rights, tools: many } })).toContain(
       "call a0, a1, a2, a3, a4, a5, a6, a7, a8, a9 and 490 more, read under",
     );
