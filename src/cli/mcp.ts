@@ -38,7 +38,9 @@ export async function addServer(
   await editServers(path, (document, at) => document.setIn([...at, name], document.createNode(entry)));
   tell(`Added ${name} to ${path}.`);
   for (const line of [...advice, ...toRelative(command)]) tell(line);
-  tell("This version keeps it in the config and does not start it yet: its tools are not behind the door.");
+  const pattern = options.prefix === false ? "*" : `${name}__*`;
+  const look = toCommandLine(globals, "tools ls --json", { allow: [pattern] });
+  tell(`Nothing was started. Connect to it and look at its tools, which no grant holds by itself: ${look}`);
   return 0;
 }
 

@@ -132,7 +132,7 @@ export function toProgram(done: (code: ExitCode) => void): Command {
   const mcp = program.command("mcp").description("the MCP servers in the config");
   mcp
     .command("add <name> [command...]")
-    .description("put a server into the config, not started yet: NAME -- COMMAND ARG…, or NAME --url URL")
+    .description("put a server into the config: NAME -- COMMAND ARG…, or NAME --url URL")
     .option("--url <url>", "a server that is reached by HTTP")
     .option(
       "--header <name=value>",
@@ -142,7 +142,7 @@ export function toProgram(done: (code: ExitCode) => void): Command {
     .option("--env <name=value>", "an environment variable of the program; ${NAME} as above (repeatable)", list)
     .option("--bearer-env <variable>", "the environment variable that holds the server's bearer token")
     .option("--private", "the URL may be private, loopback or without TLS")
-    .option("--no-prefix", "publish its tools under their own names")
+    .option("--no-prefix", "publish what it has under its own names and URIs")
     .action(async (name: string, command: readonly string[], options) =>
       done(await (await import("./mcp.ts")).addServer(globals(), name, command, options)),
     );

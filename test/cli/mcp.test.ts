@@ -34,7 +34,9 @@ describe("capstan mcp", () => {
       "--header",
       "X-A=b",
     );
-    expect(remote.stderr).toContain("does not start it yet");
+    expect(program.stderr).toContain("capstan --home");
+    expect(program.stderr).toMatch(/tools ls --json --allow '\*'$/m);
+    expect(remote.stderr).toMatch(/tools ls --json --allow 'web__\*'$/m);
     expect((await mcp("add", "near", "--url", "http://127.0.0.1:1/mcp", "--private")).code).toBe(0);
     expect(await serversOf(configOf(home.path))).toEqual({
       git: { command: "npx", args: ["-y", "server", "--flag"], env: { A: "1=2" }, prefix: false },

@@ -28,7 +28,7 @@ const Common = {
   startTimeoutMs: z.int().min(100).default(10_000),
   /** By the tool's own name at the server. */
   tools: z.record(z.string(), ServedTool).default({}),
-  /** False publishes tools and prompts under their own names and resources under their own URIs; two of a name refuse to start. */
+  /** False publishes tools and prompts under their own names and resources under their own URIs; what has a name that is taken is left out. */
   prefix: z.boolean().default(true),
 };
 
