@@ -15,6 +15,7 @@ const probes = {
   bubblewrap: () => works("bwrap", ["--unshare-all", "--ro-bind", "/", "/", "true"]),
   linux: () => process.platform === "linux",
   cc: () => works("cc", ["--version"]),
+  chromium: () => works("chromium", ["--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", "about:blank"]),
 } as const;
 
 const required = new Set((process.env["CAPSTAN_TEST_REQUIRE"] ?? "").split(",").filter(Boolean));
