@@ -19,14 +19,17 @@ export function toContents(contents: readonly Json[], uris: BridgedUris): readon
  * only text, and so do we.
  */
 export function withoutCopy(blocks: readonly Block[], value: Json): readonly Block[] {
-  const canonical = canonicalJson(value);
-  return blocks.filter((block) => block.type !== "text" || !isCopy(block.text, canonical));
+  const plain = JSON.stringify(value);
+  let sorted: string | undefined;
+  const canonical = (): string => (sorted ??= canonicalJson(value));
+  return blocks.filter((block) => block.type !== "text" || !(block.text === plain || isCopy(block.text, canonical)));
 }
 
-function isCopy(text: string, canonical: string): boolean {
+/** Whether it is the same but for blanks and the order of keys. */
+function isCopy(text: string, canonical: () => string): boolean {
   if (!/^\s*[{[]/.test(text)) return false;
   try {
-    return canonicalJson(JSON.parse(text)) === canonical;
+    return canonicalJson(JSON.parse(text)) === canonical();
   } catch {
     return false;
   }

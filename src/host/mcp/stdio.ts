@@ -22,6 +22,7 @@ export function openStdioLink(
 ): Link {
   const server = startProcess(launch);
   let isOpen = true;
+  let unwritten: { text: string; readonly written: PromiseWithResolvers<boolean> } | undefined;
 
   const receive = (line: Line): void => {
     if (line === "too_long") return events.onUnreadable(`a line of more than ${maxLineBytes} bytes`);
@@ -53,14 +54,30 @@ export function openStdioLink(
 
   async function send(message: Outgoing): Promise<void> {
     if (!isOpen) throw gone(name, "has ended");
-    if (server.input.writableLength > maxWaitingBytes) throw stuck();
-    const { promise, resolve } = Promise.withResolvers<boolean>();
-    server.input.write(`${JSON.stringify(message)}\n`, (error) => resolve(error === undefined || error === null));
-    if (await promise) return;
+    if (server.input.writableLength + (unwritten?.text.length ?? 0) > maxWaitingBytes) throw stuck();
+    if (await write(`${JSON.stringify(message)}\n`)) return;
     // Most likely it has just ended: how it did says more.
     const why = await Promise.race([server.exited, sleep(closedMs, "no longer reads its input", { ref: false })]);
     close(why);
     throw gone(name, why);
+  }
+
+  /** Resolves with whether it could be written. */
+  function write(line: string): Promise<boolean> {
+    if (unwritten === undefined) {
+      unwritten = { text: "", written: Promise.withResolvers() };
+      process.nextTick(flush);
+    }
+    unwritten.text += line;
+    return unwritten.written.promise;
+  }
+
+  /** What is sent in one turn leaves at once: each write is a call of the system. */
+  function flush(): void {
+    if (unwritten === undefined) return;
+    const { text, written } = unwritten;
+    unwritten = undefined;
+    server.input.write(text, (error) => written.resolve(error === undefined || error === null));
   }
 
   function stuck(): CapstanError {
@@ -73,6 +90,7 @@ export function openStdioLink(
     setVersion: () => {},
     async [Symbol.asyncDispose]() {
       isOpen = false;
+      flush();
       await server[Symbol.asyncDispose]();
     },
   };
