@@ -9,6 +9,8 @@ import type { Taints } from "./permissions.ts";
 
 const kind = "taint";
 const maxTries = 10;
+/** Made once: to make a schema takes far longer than to read a taint. */
+const Labels = z.array(z.string());
 
 /**
  * Taint by grant id, in the grant's own scope. A grant has seen what its ancestors have seen, so that deriving a new one washes
@@ -58,7 +60,7 @@ export function openTaints(store: Store): Taints {
 
 function toTaint(record: StoredRecord | null): Taint {
   if (record === null) return trusted;
-  const parsed = z.array(z.string()).safeParse(record.value);
+  const parsed = Labels.safeParse(record.value);
   if (parsed.success) return parsed.data;
   throw new CapstanError("store.corrupt", "A stored taint can't be read. Restore the store from a backup.");
 }
