@@ -19,11 +19,13 @@ const defaultTtlMs = 60 * 60_000;
 
 /** Does a task with the app's tools and returns how it ended: the library's `capstan run`. Throws what `host.start` throws. */
 export async function run(app: App, task: string, options: RunTaskOptions = {}): Promise<RunOutcome> {
+  const { signal = new AbortController().signal } = options;
+  await app.bridge?.ready(signal);
   return await app.host.start({
     task,
     model: options.model ?? app.config.host.model,
     grant: options.grant ?? toGrant(app, options),
-    signal: options.signal ?? new AbortController().signal,
+    signal,
   });
 }
 

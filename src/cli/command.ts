@@ -86,7 +86,7 @@ export async function withApp(globals: Globals, command: (session: Session) => P
       },
       log: tell,
     });
-    const grant = (flags: GrantFlags = {}): Promise<Grant> => toProcessGrant(app, presented, flags);
+    const grant = (flags: GrantFlags = {}): Promise<Grant> => toProcessGrant(app, presented, flags, tell);
     const isGrantNamed = (flags: GrantFlags = {}): boolean => isNamed(presented, flags);
     const confined = presented !== undefined;
     const demandOperator = (): void => {

@@ -1,9 +1,10 @@
 import type { App } from "../app.ts";
 import { CapstanError, toCapstanError } from "../core/error.ts";
 import { newId } from "../core/id.ts";
+import type { McpConfig } from "../host/mcp/config.ts";
 import type { Grant } from "../permissions/grant.ts";
 import { meet } from "../permissions/meet.ts";
-import { expandName } from "../permissions/narrow.ts";
+import { expandName, findNamed } from "../permissions/narrow.ts";
 import { operatorGrant } from "../permissions/operator.ts";
 import type { GrantFlags } from "./command.ts";
 import { parsePrompt } from "../permissions/prompt-rule.ts";
@@ -15,17 +16,22 @@ const operatorMs = 365 * 24 * 60 * 60 * 1000;
 
 /**
  * The grant of this process: the token it was started with, the named grant of `--as`, and the flags, each where there is one, and
- * all of them must allow. Only where there is neither, the operator's default. Throws `token.*`, and `usage.bad_option` or
+ * all of them must allow. Only where there is neither, the operator's default. `tell` hears what is left out of it. Throws `token.*`, and `usage.bad_option` or
  * `config.bad_value` for a folder that can't be granted and a name that is no tool's.
  */
-export async function toProcessGrant(app: App, token: string | undefined, flags: GrantFlags): Promise<Grant> {
+export async function toProcessGrant(
+  app: App,
+  token: string | undefined,
+  flags: GrantFlags,
+  tell: (text: string) => void,
+): Promise<Grant> {
   const { permissions } = app;
   await permissions.refresh();
   const now = permissions.now();
   const parts: Grant[] = [];
   if (token !== undefined) parts.push(await permissions.verify(token));
   if (flags.as !== undefined) parts.push(await loadNamed(app, flags.as, token !== undefined));
-  if (hasFlags(flags) || parts.length === 0) parts.push(await fromFlags(app, flags, now));
+  if (hasFlags(flags) || parts.length === 0) parts.push(await fromFlags(app, flags, now, tell));
   for (const part of parts) permissions.demandLive(part);
   return parts.reduce((grant, part) => meet(grant, part, { now }));
 }
@@ -49,8 +55,16 @@ function hasFlags({ root, write, allow }: GrantFlags): boolean {
   return [root, write, allow].some((list) => list !== undefined && list.length > 0);
 }
 
-async function fromFlags(app: App, flags: GrantFlags, now: number): Promise<Grant> {
-  const { config, principal, scope } = app;
+async function fromFlags(app: App, flags: GrantFlags, now: number, tell: (text: string) => void): Promise<Grant> {
+  const { config, principal, scope, toolNames } = app;
+  const there = (names: readonly string[]): readonly string[] =>
+    names.filter((name) => {
+      if (findNamed(name, toolNames).length > 0 || !mayBeBehind(config.mcp, name)) return true;
+      tell(
+        `${name} names no tool now and is left out: its server may be away, or wait for an approval. See: capstan mcp ls`,
+      );
+      return false;
+    });
   const { read, write, allow, tainted, resources, prompts } = config.permissions;
   return operatorGrant(
     {
@@ -70,10 +84,19 @@ async function fromFlags(app: App, flags: GrantFlags, now: number): Promise<Gran
       ],
       resources: fromConfig("resources", resources, parseUriRule),
       prompts: [...Object.keys(config.server.prompts), ...fromConfig("prompts", prompts, parsePrompt)],
-      allow: [...fromConfig("allow", allow, (name) => expandName(name, app.toolNames)), ...(flags.allow ?? [])],
-      tainted: fromConfig("tainted", tainted, (name) => expandName(name, app.toolNames)),
+      allow: [...fromConfig("allow", there(allow), (name) => expandName(name, toolNames)), ...there(flags.allow ?? [])],
+      tainted: fromConfig("tainted", there(tainted), (name) => expandName(name, toolNames)),
     },
-    app.toolNames,
+    toolNames,
+  );
+}
+
+/** Whether a name or a pattern is for what a server behind has. One that fails takes nothing away but its own tools. */
+function mayBeBehind({ servers }: McpConfig, name: string): boolean {
+  const start = name.endsWith("*") ? name.slice(0, -1) : undefined;
+  return Object.entries(servers).some(
+    ([server, { prefix }]) =>
+      !prefix || name.startsWith(`${server}__`) || (start !== undefined && `${server}__`.startsWith(start)),
   );
 }
 

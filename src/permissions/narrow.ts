@@ -109,15 +109,20 @@ export function expandName<T extends { readonly name: string }>(
   tools: readonly T[],
   called = "tool",
 ): readonly T[] {
-  const isPattern = pattern.endsWith("*");
-  const prefix = pattern.slice(0, -1);
-  const found = tools.filter(({ name }) => (isPattern ? name.startsWith(prefix) : name === pattern));
+  const found = findNamed(pattern, tools);
   if (found.length > 0) return found;
   const names = tools.map(({ name }) => name).join(", ");
   throw new CapstanError(
     "usage.bad_option",
     `${JSON.stringify(pattern.slice(0, 128))} names no ${called}. The ${called}s are: ${names || "none"}.`,
   );
+}
+
+/** The tools of these that a name or a pattern stands for. */
+export function findNamed<T extends { readonly name: string }>(pattern: string, tools: readonly T[]): readonly T[] {
+  const isPattern = pattern.endsWith("*");
+  const prefix = pattern.slice(0, -1);
+  return tools.filter(({ name }) => (isPattern ? name.startsWith(prefix) : name === pattern));
 }
 
 /** A pattern picks among what the parent may call; a name that the parent lacks is asked for, so that `derive` can refuse it. */

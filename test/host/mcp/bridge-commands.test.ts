@@ -69,6 +69,22 @@ test("capstan tools and run know a server's tools at its first start", async () 
   expect((await capstan(home, ["tools", "ls", "--allow", "notes__more"])).stdout).toMatch(/^notes__more +More$/m);
 });
 
+test("what a server that is away would have had takes nothing else from whoever was given it", async () => {
+  await using home = await tempFolder();
+  const servers = { notes: { command: "/no/such/program", bubblewrap: "never" } };
+  const config = { mcp: { servers }, permissions: { allow: ["notes__*"], tainted: ["notes__read"] } };
+  await writeFile(join(home.path, "capstan.yaml"), JSON.stringify(config), { mode: 0o600 });
+  const call = ["tools", "call", "calculator", '{"expression":"6*7"}', "--allow"];
+  const called = await capstan(home.path, [...call, "notes__add"]);
+  expect(called.code, called.stderr).toBe(0);
+  for (const name of ["notes__*", "notes__read", "notes__add"]) {
+    expect(called.stderr).toContain(`${name} names no tool now and is left out`);
+  }
+  // What no server could have is a slip.
+  expect(await capstan(home.path, [...call, "nothing__*"])).toMatchObject({ code: 2, stdout: "" });
+  expect(await capstan(home.path, ["grant", "create", "--allow", "notes__add"])).toMatchObject({ code: 2, stdout: "" });
+});
+
 test(
   "capstan serve publishes what stands behind it, 12 MB of a result too, and ends it",
   { timeout: 60_000 },

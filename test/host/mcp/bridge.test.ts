@@ -2,6 +2,7 @@ import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import type { JsonObject } from "../../../src/core/json.ts";
+import { run } from "../../../src/run.ts";
 import { testTool } from "../../support/door.ts";
 import { tempFolder } from "../../support/temp.ts";
 import { openBridgedApp, textOf, withSdk } from "./bridged-app.ts";
@@ -42,6 +43,15 @@ describe("the bridge", () => {
     expect(second.lines).toEqual([]);
     expect(textOf(await second.call("notes__pid"))).toMatch(/^\d+$/);
     expect(second.lines).toEqual([expect.stringMatching(/^mcp notes: stderr: started \d+$/)]);
+  });
+
+  test("is ready for a run that a program starts", async () => {
+    await using folder = await tempFolder();
+    await using opened = await openBridgedApp({ notes: withSdk(folder.path) });
+    expect(await run(opened.app, "6*7", { allow: ["notes__echo"] })).toMatchObject({
+      status: "done",
+      answer: "6*7 = 42",
+    });
   });
 
   test("does not start a server that is not enabled, nor waits for what never ends", async () => {
