@@ -55,6 +55,8 @@ interface ResumeRequest {
   readonly cancelled?: AbortSignal;
   /** How many calls are nested around those of the run; missing: none. */
   readonly depth?: number;
+  /** The call that started the run goes on: the right that it started with is enough. */
+  readonly isStarter?: true;
   /** Must not throw. */
   readonly onSignal?: (signal: RunSignal) => void;
 }
@@ -179,11 +181,12 @@ export function openHost(services: HostServices): Host {
 
   async function resume(runId: string, request: ResumeRequest): Promise<RunOutcome> {
     demandOwn(request.grant);
-    await demandNow(request.grant, [{ type: "run", action: "resume", runId }]);
+    await demandNow(request.grant, [{ type: "run", action: request.isStarter ? "create" : "resume", runId }]);
     const { run, recorded } = await loadOwn(runId);
     demandOpen(run);
     if (driven.has(runId)) throw new CapstanError("store.conflict", `This process already drives ${runId}.`);
-    if ((await stillWaits(run)) && run.status === "suspended") return toOutcome(run);
+    const isCancelled = request.cancelled?.aborted === true;
+    if (!isCancelled && (await stillWaits(run)) && run.status === "suspended") return toOutcome(run);
     const provider = services.openProvider(run.model, run.baseUrl);
     const grant = meet(request.grant, recorded, { now: permissions.now() });
     permissions.demandLive(grant);
@@ -207,13 +210,13 @@ export function openHost(services: HostServices): Host {
       depth,
       onSignal,
     };
-    const onCancelled = (): void => {
-      void send(run.runId, { type: "cancel", reason: "Whoever started the run cancelled it." }).catch(onFault);
-    };
+    const end = (): Promise<void> =>
+      send(run.runId, { type: "cancel", reason: "Whoever started the run cancelled it." });
+    const onCancelled = (): void => void end().catch(onFault);
     driven.add(run.runId);
     cancelled?.addEventListener("abort", onCancelled, { once: true });
     try {
-      if (cancelled?.aborted === true) onCancelled();
+      if (cancelled?.aborted === true) await end();
       const left = await drive(run, world, signal);
       // Whoever reads the outcome has seen what the run saw.
       await permissions.taints.add(request.grant, left.taint);

@@ -101,11 +101,18 @@ export function runAgentTool({ host, config }: AgentServices): Tool {
     if (run.end !== null) return conclude(toOutcome(run), state, context);
     const unreleased = await answer(host(), runId, resumed.responses, grant);
     const now = { ...state, unasked: [...state.unasked, ...unreleased] };
-    if (resumed.cancelled === true) await host().cancel(runId, "Its task was cancelled.", grant);
     // Somebody drives it by hand: its end is seen when it is there.
-    else if (state.waits === true && run.status === "running") return wait([], now);
+    if (resumed.cancelled !== true && state.waits === true && run.status === "running") return wait([], now);
     const driving = openDriving(runId, context);
-    const outcome = await host().resume(runId, { ...driving.request, grant, depth: depth + 1 });
+    const cancelled = resumed.cancelled === true ? { cancelled: AbortSignal.abort() } : {};
+    const isStarter = true as const;
+    const outcome = await host().resume(runId, {
+      ...driving.request,
+      ...cancelled,
+      grant,
+      depth: depth + 1,
+      isStarter,
+    });
     await driving.settled();
     return conclude(outcome, now, context);
   }

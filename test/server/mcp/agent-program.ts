@@ -17,4 +17,5 @@ const slow = testTool("slow", {
 });
 const turns = [{ calls: [["slow", { text: "short" }]] as const }, { calls: [["slow", { text: "long" }]] as const }];
 await using at = await openAgentServer([slow], { first: [...turns, { text: "Both were done." }] }, { home });
-await at.serve(process.stdin, process.stdout);
+const rights = { ...at.grant.rights, runs: ["create" as const] };
+await at.serve(process.stdin, process.stdout, { ...at.grant, rights });

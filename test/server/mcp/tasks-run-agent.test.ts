@@ -23,10 +23,14 @@ const send = testTool("send", {
 const sending = { first: [{ calls: [["send", { text: "news" }] as const] }, { text: "It is sent." }] };
 const yes = { action: "accept", content: { approve: true } };
 
-/** The grant under which each `send` asks; `approve`: whose calls its holder may release. */
+/** The grant of a token, under which each `send` asks; `approve`: whose calls its holder may release. */
 function asking(grant: Grant, approve: readonly string[] = ["send"]): Grant {
   const tools = grant.rights.tools.map((right) => ({ ...right, ask: right.name === "send" }));
-  return { ...grant, id: `asks-${approve.length}`, rights: { ...grant.rights, tools, approve: [...approve] } };
+  return {
+    ...grant,
+    id: `asks-${approve.length}`,
+    rights: { ...grant.rights, tools, runs: ["create"], approve: [...approve] },
+  };
 }
 
 describe("run_agent as a task", () => {
