@@ -56,15 +56,10 @@ export async function openBridge(services: BridgeServices): Promise<Bridge> {
   }
 
   async function begin(server: BridgedServer, signal: AbortSignal): Promise<void> {
-    const { startTimeoutMs } = server.config;
-    const late = AbortSignal.timeout(startTimeoutMs);
     try {
-      await server.begin(AbortSignal.any([signal, late]));
+      await server.begin(signal);
     } catch (thrown) {
-      if (signal.aborted) return;
-      server.log(
-        late.aborted ? `its tools were not listed within ${startTimeoutMs} ms` : toCapstanError(thrown).message,
-      );
+      if (!signal.aborted) server.log(toCapstanError(thrown).message);
     }
   }
 

@@ -24,7 +24,7 @@ const failedMs = 30_000;
 export interface Seat extends AsyncDisposable {
   readonly connection: Connection;
   readonly watching: Watching;
-  /** Lists the tools now. Throws `mcp.*`. */
+  /** Lists the tools now. Throws `mcp.*`, `mcp.timeout` after `listMs`. */
   listTools(signal: AbortSignal): Promise<void>;
   /** Throws `mcp.changed` where the server's definition of a tool is not the one that the pin stands for, and `mcp.*`. */
   demandPin(tool: string, pin: string, signal: AbortSignal): Promise<void>;
@@ -39,8 +39,10 @@ export type KeptList<T> = (signal: AbortSignal) => Promise<readonly T[]>;
 export interface SeatServices {
   readonly server: string;
   readonly connection: Connection;
-  /** How long whoever asks waits for resources or prompts to be listed. */
+  /** How long whoever asks for a list waits for it. */
   readonly listMs: number;
+  /** How long a call waits for the tools to be listed. */
+  readonly callMs: number;
   readonly log: (line: string) => void;
   /** Hears what is listed, before a call that waits for it goes on; then the tools are followed, and not listed for calls alone. */
   readonly onTools?: (tools: readonly WireTool[], pins: ReadonlyMap<string, string>) => Promise<void>;
@@ -48,7 +50,8 @@ export interface SeatServices {
 }
 
 /** Takes a seat. The connection is its own from then on. */
-export function openSeat({ server, connection, listMs, log, onTools, onChange = () => {} }: SeatServices): Seat {
+export function openSeat({ server, connection, listMs, callMs, log, ...heard }: SeatServices): Seat {
+  const { onTools, onChange = () => {} } = heard;
   const ending = new AbortController();
   const watching = openWatching(server, connection);
   let pins: ReadonlyMap<string, string> = new Map();
@@ -71,8 +74,9 @@ export function openSeat({ server, connection, listMs, log, onTools, onChange = 
     if (type === "resources" || type === "prompts") changed(type);
     if (type === "tools" || type === "down") isStale = true;
     if (type === "up") {
+      const wasAway = isDown || failedAt > -Infinity;
       failedAt = -Infinity;
-      if (isDown) for (const kind of ["resources", "prompts"] as const) changed(kind);
+      if (wasAway) for (const kind of ["resources", "prompts"] as const) changed(kind);
     }
     if (type === "up" || type === "down") isDown = type === "down";
     // A listing that has connected lists what it has connected to.
@@ -116,25 +120,34 @@ export function openSeat({ server, connection, listMs, log, onTools, onChange = 
   function whileThere<T>({ get }: Kept<T>): KeptList<T> {
     return async (signal) => {
       if (isDown || performance.now() - failedAt < failedMs) return [];
-      const late = AbortSignal.timeout(listMs);
       try {
-        return await within(get(), AbortSignal.any([signal, late]));
+        return await inTime(get(), listMs, signal);
       } catch (thrown) {
         if (!signal.aborted) failedAt = performance.now();
-        if (thrown !== late.reason) throw thrown;
-        const text = `The MCP server ${server} listed nothing within ${listMs} ms. Look at its log.`;
-        throw new CapstanError("mcp.timeout", text, { details: { server } });
+        throw thrown;
       }
     };
+  }
+
+  /** The list itself goes on for whoever asks next. */
+  async function inTime<T>(list: Promise<T>, ms: number, signal: AbortSignal): Promise<T> {
+    const late = AbortSignal.timeout(ms);
+    try {
+      return await within(list, AbortSignal.any([signal, late]));
+    } catch (thrown) {
+      if (thrown !== late.reason) throw thrown;
+      const text = `The MCP server ${server} listed nothing within ${ms} ms. Nothing else was asked of it. Look at its log.`;
+      throw new CapstanError("mcp.timeout", text, { details: { server } });
+    }
   }
 
   return {
     connection,
     watching,
-    listTools: async (signal) => await within(listOnce(), signal),
+    listTools: async (signal) => await inTime(listOnce(), listMs, signal),
     async demandPin(tool, pin, signal) {
       const isOld = (): boolean => isStale || listing !== undefined;
-      for (let round = 0; isOld() && round < maxRounds; round += 1) await within(listOnce(), signal);
+      for (let round = 0; isOld() && round < maxRounds; round += 1) await inTime(listOnce(), callMs, signal);
       if (pins.get(tool) === pin) return;
       const text = `What the MCP server ${server} says of its tool ${showText(tool, 64)} is not what was approved. Nothing was asked of it. Look at what changed: capstan tools diff ${server}`;
       throw new CapstanError("mcp.changed", text, { details: { server } });

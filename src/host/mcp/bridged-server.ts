@@ -57,7 +57,7 @@ export async function openBridgedServer(services: ServerServices): Promise<Bridg
 
   function open(principal: Principal): Seat {
     const connection = openConnection({ ...services, principal });
-    const own = { server: name, connection, listMs: config.startTimeoutMs, log };
+    const own = { server: name, connection, listMs: config.startTimeoutMs, callMs: config.timeoutMs, log };
     if (approved === undefined || !isOperator(principal)) return openSeat(own);
     const onTools = approved.observe.bind(approved);
     return openSeat({ ...own, onChange, onTools });

@@ -101,6 +101,17 @@ describe("a server behind that fails", () => {
     expect(textOf(await two.call("b__pid"))).toMatch(/^\d+$/);
   });
 
+  test("is not waited for by a call for longer than its time while it starts", async () => {
+    await using two = await openTwo();
+    await two.ready();
+    await writeFile(join(two.folderOfA, "silent"), "");
+    const servers = { ...two.servers, a: withSdk(two.folderOfA, { timeoutMs: 500 }) };
+    await using later = await openBridgedApp(servers, { home: two.home });
+    const begun = performance.now();
+    expect(codeOf(await later.call("a__pid"))).toBe("mcp.timeout");
+    expect(performance.now() - begun).toBeLessThan(1_500);
+  });
+
   test("has ended with all that it started when Capstan has", async () => {
     const two = await openTwo();
     await two.ready();

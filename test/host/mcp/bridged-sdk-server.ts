@@ -22,6 +22,7 @@ const [folder = ".", era] = process.argv.slice(2);
 const file = join(folder, "offer.json");
 process.stderr.write(`started ${process.pid}\n`);
 if (existsSync(join(folder, "broken"))) process.exit(5);
+if (existsSync(join(folder, "silent"))) await new Promise(() => setInterval(() => {}, 1_000));
 
 const offer = (): Offer => (existsSync(file) ? JSON.parse(readFileSync(file, "utf8")) : { tools: [{ name: "echo" }] });
 const text = (value: unknown) => ({
