@@ -46,8 +46,9 @@ export function guardedFetch(isPrivate: boolean, resolve: Resolve = system): Fet
 
   return async (input, init) => {
     const url = parseRemoteUrl(String(input), isPrivate);
-    // It reads every form of headers and body that `fetch` takes.
-    const { method, headers, body, signal: given } = new Request(url, init);
+    // It reads every form of headers and body that `fetch` takes. Its own signal no longer follows the given one once it is collected.
+    const { method, headers, body } = new Request(url, init);
+    const given = init?.signal ?? new AbortController().signal;
     const sent = body === null ? undefined : Buffer.from(await new Response(body).arrayBuffer());
     const isStream = (headers.get("accept") ?? "").includes("text/event-stream");
     const signal = isStream ? given : AbortSignal.any([given, AbortSignal.timeout(documentTimeoutMs)]);

@@ -1,6 +1,8 @@
 import { once } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { createServer } from "node:http";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { describe, expect, test } from "vitest";
 import type { Resolve } from "../../../src/host/mcp/guarded-fetch.ts";
 import { guardedFetch, refusalIn } from "../../../src/host/mcp/guarded-fetch.ts";
@@ -166,6 +168,28 @@ describe("guardedFetch()", () => {
     await expect(next).rejects.toThrow("aborted");
     await closed[1];
     expect(closed).toHaveLength(2);
+  });
+
+  test("ends a stream by its signal however long it has been open", async () => {
+    const gone = Promise.withResolvers<void>();
+    await using server = await openServer((_, response) => {
+      response.writeHead(200, { "content-type": "text/event-stream" }).write("a");
+      response.on("close", gone.resolve);
+    });
+    const ending = new AbortController();
+    const headers = { accept: "text/event-stream" };
+    const { body } = await guardedFetch(true)(server.url, { headers, signal: ending.signal });
+    const reader = body?.getReader();
+    expect(Buffer.from((await reader?.read())?.value ?? []).toString()).toBe("a");
+    setFlagsFromString("--expose-gc");
+    const collect: unknown = runInNewContext("gc");
+    if (typeof collect !== "function") throw new Error("nothing collects garbage");
+    for (let round = 0; round < 3; round += 1) {
+      await new Promise((resolve) => setImmediate(resolve));
+      collect();
+    }
+    ending.abort();
+    await gone.promise;
   });
 
   test("takes it when a reader leaves an answer that is there already, and serves the next", async () => {
