@@ -103,8 +103,7 @@ export function openDoor(services: DoorServices): Door {
     // One call and nothing else was reserved: that is what was used, so there is nothing to give back.
     const isSettled = Object.keys(admitted.amounts).length === 1;
     if (outcome.type === "done" && !isSettled) await settle(admitted, outcome, now() - startedAt);
-    const own = outcome.type === "done" ? (outcome.taint ?? trusted) : trusted;
-    return { outcome, taint: mergeTaint(own, nested.taint()) };
+    return { outcome, taint: mergeTaint(outcome.taint ?? trusted, nested.taint()) };
 
     async function settle(from: Admitted, done: Outcome & { type: "done" }, elapsedMs: number): Promise<void> {
       const amounts = toUsed(from.amounts, done, elapsedMs);

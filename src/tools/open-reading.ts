@@ -35,7 +35,7 @@ export function openReading(services: DoorServices): Reading {
         await letIn();
         const outcome = await source.read(uri, toContext(request));
         if (outcome === null) throw unknownResource(uri);
-        return { outcome, taint: outcome.type === "done" ? (outcome.taint ?? trusted) : trusted };
+        return { outcome, taint: outcome.taint ?? trusted };
       });
     },
 
@@ -59,7 +59,7 @@ export function openReading(services: DoorServices): Reading {
         const source = await demandPrompt(name, request);
         await letIn();
         const outcome = await source.get(name, args, toContext(request));
-        return { outcome, taint: outcome.type === "done" ? (outcome.taint ?? trusted) : trusted };
+        return { outcome, taint: outcome.taint ?? trusted };
       });
     },
 

@@ -1,7 +1,7 @@
 import type { Block } from "../core/event.ts";
 import type { Taint } from "../core/taint.ts";
 import type { CompletionRequest, SourceContext } from "./resource.ts";
-import type { InputRequest, Outcome } from "./tool.ts";
+import type { Outcome } from "./tool.ts";
 
 /** A prompt as lists show it. */
 export interface Prompt {
@@ -19,11 +19,7 @@ export type PromptOutcome =
       readonly messages: readonly { readonly role: "user" | "assistant"; readonly content: Block }[];
       readonly taint?: Taint;
     }
-  | {
-      readonly type: "waiting";
-      readonly requests: readonly InputRequest[];
-      readonly state: Extract<Outcome, { type: "waiting" }>["state"];
-    };
+  | Omit<Extract<Outcome, { type: "waiting" }>, "durable">;
 
 /** Where prompts come from: the config, a server behind. */
 export interface PromptSource {

@@ -1,6 +1,6 @@
 import type { JsonObject } from "../core/json.ts";
 import type { Taint } from "../core/taint.ts";
-import type { CallContext, InputRequest, Outcome } from "./tool.ts";
+import type { CallContext, Outcome } from "./tool.ts";
 
 /** A resource as lists show it. `bytes` is its size where that is known. */
 export interface Resource {
@@ -27,11 +27,7 @@ export type ResourceContents = { readonly uri: string; readonly mimeType?: strin
 /** How reading ended; null where there is nothing under that URI for this caller. Waits as a tool does. */
 export type ReadOutcome =
   | { readonly type: "done"; readonly contents: readonly ResourceContents[]; readonly taint?: Taint }
-  | {
-      readonly type: "waiting";
-      readonly requests: readonly InputRequest[];
-      readonly state: Extract<Outcome, { type: "waiting" }>["state"];
-    }
+  | Omit<Extract<Outcome, { type: "waiting" }>, "durable">
   | null;
 
 /** Who looks: what a source may see of a caller. `grant` has been asked for the URI before a source is. */

@@ -53,8 +53,8 @@ export interface LogEntry {
 
 /**
  * How a call ended. `done`: `value` is checked against the output schema, `content` is what a model sees beside it, `isError` a
- * failure that the model can read, `taint` where untrusted parts of it came from (missing: nowhere), `usage` what to settle
- * (missing: what was reserved). `waiting`: the call goes on under the same callId once `requests` are answered.
+ * failure that the model can read, `usage` what to settle (missing: what was reserved). `waiting`: the call goes on under the same
+ * callId once `requests` are answered. `taint`: where untrusted parts of it came from (missing: nowhere).
  */
 export type Outcome<O = Json> =
   | {
@@ -70,6 +70,7 @@ export type Outcome<O = Json> =
       readonly type: "waiting";
       readonly requests: readonly InputRequest[];
       readonly state: Json;
+      readonly taint?: Taint;
       /** What it waits for stands on record: it may be taken up at any time, also with no answers, to see whether they came another way. */
       readonly durable?: true;
     };

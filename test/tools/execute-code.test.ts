@@ -269,12 +269,13 @@ describe("code that calls tools", () => {
     expect(valueOf((await capstan.run("await tools.talk()")).outcome)).toMatchObject({ result: "one\ntwo" });
   });
 
-  test("can't wait for a person", async () => {
+  test("can't wait for a person, and what it would be asked counts as read", async () => {
     const asking = testTool("asking", {
       run: async () => ({
         type: "waiting",
         requests: [{ id: "1", type: "form", message: "Really?", schema: {} }],
         state: null,
+        taint: ["mcp:x"],
       }),
     });
     await using capstan = await openCodeDoor([asking, testTool("marked")]);
@@ -283,8 +284,9 @@ describe("code that calls tools", () => {
     const code = `const told = [];
       for (const name of ["asking", "marked"]) try { await tools[name]({}) } catch (error) { told.push(error.message.split(":")[0]) }
       told`;
-    const { outcome } = await capstan.run(code, {}, { by });
+    const { outcome, taint } = await capstan.run(code, {}, { by });
     expect(valueOf(outcome)).toMatchObject({ result: ["tool.input_needed", "permission.approval_needed"] });
+    expect(taint).toContain("mcp:x");
   });
 
   test("takes arguments by name only", async () => {

@@ -101,12 +101,13 @@ describe("what is read, charged", () => {
     const asking = books({
       read: async (uri, { resumed }) =>
         resumed === undefined
-          ? { type: "waiting", requests: [{ id: "roots", type: "roots" }], state: null }
+          ? { type: "waiting", requests: [{ id: "roots", type: "roots" }], state: null, taint: ["mcp:x"] }
           : { type: "done", contents: [{ uri, text: "text" }] },
     });
     await using reader = await openReader({ resources: [asking], limits: { calls: 1 } });
     const request = { ...reader.request(), uri: "books://open/1" };
-    expect((await reader.door.readResource(request)).outcome.type).toBe("waiting");
+    const waiting = { outcome: { type: "waiting" }, taint: ["mcp:x"] };
+    expect(await reader.door.readResource(request)).toMatchObject(waiting);
     const resumed = { responses: { roots: { roots: [] } }, state: null };
     expect((await reader.door.readResource({ ...request, resumed })).outcome.type).toBe("done");
     expect(await reader.code("books://open/1")).toBe("budget.calls");

@@ -1,11 +1,10 @@
-import { setImmediate as nextTurn } from "node:timers/promises";
 import { z } from "zod";
 import { CapstanError } from "../../core/error.ts";
 import type { Json, JsonObject } from "../../core/json.ts";
 import type { SourceContext } from "../../tools/resource.ts";
-import type { Answerer, InputRequest } from "../../tools/tool.ts";
+import type { InputRequest } from "../../tools/tool.ts";
 import { sleep } from "../sleep.ts";
-import { demandAnswerer, toClientCapabilities, toQuestions, toShown } from "./bridged-questions.ts";
+import { canAnswer, toClientCapabilities, toQuestions, toShown, toUnasked } from "./bridged-questions.ts";
 import { broken } from "./connection-peer.ts";
 import type { Connection, ServerMethod } from "./connection.ts";
 
@@ -13,6 +12,8 @@ import type { Connection, ServerMethod } from "./connection.ts";
 const heldMs = 10 * 60_000;
 /** How many calls of one server may stay open so; the oldest ends for the next. */
 const maxHeld = 256;
+/** How long is waited for what a legacy server asks beside its first question: it sends each by itself. */
+const gatherMs = 25;
 /** How often a request is sent again to a modern server that asks nothing but to be asked again, and the first pause. */
 const maxAgain = 8;
 const pauseMs = 100;
@@ -31,7 +32,8 @@ export type Answered =
 export interface Asking extends Disposable {
   /**
    * Sends a request, or goes on with the one that waited under the same call and principal. Progress and log lines go to the context.
-   * Throws `mcp.*`, `tool.input_needed` where the caller can't answer what is asked, and the signal's reason.
+   * What the caller can't answer is declined if there is something else to ask; a request that asks nothing else has ended, and what it
+   * waits for never comes. Throws `mcp.*` and the signal's reason.
    */
   request(connection: Connection, method: ServerMethod, params: JsonObject, context: SourceContext): Promise<Answered>;
 }
@@ -80,28 +82,20 @@ export function openAsking(server: string, isNamed: boolean): Asking {
         onProgress: (progress) => open.context?.progress(progress),
         onLog: (entry) => open.context?.log(entry),
         clientCapabilities: toClientCapabilities(context.answerer),
-        ask: (requests) => ask(open, requests, context.answerer),
+        ask: (requests) => ask(open, requests),
       }),
     };
-    const settle = (): void => answerAll(open, [...questions.keys()], {});
+    const settle = (): void => decline(open, toAsked(open));
     open.result.then(settle, settle); // Whoever waits for it hears how it ended.
     return open;
   }
 
-  /** What a legacy server asks while its request is open. Where nobody can answer, the request is over. */
-  async function ask(
-    open: OpenRequest,
-    requests: readonly InputRequest[],
-    answerer: Answerer | undefined,
-  ): Promise<JsonObject> {
-    try {
-      demandAnswerer(requests, answerer);
-    } catch (thrown) {
-      open.end(thrown);
-      throw thrown;
-    }
+  /** What a legacy server asks while its request is open. */
+  async function ask(open: OpenRequest, requests: readonly InputRequest[]): Promise<JsonObject> {
     const answers = requests.map(async (request) => {
       const { promise, resolve } = Promise.withResolvers<Json>();
+      // Two questions of one id are one that was asked again.
+      decline(open, [request]);
       open.questions.set(request.id, { request, answer: resolve });
       return [request.id, await promise] as const;
     });
@@ -119,11 +113,18 @@ export function openAsking(server: string, isNamed: boolean): Asking {
     try {
       const result = await Promise.race([open.result, open.asked.promise]);
       if (result !== undefined) return { type: "done", result };
-      // Those that were asked together are answered together.
-      await nextTurn();
-      const requests = [...open.questions.values()].map(({ request }) => request);
+      await sleep(gatherMs, signal);
+      const asked = toAsked(open);
+      if (asked.length === 0) return { type: "done", result: await open.result };
+      const requests = asked.filter((request) => canAnswer(answerer, request));
+      const beyond = asked.filter((request) => !requests.includes(request));
+      if (requests.length === 0) {
+        open.end(overdue());
+        return toWaiting(asked, { type: "held" });
+      }
       hold(key, { open, ids: requests.map(({ id }) => id) }, answerer?.gone);
-      return { type: "waiting", requests: shown(requests), state: { type: "held" } };
+      decline(open, beyond);
+      return toWaiting(requests, { type: "held" });
     } finally {
       signal.removeEventListener("abort", onAbort);
       open.context = undefined;
@@ -169,8 +170,11 @@ export function openAsking(server: string, isNamed: boolean): Asking {
     const text = `The call of the MCP server ${server} that asked is not open any more. It may have been carried out in part. Make the call again.`;
     return new CapstanError("mcp.call_gone", text, { details: { server } });
   };
-  const shown = (requests: readonly InputRequest[]): readonly InputRequest[] =>
-    isNamed ? requests.map((request) => toShown(server, request)) : requests;
+  const toWaiting = (requests: readonly InputRequest[], state: Json): Answered => ({
+    type: "waiting",
+    requests: isNamed ? requests.map((request) => toShown(server, request)) : requests,
+    state,
+  });
 
   return {
     async request(connection, method, params, context) {
@@ -182,15 +186,16 @@ export function openAsking(server: string, isNamed: boolean): Asking {
         state?.type === "asked" ? { ...params, ...toRetry(state.requestState), inputResponses: responses } : params;
       let open = state?.type === "held" ? take(key, responses) : start(connection, method, asked, context);
       for (let again = 0; ; again += 1) {
-        const answered = await follow(key, open, context);
+        const answered = await follow(key, open, context).catch((thrown: unknown) => {
+          const unasked = toUnasked(thrown, answerer);
+          if (unasked.length === 0) throw thrown;
+          return { type: "waiting", requests: unasked, state: { type: "held" } } as const;
+        });
         if (answered.type === "waiting" || answered.result["resultType"] !== "input_required") return answered;
         const { inputRequests, requestState } = answered.result;
         const given = typeof requestState === "string" ? requestState : undefined;
         const requests = toQuestions(server, inputRequests);
-        if (requests.length > 0) {
-          demandAnswerer(requests, answerer);
-          return { type: "waiting", requests: shown(requests), state: { type: "asked", ...toRetry(given) } };
-        }
+        if (requests.length > 0) return toWaiting(requests, { type: "asked", ...toRetry(given) });
         if (given === undefined || again === maxAgain) throw broken(server, `wants ${method} again and again`);
         await sleep(pauseMs * 2 ** again, signal);
         open = start(connection, method, { ...params, ...toRetry(given) }, context);
@@ -208,6 +213,16 @@ function answerAll({ questions }: OpenRequest, ids: readonly string[], responses
     questions.delete(id);
   }
 }
+
+const toAsked = ({ questions }: OpenRequest): readonly InputRequest[] =>
+  [...questions.values()].map(({ request }) => request);
+
+const decline = (open: OpenRequest, requests: readonly InputRequest[]): void =>
+  answerAll(
+    open,
+    requests.map(({ id }) => id),
+    {},
+  );
 
 /** What a modern server wants to see again (2026-07-28, basic/patterns/mrtr). */
 const toRetry = (requestState: string | undefined): { readonly requestState?: string } =>

@@ -39,7 +39,7 @@ export function toBridgedPrompts(
     async get(name, args, context) {
       const params = { name: await demandOwn(name, context), arguments: { ...args } };
       const answered = await server.request("prompts/get", params, context);
-      if (answered.type === "waiting") return answered;
+      if (answered.type === "waiting") return { ...answered, taint: [toSource(server.name)] };
       const { description, messages } = answered.result;
       if (!Array.isArray(messages)) throw broken(server.name, "answered prompts/get without messages");
       return {

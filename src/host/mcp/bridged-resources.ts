@@ -44,7 +44,8 @@ export function toBridgedResources(server: BridgedServer, uris: BridgedUris): Re
     },
     async read(uri, context) {
       const answered = await server.request("resources/read", { uri: demandOwn(uri) }, context).catch(toMissing);
-      if (answered === null || answered.type === "waiting") return answered;
+      if (answered === null) return null;
+      if (answered.type === "waiting") return { ...answered, taint: [toSource(name)] };
       const { contents } = answered.result;
       if (!Array.isArray(contents)) throw broken(name, "answered resources/read without contents");
       return { type: "done", contents: toContents(contents, uris), taint: [toSource(name)] };

@@ -42,7 +42,7 @@ export function toBridgedTool(
   async function run(args: object, context: CallContext): Promise<Outcome<object>> {
     try {
       const answered = await server.call(pinned, isJsonObject(args) ? args : {}, context);
-      if (answered.type === "waiting") return answered;
+      if (answered.type === "waiting") return { ...answered, taint: [source] };
       return toOutcome(server.name, answered.result, uris, output !== undefined);
     } catch (thrown) {
       // What the failure of a server says may be its own words.

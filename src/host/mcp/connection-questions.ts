@@ -2,6 +2,11 @@ import { isJsonObject, type JsonObject } from "../../core/json.ts";
 import type { InputRequest } from "../../tools/tool.ts";
 import type { Question } from "./connection-peer.ts";
 
+/** Under which a pushed question of Capstan's own says, in `_meta`, the id that it has where both sides see one. */
+export const questionIdKey = "dev.capstan/question";
+
+const maxIdChars = 128;
+
 type Answer = { readonly result: JsonObject } | { readonly error: { code: number; message: string } };
 
 /** What a legacy client says at the start that it can answer. Whether somebody does is decided question by question. */
@@ -36,8 +41,10 @@ export function toInputRequest(
 
 /** Answers what a server asks by itself: `ping`, and questions for whoever sent the request that they belong to. */
 export async function answerQuestion(question: Question, log: (line: string) => void): Promise<Answer> {
-  const { id, method, params, owner } = question;
+  const { method, params, owner } = question;
   if (method === "ping") return { result: {} };
+  const given = isJsonObject(params["_meta"]) ? params["_meta"][questionIdKey] : undefined;
+  const id = typeof given === "string" && given !== "" && given.length <= maxIdChars ? given : question.id;
   const asked = toInputRequest(id, { method, params });
   if (asked === undefined) return { error: { code: -32_601, message: "Method not found" } };
   if (owner?.ask === undefined) {

@@ -6,6 +6,7 @@ import type { Json, JsonObject } from "../../core/json.ts";
 import { canonicalJson, sha256 } from "../../core/json.ts";
 import type { Grant } from "../../permissions/grant.ts";
 import type { Permissions } from "../../permissions/permissions.ts";
+import { questionIdKey } from "../../host/mcp/connection-questions.ts";
 import type { InputRequest } from "../../tools/tool.ts";
 import type { Exchange } from "./exchange.ts";
 
@@ -101,21 +102,23 @@ export function toWireRequest(request: InputRequest): WireRequest {
 }
 
 function toJson(request: InputRequest): JsonObject {
+  // An older client is asked by a request that has an id of its own.
+  const meta = { _meta: { [questionIdKey]: request.id } };
   switch (request.type) {
     case "form": {
       const { message, schema } = request;
       return {
         method: "elicitation/create",
-        params: { mode: "form", message, requestedSchema: { type: "object", ...schema } },
+        params: { mode: "form", message, requestedSchema: { type: "object", ...schema }, ...meta },
       };
     }
     case "url": {
       const { message, url, elicitationId = newId("elicitation") } = request;
-      return { method: "elicitation/create", params: { mode: "url", message, url, elicitationId } };
+      return { method: "elicitation/create", params: { mode: "url", message, url, elicitationId, ...meta } };
     }
     case "sampling":
-      return { method: "sampling/createMessage", params: request.params };
+      return { method: "sampling/createMessage", params: { ...request.params, ...meta } };
     default:
-      return { method: "roots/list" };
+      return { method: "roots/list", params: meta };
   }
 }

@@ -9,11 +9,11 @@ import {
 } from "@modelcontextprotocol/server";
 import { z } from "zod";
 import { newId } from "../../core/id.ts";
-import type { Json } from "../../core/json.ts";
+import { type Taint, trusted } from "../../core/taint.ts";
 import type { Prompt } from "../../tools/prompt.ts";
 import type { ReadingRequest } from "../../tools/reading.ts";
 import type { Resource, ResourceTemplate } from "../../tools/resource.ts";
-import type { InputRequest } from "../../tools/tool.ts";
+import type { Outcome } from "../../tools/tool.ts";
 import { addTaint, type Connection, taintOf, toGrant, toProgress } from "./connection.ts";
 import { demandAnswerable } from "./envelope.ts";
 import { type Exchange, toAnswerer } from "./exchange.ts";
@@ -101,8 +101,8 @@ export async function complete(
 }
 
 type Read<R> =
-  | { readonly type: "done"; readonly taint: readonly string[]; readonly result: R }
-  | { readonly type: "waiting"; readonly requests: readonly InputRequest[]; readonly state: Json };
+  | { readonly type: "done"; readonly taint: Taint; readonly result: R }
+  | Extract<Outcome, { type: "waiting" }>;
 
 async function read<R>(
   connection: Connection,
@@ -125,10 +125,8 @@ async function read<R>(
       progress: (reached) => progress.report(reached),
       ...(sealed === null ? {} : { resumed: { responses: answered?.responses ?? {}, state: sealed.state } }),
     });
-    if (outcome.type === "done") {
-      await addTaint(connection, grant, outcome.taint);
-      return outcome.result;
-    }
+    await addTaint(connection, grant, outcome.taint ?? trusted);
+    if (outcome.type === "done") return outcome.result;
     demandAnswerable(outcome.requests, exchange);
     return connection.questions.ask(asking, outcome.requests, { callId, state: outcome.state });
   } catch (thrown) {
