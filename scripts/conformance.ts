@@ -1,13 +1,13 @@
 import { parseArgs } from "node:util";
-import { openFixture } from "../test/conformance/fixture.ts";
-import { openProxy } from "../test/conformance/proxy.ts";
+import { openBridged } from "../test/conformance/bridge.ts";
+import { openServed } from "../test/conformance/served.ts";
 import { type Report, revisions, runSuite } from "../test/conformance/suite.ts";
 
 /**
  * Runs the protocol's conformance suite, without a list of expected failures: `npm run conformance [-- server client bridge]`. Prints a
  * table, then what failed, and exits 1 where a required scenario did not pass.
  */
-const legs = { server: runServer, client: runClient } as const;
+const legs = { server: runServer, client: runClient, bridge: runBridge } as const;
 type Leg = keyof typeof legs;
 
 interface Row extends Report {
@@ -29,10 +29,8 @@ process.exitCode = rows.some(({ failures }) => failures.length > 0) ? 1 : 0;
 
 /** The suite as a client of our server. */
 async function runServer(): Promise<readonly Row[]> {
-  await using proxy = await openProxy({ isOld: false });
-  await using fixture = await openFixture({ hosts: [proxy.host], origins: [`http://${proxy.host}`] });
-  proxy.target(fixture.url, fixture.token);
-  return await runBoth("server", `http://${proxy.host}/mcp`);
+  await using served = await openServed({ isOld: false });
+  return await runBoth("server", served.url);
 }
 
 /** The suite's servers behind our client. */
@@ -40,6 +38,16 @@ async function runClient(): Promise<readonly Row[]> {
   const reports: Row[] = [];
   for (const revision of revisions)
     reports.push({ leg: "client", revision, ...(await runSuite({ leg: "client" }, revision)) });
+  return reports;
+}
+
+/** The suite as a client of Capstan, which is a client of the server: each revision in front, each era behind. */
+async function runBridge(): Promise<readonly Row[]> {
+  const reports: Row[] = [];
+  for (const isOld of [false, true]) {
+    await using bridged = await openBridged({ isOld });
+    reports.push(...(await runBoth(isOld ? "bridge, older behind" : "bridge", bridged.url)));
+  }
   return reports;
 }
 
