@@ -10,7 +10,8 @@ import { toGrant } from "../../support/door.ts";
 import { tempFolder } from "../../support/temp.ts";
 import { type Answering, type Front, openV1, openV2, type Reached } from "./bridge-fronts.ts";
 
-const programs = {
+/** The programs of the servers, by their eras; with an argument they serve at that port. */
+export const programs = {
   old: fileURLToPath(new URL("bridge-old-server.ts", import.meta.url)),
   new: fileURLToPath(new URL("bridge-new-server.ts", import.meta.url)),
 };
