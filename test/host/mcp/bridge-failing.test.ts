@@ -39,7 +39,9 @@ describe("a server behind that fails", () => {
     expect(textOf(await two.call("b__pid"))).toBe(before.b);
 
     // Nobody calls it: it is there again all the same.
-    await expect.poll(() => two.lines.filter((line) => line.startsWith("mcp a: stderr: started"))).toHaveLength(2);
+    await expect
+      .poll(() => two.lines.filter((line) => line.startsWith("mcp a: stderr: started")), { timeout: 10_000 })
+      .toHaveLength(2);
     const after = textOf(await two.call("a__pid"));
     expect(after).toMatch(/^\d+$/);
     expect(after).not.toBe(before.a);
@@ -97,7 +99,7 @@ describe("a server behind that fails", () => {
     const call = two.call("b__hang", {}, { signal: ending.signal });
     setTimeout(() => ending.abort(), 300);
     await expect(call).rejects.toMatchObject({ code: "tool.cancelled" });
-    await expect.poll(() => existsSync(join(two.folderOfB, "cancelled"))).toBe(true);
+    await expect.poll(() => existsSync(join(two.folderOfB, "cancelled")), { timeout: 10_000 }).toBe(true);
     expect(textOf(await two.call("b__pid"))).toMatch(/^\d+$/);
   });
 

@@ -103,13 +103,13 @@ describe("the bridge", () => {
     const before = opened.toCaller({ grant: opened.grantAll() });
 
     await opened.call("notes__offer", { offer: { tools: named("offer", "late") } });
-    await expect.poll(() => toolbox.find("notes__late")).toBeDefined();
+    await expect.poll(() => toolbox.find("notes__late"), { timeout: 10_000 }).toBeDefined();
     expect(changes).toContain("tools");
     await expect(opened.call("notes__late", {}, { caller: before })).rejects.toMatchObject({ code: "tool.unknown" });
     expect((await opened.call("notes__late")).isError).toBeUndefined();
 
     await opened.call("notes__offer", { offer: { tools: named("offer") } });
-    await expect.poll(() => toolbox.find("notes__late")).toBeUndefined();
+    await expect.poll(() => toolbox.find("notes__late"), { timeout: 10_000 }).toBeUndefined();
     await expect(opened.call("notes__late")).rejects.toMatchObject({ code: "tool.unknown" });
   });
 
@@ -175,7 +175,7 @@ describe("names through the bridge", () => {
     const caller = opened.toCaller({ grant: opened.grantAll() });
     expect(JSON.parse(textOf(await opened.call("echo", {}, { caller })))).toMatchObject({ folder: b.path });
     await rm(join(a.path, "broken"));
-    await expect.poll(() => opened.app.toolbox.find("echo")?.source, { timeout: 5_000 }).toBe("mcp:one");
+    await expect.poll(() => opened.app.toolbox.find("echo")?.source, { timeout: 10_000 }).toBe("mcp:one");
     await expect(opened.call("echo", {}, { caller })).rejects.toMatchObject({ code: "tool.unknown" });
     expect(JSON.parse(textOf(await opened.call("echo")))).toMatchObject({ folder: a.path });
   });
