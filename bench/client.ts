@@ -17,7 +17,7 @@ export interface Client extends AsyncDisposable {
   readonly pid: number;
   /** Opens a connection as clients of 2025-11-25 do. */
   initialize(): Promise<void>;
-  /** The result of a request. An answer without one fails. */
+  /** The result of a request. An answer without one fails, and so does a server that ends. */
   request(method: string, params?: object): Promise<Answer["result"]>;
   /** Calls a tool again and again, so many at a time, for `ms`. Gives calls per second. */
   load(call: { readonly name: string; readonly arguments: object }, inFlight: number, ms: number): Promise<number>;
@@ -27,7 +27,7 @@ export interface Client extends AsyncDisposable {
 export function startServer(args: readonly string[], { modern = false, quiet = false } = {}): Client {
   const child = spawn(process.execPath, args, { stdio: ["pipe", "pipe", quiet ? "ignore" : "inherit"] });
   const exited = once(child, "exit");
-  const waiting = new Map<number, (answer: Answer) => void>();
+  const waiting = new Map<number, PromiseWithResolvers<Answer>>();
   let lastId = 0;
   let rest = "";
   child.stdout.setEncoding("utf8").on("data", (chunk: string) => {
@@ -35,18 +35,22 @@ export function startServer(args: readonly string[], { modern = false, quiet = f
     rest = lines.pop() ?? "";
     for (const line of lines) {
       const answer = Answer.parse(JSON.parse(line));
-      waiting.get(answer.id)?.(answer);
+      waiting.get(answer.id)?.resolve(answer);
       waiting.delete(answer.id);
     }
+  });
+  child.on("exit", (code) => {
+    for (const { reject } of waiting.values()) reject(new Error(`node ${args.join(" ")} ended with ${code}.`));
   });
 
   const meta = modern ? { _meta: envelope } : {};
   const send = (message: object): void => void child.stdin.write(`${JSON.stringify({ jsonrpc: "2.0", ...message })}\n`);
   const ask = (method: string, params: object): Promise<Answer> => {
     const id = (lastId += 1);
-    const answered = new Promise<Answer>((resolve) => waiting.set(id, resolve));
+    const answered = Promise.withResolvers<Answer>();
+    waiting.set(id, answered);
     send({ id, method, params: { ...params, ...meta } });
-    return answered;
+    return answered.promise;
   };
 
   return {
