@@ -25,9 +25,15 @@ export interface BridgedServer extends AsyncDisposable {
   readonly isKnown: () => boolean;
   /** Connects and lists its tools, if it may be connected to. Throws `mcp.*`. */
   begin(signal: AbortSignal): Promise<void>;
-  /** Lets work have the principal's own connection. Throws `mcp.changed` while how it is started or reached waits for an approval. */
+  /**
+   * Lets work have the principal's own connection. Throws `mcp.changed` while how it is started or reached waits for an approval, and
+   * what the work throws, as `request` does.
+   */
   use<T>(principal: Principal, work: (seat: Seat) => Promise<T>): Promise<T>;
-  /** A request that may ask before it answers, for the principal of the context. Throws as `use` and `Asking.request` do. */
+  /**
+   * A request that may ask before it answers, for the principal of the context. Throws as `use` and `Asking.request` do, and what a
+   * server says as it refuses stands in the log alone: outside of results nothing marks it as untrusted.
+   */
   request(method: ServerMethod, params: JsonObject, context: SourceContext): Promise<Answered>;
   /** The same for a tool. Throws `mcp.changed` too where it is not defined as its pin says. */
   call(tool: PinnedTool, args: JsonObject, context: SourceContext): Promise<Answered>;
@@ -89,12 +95,23 @@ export async function openBridgedServer(services: ServerServices): Promise<Bridg
     return await seats.use(principal, work);
   }
 
+  function withoutWords(thrown: unknown): never {
+    if (!(thrown instanceof CapstanError) || thrown.code !== "mcp.server_error") throw thrown;
+    log(thrown.message);
+    const { code, details } = thrown;
+    const text = `The MCP server ${name} refused (${String(details["code"])}). What it says stands in Capstan's log.`;
+    throw new CapstanError(code, text, { cause: thrown, details: { server: name, code: details["code"] } });
+  }
+
   return {
-    ...{ name, config, log, begin, use },
+    ...{ name, config, log, begin },
+    use: async (principal, work) => await use(principal, work).catch(withoutWords),
     tools: () => (wasBlocked ? [] : (approved?.now().tools ?? [])),
     isKnown: () => approved?.now().isKnown ?? false,
     request: async (method, params, context) =>
-      await use(context.principal, (seat) => asking.request(seat.connection, method, params, context)),
+      await use(context.principal, (seat) => asking.request(seat.connection, method, params, context)).catch(
+        withoutWords,
+      ),
     call: async ({ definition, pin }, args, context) =>
       await use(context.principal, async (seat) => {
         await seat.demandPin(definition.name, pin, context.signal);
