@@ -1,14 +1,11 @@
-import { Server } from "@modelcontextprotocol/server";
-import { z } from "zod";
+import type { JSONRPCMessage } from "@modelcontextprotocol/server";
 import { trusted } from "../../core/taint.ts";
 import type { Grant } from "../../permissions/grant.ts";
 import type { Connection, DispatchServices } from "./connection.ts";
-import { demandRevision, toCanAnswer } from "./envelope.ts";
-import { toExchange } from "./exchange.ts";
 import { toMethods } from "./methods.ts";
 import { type Modern, openModern } from "./modern.ts";
-import { cacheHints, capabilities, instructions } from "./offer.ts";
 import type { Notice } from "./notices.ts";
+import { type Older, openOlder } from "./older.ts";
 import { openQuestions } from "./questions.ts";
 import { type OlderSubscriptions, openOlderSubscriptions } from "./subscriptions-older.ts";
 import { openSubscriptions } from "./subscriptions.ts";
@@ -20,15 +17,13 @@ export type { DispatchServices } from "./connection.ts";
 export interface Dispatch {
   /** Requests of the modern era. */
   readonly modern: Modern;
-  /** A new SDK server with our handlers; one serves one connection of one era, which began under `opener`. */
-  toServer(opener: Grant): Server;
+  /** The connection of an older client, which began under `opener`. `send` must not reject. */
+  toOlder(opener: Grant, send: (message: JSONRPCMessage) => Promise<void>): Older;
   /** Ends all subscriptions: modern ones get their last answer, and nothing is told after that. */
   endSubscriptions(): Promise<void>;
   /** Resolves when no call runs any more. */
   settled(): Promise<void>;
 }
-
-const Params = z.looseObject({});
 
 /** Opens the dispatch of one connection. Each request is decided by its own grant; the connection itself holds no right. */
 export function openDispatch(services: DispatchServices): Dispatch {
@@ -46,30 +41,23 @@ export function openDispatch(services: DispatchServices): Dispatch {
     return await work.finally(() => running.delete(work));
   }
 
-  function toServer(opener: Grant): Server {
-    const server = new Server(
-      { name: "capstan", title: "Capstan", version },
-      { capabilities, instructions, cacheHints: Object.fromEntries(cacheHints) },
-    );
-    const send = ({ method, params }: Notice): Promise<void> =>
-      server.notification({ method, ...(params === undefined ? {} : { params }) }).catch(() => {}); // The client is gone.
-    const own = openOlderSubscriptions(connection, subscriptions, { opener, send });
+  function toOlder(opener: Grant, send: (message: JSONRPCMessage) => Promise<void>): Older {
+    const tell = ({ method, params }: Notice): Promise<void> =>
+      send({ jsonrpc: "2.0", method, ...(params === undefined ? {} : { params }) });
+    const own = openOlderSubscriptions(connection, subscriptions, { opener, send: tell });
     older.push(own);
-    server.oninitialized = () => own.begin();
-    for (const [name, method] of Object.entries({ ...methods, ...own.methods })) {
-      server.setRequestHandler(name, { params: Params }, async (params, context) => {
-        const { envelope } = context.mcpReq;
-        demandRevision(envelope);
-        const exchange = toExchange(context, toCanAnswer(envelope, server.getClientCapabilities()));
-        return { ...(await tracked(method(params, exchange))) };
-      });
-    }
-    return server;
+    return openOlder({
+      methods: { ...methods, ...own.methods },
+      version,
+      send: (message) => void send(message),
+      onInitialized: () => own.begin(),
+      track: (work) => void tracked(work),
+    });
   }
 
   return {
     modern: (request, io) => tracked(modern(request, io)),
-    toServer,
+    toOlder,
     async endSubscriptions() {
       await Promise.all([subscriptions.end(), ...older.map((own) => own.end())]);
     },

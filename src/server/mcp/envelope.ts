@@ -23,12 +23,12 @@ const Capabilities = z
   })
   .partial();
 
-/** What we read of a request's envelope (2026-07-28, basic, `_meta`); the SDK has checked that it is there and well-formed. */
+/** What we read of a request's envelope (2026-07-28, basic, `_meta`). */
 const Envelope = z
   .object({ [PROTOCOL_VERSION_META_KEY]: z.string(), [CLIENT_CAPABILITIES_META_KEY]: Capabilities })
   .partial();
 
-/** Throws -32022 for a request of a revision that we don't speak: the SDK looks only at the first request of a connection. */
+/** Throws -32022 for a request of a revision that we don't speak. */
 export function demandRevision(envelope: unknown): void {
   if (envelope === undefined) return;
   const requested = Envelope.safeParse(envelope).data?.[PROTOCOL_VERSION_META_KEY] ?? modernRevision;

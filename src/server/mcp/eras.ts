@@ -11,6 +11,7 @@ import {
 import type { Grant } from "../../permissions/grant.ts";
 import type { Dispatch } from "./dispatch.ts";
 import { modernRevision } from "./envelope.ts";
+import type { Older } from "./older.ts";
 
 /**
  * Serves one connection in the era that its opening exchange selects (2026-07-28, transports/stdio): a request that names the revision
@@ -28,11 +29,11 @@ export async function serveEras(
   const inFlight = new Map<RequestId, AbortController>();
   const closed = Promise.withResolvers<void>();
   let era: "modern" | "older" | undefined;
-  let older: Promise<Transport> | undefined;
+  let older: Older | undefined;
 
   wire.onmessage = (message) => {
     era ??= toEra(message);
-    if (era === "older") void toOlder(message).catch(onError);
+    if (era === "older") toOlder(message);
     else if (isJSONRPCRequest(message)) void answer(message).catch(onError);
     else if (isJSONRPCNotification(message) && message.method === "notifications/cancelled") {
       inFlight.get(toId(message.params?.["requestId"]))?.abort();
@@ -40,11 +41,11 @@ export async function serveEras(
   };
   wire.onclose = () => {
     for (const controller of inFlight.values()) controller.abort();
+    older?.close();
     closed.resolve();
   };
   await wire.start();
   await closed.promise;
-  (await older)?.onclose?.();
 
   async function answer(request: JSONRPCRequest): Promise<void> {
     if (request.method === "initialize") return await refuseOlder(request);
@@ -63,20 +64,10 @@ export async function serveEras(
     await wire.send({ jsonrpc: "2.0", id, error: { code, message, data } });
   }
 
-  /** The SDK serves older clients, over a transport of which it sees only what is theirs. */
-  async function toOlder(message: JSONRPCMessage): Promise<void> {
-    older ??= (async () => {
-      const transport: Transport = {
-        start: async () => {},
-        send: (sent) => wire.send(sent),
-        close: () => wire.close(),
-      };
-      const server = dispatch.toServer(opener);
-      server.onerror = onError;
-      await server.connect(transport);
-      return transport;
-    })();
-    (await older).onmessage?.(message);
+  function toOlder(message: JSONRPCMessage): void {
+    older ??= dispatch.toOlder(opener, (sent) => wire.send(sent).catch(onError));
+    const bad = older.receive(message, { grant: opener }, null);
+    if (bad !== null) onError(new Error(bad.message));
   }
 }
 

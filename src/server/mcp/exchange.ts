@@ -1,4 +1,3 @@
-import type { ServerContext } from "@modelcontextprotocol/server";
 import type { ErrorCode } from "../../core/error.ts";
 import type { JsonObject, JsonSchema } from "../../core/json.ts";
 import type { Answerer, LogEntry } from "../../tools/tool.ts";
@@ -32,21 +31,4 @@ export interface Exchange {
 /** The client of a request, as whoever answers what the request asks. */
 export function toAnswerer({ can, gone }: Exchange): Answerer {
   return { can, ...(gone === undefined ? {} : { gone }) };
-}
-
-/** A request as the SDK gives it. A client that is gone hears nothing: its call is being cancelled. */
-export function toExchange({ mcpReq, http }: ServerContext, can: CanAnswer): Exchange {
-  const { _meta: meta, signal, inputResponses } = mcpReq;
-  const bearer = http?.authInfo?.token;
-  return {
-    ...(bearer === undefined ? {} : { bearer }),
-    meta,
-    signal,
-    can,
-    gone: signal,
-    requestState: mcpReq.requestState(),
-    inputResponses,
-    notify: (method, params) => void mcpReq.notify({ method, params }).catch(() => {}),
-    log: ({ level, data, logger }) => void mcpReq.log(level, data, logger).catch(() => {}),
-  };
 }

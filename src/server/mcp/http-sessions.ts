@@ -11,9 +11,9 @@ import type { Grant } from "../../permissions/grant.ts";
 import type { Dispatch } from "./dispatch.ts";
 import { answerError, openAnswer } from "./http-answer.ts";
 import { noRoom, ownerOf, type Room } from "./http-room.ts";
+import type { Older, Sender } from "./older.ts";
 import { beginStream, writeEvent } from "./http-stream.ts";
 import type { Streams } from "./http-streams.ts";
-import { openSessionTransport, type Sender, type SessionTransport } from "./session-transport.ts";
 
 /** A session that nobody uses ends. */
 const idleMs = 30 * 60 * 1000;
@@ -21,7 +21,7 @@ const idleMs = 30 * 60 * 1000;
 const maxMissed = 256;
 
 /** One request of an older client: its token, the grant of that token, and its body where it has one. */
-export interface OlderRequest extends Sender {
+export interface OlderRequest extends Required<Sender> {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
   /** Parsed; undefined for GET and DELETE. */
@@ -50,7 +50,7 @@ interface Session {
   readonly kind: "mcp" | "sse";
   readonly owner: string;
   readonly dispatch: Dispatch;
-  readonly transport: SessionTransport;
+  readonly older: Older;
   /** Gives its place back. */
   readonly leave: () => void;
   /** Where it listens; null: nowhere. */
@@ -70,8 +70,8 @@ interface SessionsServices {
 
 /**
  * Opens the sessions of a server. A session belongs to the user who opened it: under a token of anybody else it does not exist. Each
- * message acts under the token that came with it; a stream lives as long as the grant that opened it. The SDK server of a session is
- * never shared.
+ * message acts under the token that came with it; a stream lives as long as the grant that opened it. The connection of a session
+ * is never shared.
  */
 export function openSessions({ toDispatch, now, room, streams, onFault }: SessionsServices): Sessions {
   const sessions = new Map<string, Session>();
@@ -82,30 +82,27 @@ export function openSessions({ toDispatch, now, room, streams, onFault }: Sessio
     if (leave === null) return null;
     const id = randomUUID();
     const dispatch = toDispatch();
-    const transport = openSessionTransport((message) => tell(session, message));
+    const older = dispatch.toOlder(grant, async (message) => tell(session, message));
     const session: Session = {
       id,
       kind,
       owner,
       dispatch,
-      transport,
+      older,
       leave,
       listening: null,
       missed: new Set(),
       usedAt: now(),
     };
     sessions.set(id, session);
-    const server = dispatch.toServer(grant);
-    server.onclose = () => void end(session);
-    await server.connect(transport);
     return session;
   }
 
-  async function end({ id, transport, dispatch, leave, listening }: Session): Promise<void> {
+  async function end({ id, older, dispatch, leave, listening }: Session): Promise<void> {
     if (!sessions.delete(id)) return;
     leave();
     listening?.end();
-    await transport.close();
+    older.close();
     await dispatch.endSubscriptions();
     await dispatch.settled();
   }
@@ -118,8 +115,8 @@ export function openSessions({ toDispatch, now, room, streams, onFault }: Sessio
     return session;
   }
 
-  const isOver = ({ listening, transport, usedAt }: Session): boolean =>
-    listening === null && !transport.isBusy() && usedAt < now() - idleMs;
+  const isOver = ({ listening, older, usedAt }: Session): boolean =>
+    listening === null && !older.isBusy() && usedAt < now() - idleMs;
 
   function tell({ listening, missed }: Session, message: JSONRPCMessage): void {
     const text = JSON.stringify(message);
@@ -142,12 +139,11 @@ export function openSessions({ toDispatch, now, room, streams, onFault }: Sessio
   }
 
   function post(session: Session, { response, body, ...sender }: OlderRequest, headers = {}): void {
-    const { transport } = session;
     const isRequest = isJSONRPCRequest(body);
-    const bad = transport.receive(body, sender, isRequest ? openAnswer(response, onFault, headers) : null);
+    const bad = session.older.receive(body, sender, isRequest ? openAnswer(response, onFault, headers) : null);
     if (bad !== null) return answerError(response, 400, bad, { id: isRequest ? body.id : null });
     // Nothing is kept for a client to come back for, so its going cancels the call.
-    if (isRequest) response.once("close", () => transport.abandon(body.id));
+    if (isRequest) response.once("close", () => session.older.abandon(body.id));
     else response.writeHead(202).end();
   }
 
@@ -192,7 +188,7 @@ export function openSessions({ toDispatch, now, room, streams, onFault }: Sessio
     postSse({ response, body, bearer, grant }, id) {
       const session = find("sse", id, grant);
       if (session === undefined) return unknownSession(response);
-      const bad = session.transport.receive(body, { bearer, grant }, null);
+      const bad = session.older.receive(body, { bearer, grant }, null);
       if (bad !== null) return answerError(response, 400, bad, { id: isJSONRPCRequest(body) ? body.id : null });
       response.writeHead(202).end("Accepted");
     },

@@ -140,7 +140,7 @@ export async function serveHttp(services: HttpServices): Promise<HttpServing> {
     await dispatch.settled();
   }
 
-  /** The SDK answers 200 before a call is decided, so that what is beyond the grant is looked for first. */
+  /** What is beyond the grant is answered 403, also where the answer itself would come on the session's stream. */
   async function answerOlder(came: OlderRequest, answerIt: (older: OlderRequest) => Promise<void>): Promise<void> {
     const call = isJSONRPCRequest(came.body) && came.body.method === "tools/call" ? came.body : undefined;
     const refusal = call === undefined ? null : await findBeyond(call, came.bearer);

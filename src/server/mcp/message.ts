@@ -1,8 +1,8 @@
 import { isInitializeRequest, isSpecType, type JSONRPCRequest, type RequestId } from "@modelcontextprotocol/server";
 
 /**
- * What the params of a request should have been, where they are not; null otherwise. Only the methods whose params every client
- * writes itself: for these the SDK would answer in terms of its own schemas.
+ * What the params of a request should have been, where they are not; null otherwise. Only the methods that an era
+ * itself answers, and the one that is called most.
  */
 export function expectedParams(request: JSONRPCRequest): string | null {
   if (request.method === "initialize" && !isInitializeRequest(request)) {

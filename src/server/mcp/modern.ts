@@ -37,7 +37,7 @@ export type Modern = (request: JSONRPCRequest, io: ModernIo) => Promise<JSONRPCR
  * Never rejects: what goes wrong is a JSON-RPC error. The SDK does the same at several times the cost of a call.
  */
 export function openModern(methods: Methods, subscriptions: Subscriptions, version: string): Modern {
-  const meta = { [SERVER_INFO_META_KEY]: { name: "capstan", title: "Capstan", version } };
+  const meta = { [SERVER_INFO_META_KEY]: toServerInfo(version) };
   const offered = { ...capabilities, extensions: { [tasksExtension]: {} } };
   const discovered = { supportedVersions: [modernRevision], capabilities: offered, instructions };
 
@@ -71,6 +71,9 @@ export function openModern(methods: Methods, subscriptions: Subscriptions, versi
     }
   };
 }
+
+/** How the server names itself. */
+export const toServerInfo = (version: string) => ({ name: "capstan", title: "Capstan", version });
 
 /** The envelope of a request; undefined where a part that must be there is missing. */
 export function toEnvelope(params: JSONRPCRequest["params"]): Readonly<Record<string, unknown>> | undefined {
@@ -107,8 +110,8 @@ function toExchange(
 
 const levels = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
 
-/** A request hears of log lines from the level on that it names, and of none where it names none (utilities/logging). */
-function toLog(wanted: unknown, notify: ModernIo["notify"]): (entry: LogEntry) => void {
+/** A request hears of log lines from the wanted level on, and of none where none is wanted (utilities/logging). */
+export function toLog(wanted: unknown, notify: ModernIo["notify"]): (entry: LogEntry) => void {
   const from = typeof wanted === "string" ? levels.indexOf(wanted) : -1;
   if (from === -1) return () => {};
   return ({ level, data, logger }) => {
@@ -118,7 +121,8 @@ function toLog(wanted: unknown, notify: ModernIo["notify"]): (entry: LogEntry) =
   };
 }
 
-function toError(thrown: unknown): { code: number; message: string; data?: unknown } {
+/** What goes over the wire of an error. A fault of ours says no more than that it is one. */
+export function toError(thrown: unknown): { code: number; message: string; data?: unknown } {
   if (!(thrown instanceof ProtocolError)) return { code: ProtocolErrorCode.InternalError, message: "Internal error" };
   const { code, message, data } = thrown;
   return { code, message, ...(data === undefined ? {} : { data }) };

@@ -67,7 +67,7 @@ function openClosing(signal: AbortSignal, dispatch: Dispatch): Disposable & { re
   return { signal: closing.signal, [Symbol.dispose]: () => signal.removeEventListener("abort", onAbort) };
 }
 
-/** The SDK's text up to where it quotes the message of a client, which may hold a token or what a terminal obeys. */
+/** A text up to where it quotes the message of a client, which may hold a token or what a terminal obeys. */
 function toLogText(message: string): string {
   return message.slice(0, maxLogged).replace(/[{\p{C}].*/su, "…");
 }

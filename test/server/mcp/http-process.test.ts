@@ -145,7 +145,7 @@ describe("capstan serve --http", () => {
     await once(free, "close");
     await using home = await tempFolder();
     await using server = await serve(home.path, `0.0.0.0:${port}`);
-    expect(server.told()).toMatch(/no TLS here.*no other name/s);
+    await expect.poll(server.told).toMatch(/no TLS here.*no other name/s);
     const statusOf = (host: string) =>
       new Promise<number | undefined>((resolve, reject) => {
         const sent = httpRequest({ port, host: "127.0.0.1", path: "/mcp", headers: { host } });

@@ -88,6 +88,38 @@ describe("a tool that waits, in the older era", () => {
   });
 });
 
+describe("questions that are pushed to an older client", () => {
+  test("are withdrawn when one of them gets an error, which ends the call and nothing else", async () => {
+    await using server = await openTestServer();
+    const peer = server.connect();
+    await peer.initialize({ elicitation: {}, roots: {} });
+    const called = peer.call("asks", { text: "form,roots" });
+    const roots = await peer.waitFor(({ method }) => method === "roots/list");
+    const form = await peer.waitFor(({ method }) => method === "elicitation/create");
+    peer.send({ jsonrpc: "2.0", id: roots.id, error: { code: -32_000, message: "no roots today" } });
+    expect(textOf(await called)).toMatch(/^tool\.input_needed: .*no roots today$/);
+    const withdrawn = await peer.waitFor(({ method }) => method === "notifications/cancelled");
+    expect(withdrawn.params).toEqual({ requestId: form.id });
+    peer.send({ jsonrpc: "2.0", id: form.id, result: { action: "accept", content: { size: 4 } } });
+    expect((await peer.call("echo", { text: "x" })).result?.structuredContent).toEqual({ text: "x" });
+    expect(server.log).toEqual(["asks about form,roots"]);
+  });
+
+  test("are withdrawn with the call that asks, and their answers count no more", async () => {
+    await using server = await openTestServer();
+    const peer = server.connect();
+    await peer.initialize({ elicitation: {} });
+    peer.send({ jsonrpc: "2.0", id: 7, method: "tools/call", params: { name: "asks", arguments: { text: "form" } } });
+    const form = await peer.waitFor(({ method }) => method === "elicitation/create");
+    peer.send({ jsonrpc: "2.0", method: "notifications/cancelled", params: { requestId: 7 } });
+    await peer.waitFor(({ method }) => method === "notifications/cancelled");
+    peer.send({ jsonrpc: "2.0", id: form.id, result: { action: "accept", content: { size: 4 } } });
+    expect((await peer.call("echo", { text: "x" })).result?.structuredContent).toEqual({ text: "x" });
+    expect(peer.received.some(({ id }) => id === 7)).toBe(false);
+    expect(server.log).toEqual(["asks about form"]);
+  });
+});
+
 describe("a tool that waits for a client that can't answer, in the older era", () => {
   test("ends with a result that the model reads", async () => {
     await using server = await openTestServer();
