@@ -18,23 +18,23 @@ interface Parts {
 
 /**
  * Answers the tools of all servers, in their order, each time it is called; one that is as it was stays the same. Whoever comes first
- * has a name, and Capstan before all: the other is left out, which is told once.
+ * has a name, and Capstan before all: the other is left out, which is told when it comes to that.
  */
 export function openTools(bridged: readonly Bridged[], { names, taken }: Parts): () => readonly Tool[] {
   /** By server, published name and pin. Undefined: its definition can't be used. */
   let made: ReadonlyMap<string, Tool | undefined> = new Map();
-  const told = new Set<string>();
-
-  function leaveOut({ name, log }: BridgedServer, own: string, why: string): void {
-    const line = `the tool ${showText(own, 64)} is left out: ${why}`;
-    if (told.has(`${name} ${line}`)) return;
-    told.add(`${name} ${line}`);
-    log(line);
-  }
+  /** What was left out the last time, which was told then. */
+  let told: ReadonlySet<string> = new Set();
 
   return () => {
     const found = new Map<string, Tool>();
     const kept = new Map<string, Tool | undefined>();
+    const left = new Set<string>();
+    const leaveOut = ({ name, log }: BridgedServer, own: string, why: string): void => {
+      const line = `the tool ${showText(own, 64)} is left out: ${why}`;
+      left.add(`${name} ${line}`);
+      if (!told.has(`${name} ${line}`)) log(line);
+    };
     for (const { server, uris } of bridged) {
       for (const pinned of server.tools()) {
         const own = pinned.definition.name;
@@ -52,6 +52,7 @@ export function openTools(bridged: readonly Bridged[], { names, taken }: Parts):
       }
     }
     made = kept;
+    told = left;
     return [...found.values()];
   };
 }

@@ -22,6 +22,7 @@ export interface Watching {
 export function openWatching(server: string, connection: Connection): Watching {
   const listeners = new Map<string, Set<() => void>>();
   const subscribed = new Set<string>();
+  let wasDown = false;
   /** One change of a subscription after the other, so that the last one is the one that counts. */
   const last = new Map<string, Promise<void>>();
 
@@ -74,8 +75,11 @@ export function openWatching(server: string, connection: Connection): Watching {
       return { [Symbol.asyncDispose]: async () => await leave(uri, own).catch(() => {}) };
     },
     onChange(change) {
-      if (change.type !== "resource") return;
-      for (const listener of [...(listeners.get(change.uri) ?? [])]) listener();
+      const isBack = wasDown && change.type === "up";
+      if (change.type === "down" || change.type === "up") wasDown = change.type === "down";
+      // What changed while the server was away was told to nobody.
+      const uris = isBack ? [...listeners.keys()] : change.type === "resource" ? [change.uri] : [];
+      for (const uri of uris) for (const listener of [...(listeners.get(uri) ?? [])]) listener();
     },
   };
 }

@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import type { Json } from "../../../src/core/json.ts";
 import { openPins } from "../../../src/host/mcp/pins.ts";
@@ -88,5 +89,17 @@ describe("what a server behind changes", () => {
     await expect.poll(() => second.names(), { timeout: 10_000 }).toEqual(["notes__echo"]);
     expect((await second.call("notes__echo")).isError).toBeUndefined();
     expect(existsSync(marker)).toBe(true);
+  });
+
+  test("of a server that is taken out of the config is pinned no more by a process that still runs it", async () => {
+    await using folder = await tempFolder();
+    await using opened = await openBridgedApp({ notes: withSdk(folder.path) });
+    await writeFile(join(folder.path, "offer.json"), JSON.stringify(say("Adds")));
+    await opened.ready();
+    await asAnother(opened).forget("notes");
+    await opened.call("notes__offer", { offer: say("Adds otherwise") });
+    await expect.poll(() => opened.names(), { timeout: 10_000 }).toEqual([]);
+    await sleep(2_500);
+    expect(await asAnother(opened).counts()).toEqual(new Map());
   });
 });

@@ -7,7 +7,7 @@ import { tempFolder } from "../../support/temp.ts";
 import { openBridgedApp, textOf, withSdk } from "./bridged-app.ts";
 
 const offer = {
-  tools: [{ name: "update" }, { name: "offer" }, { name: "result" }, { name: "pid" }],
+  tools: [{ name: "update" }, { name: "offer" }, { name: "result" }, { name: "exit" }],
   resources: [
     { uri: "note://a", name: "a note" },
     { uri: "note://missing", name: "one that is gone" },
@@ -72,6 +72,22 @@ describe.each(["modern", "legacy"])("resources of servers behind (%s)", (era) =>
     expect(await subscribed()).toEqual([]);
     await two.call("b__update", { uri: "note://a" });
     expect(heard).toHaveLength(3);
+  });
+
+  test("are followed again after their server was away, and may have changed", async () => {
+    await using two = await openTwo({ era });
+    const heard: string[] = [];
+    await using watching = new AsyncDisposableStack();
+    for (const uri of ["a+note://a", "b+note://a"]) {
+      const subscription = await two.app.door.subscribe({ ...two.reading(), uri }, () => void heard.push(uri));
+      watching.use(subscription);
+    }
+    await two.call("a__exit");
+    await expect.poll(() => heard, { timeout: 10_000 }).toEqual(["a+note://a"]);
+    await expect
+      .poll(async () => (await two.call("a__update", { uri: "note://a" })) && heard.length, { timeout: 10_000 })
+      .toBeGreaterThan(1);
+    expect(heard).not.toContain("b+note://a");
   });
 });
 
