@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { openCredentials } from "../../../src/host/mcp/oauth/credentials.ts";
 import { tempFolder } from "../../support/temp.ts";
 import { openAuthorizationServer, openResource } from "./oauth-servers.ts";
 import { agreeing, endOf, openTestSignIn } from "./oauth-support.ts";
@@ -53,6 +54,26 @@ describe("openSignIn()", () => {
       ),
     ).toBe(authorizationServer.origin);
     expect(await textOf(nobody.fetch(resource.url))).toBe("served");
+  });
+
+  test("finds the token that somebody signed in for meanwhile, at a server that serves without one too", async () => {
+    await using folder = await tempFolder();
+    const url = "https://remote.example/mcp";
+    const presented: (string | null)[] = [];
+    const fetch = (_input: string | URL, init?: RequestInit): Promise<Response> => {
+      presented.push(new Headers(init?.headers).get("authorization"));
+      return Promise.resolve(new Response("served"));
+    };
+    const nobody = openTestSignIn({ home: folder.path, url, fetch });
+    await nobody.fetch(url);
+    const kept = { tokens: { access_token: "at-1", token_type: "Bearer" } };
+    await openCredentials(folder.path).save({ user: "operator", server: "remote", url }, "https://as.example", kept);
+    const next = async () => {
+      await nobody.fetch(url);
+      return presented.at(-1);
+    };
+    await expect.poll(next, { timeout: 5_000 }).toBe("Bearer at-1");
+    expect(presented[0]).toBeNull();
   });
 
   test("renews a token that has ended by its refresh token, which is rotated, once for all that wait", async () => {

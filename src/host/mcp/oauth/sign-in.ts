@@ -16,6 +16,8 @@ import { openAttempt } from "./provider.ts";
 const personTimeoutMs = 300_000;
 /** How long another process may take to renew the same token. */
 const lockTimeoutMs = 60_000;
+/** How long it is believed that no token is kept: a server that wants none would have the file looked for with each request. */
+const noneMs = 1_000;
 
 export interface SignInServices {
   /** The server's name in the config. */
@@ -66,10 +68,18 @@ export function openSignIn(services: SignInServices): SignIn {
   const target: SignInTarget = { key, auth, isPrivate, env, credentials };
   const { origin } = new URL(url);
   let token: string | undefined;
+  let noneUntil = -Infinity;
   let renewing: Promise<void> | undefined;
 
   async function readToken(): Promise<string | undefined> {
     return (await readTokens())?.access_token;
+  }
+
+  async function lookForToken(): Promise<string | undefined> {
+    if (performance.now() < noneUntil) return undefined;
+    const found = await readToken();
+    if (found === undefined) noneUntil = performance.now() + noneMs;
+    return found;
   }
 
   async function readTokens(): Promise<Credential["tokens"]> {
@@ -82,7 +92,7 @@ export function openSignIn(services: SignInServices): SignIn {
     if (new URL(input).origin !== origin) return await services.fetch(input, init);
     const met = new Set<boolean>();
     for (;;) {
-      token ??= await readToken();
+      token ??= await lookForToken();
       const used = token;
       const response = await services.fetch(input, withToken(init, used));
       const challenge = toChallenge(response);
