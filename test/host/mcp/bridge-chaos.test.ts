@@ -1,6 +1,6 @@
 import { describe, expect } from "vitest";
 import { testWith } from "../../support/machine.ts";
-import { openBridged } from "./bridge-support.ts";
+import { openBridged, soon } from "./bridge-support.ts";
 import { aliveOf, byHand, processesIn } from "./connect-support.ts";
 
 const timeoutMs = 2_000;
@@ -50,7 +50,7 @@ describe.each(["legacy", "modern"])("servers that do everything wrong (%s)", (er
       // What is late is nobody's, so that the next answer is the next call's own.
       for (const [tool] of cases.filter(([name]) => name !== "freeze")) {
         const echo = () => older.call(`${tool}__echo`, { text: tool });
-        await expect.poll(echo, { timeout: 10_000 }).toBe(tool);
+        await expect.poll(echo, soon).toBe(tool);
       }
 
       const left = [...pids, ...(await processesIn(bridged.home))];

@@ -47,6 +47,8 @@ const Result = z.looseObject({
 });
 const Contents = z.looseObject({ contents: z.array(z.looseObject({ uri: z.string(), text: z.string() })) });
 
+const Messages = z.looseObject({ messages: z.array(z.looseObject({ content: z.looseObject({ text: z.string() }) })) });
+
 /** An official client in front of Capstan, whichever it is. */
 export interface Front extends AsyncDisposable {
   /** The questions that came: their methods and messages. */
@@ -57,6 +59,8 @@ export interface Front extends AsyncDisposable {
   /** Calls a tool; gives the text of its result, `!` before it where it is an error. */
   call(name: string, args?: Record<string, unknown>, options?: CallOptions): Promise<string>;
   read(uri: string): Promise<string>;
+  /** The text of a prompt's first message. */
+  prompt(name: string): Promise<string>;
   tools(): Promise<readonly string[]>;
   /** Asks to hear of changed lists, where one must ask, and of a URI. */
   listen(uri: string): Promise<unknown>;
@@ -95,6 +99,7 @@ function toText(answer: unknown): string {
   return `${isError === true ? "!" : ""}${content.map(({ text = "" }) => text).join("\n")}`;
 }
 
+const toPrompt = (answer: unknown): string => Messages.parse(answer).messages[0]?.content.text ?? "";
 const toRead = (answer: unknown): string =>
   Contents.parse(answer)
     .contents.map(({ text }) => text)
@@ -124,6 +129,7 @@ export async function openV1(to: Reached, answering: Answering = {}): Promise<Fr
     call: async (name, args = {}, options = {}) =>
       toText(await client.callTool({ name, arguments: args }, undefined, options)),
     read: async (uri) => toRead(await client.readResource({ uri })),
+    prompt: async (name) => toPrompt(await client.getPrompt({ name })),
     tools: async () => (await client.listTools()).tools.map(({ name }) => name),
     listen: (uri) => client.subscribeResource({ uri }),
     unlisten: (uri) => client.unsubscribeResource({ uri }),
@@ -160,6 +166,7 @@ export async function openV2(to: Reached, mode: "legacy" | "auto", answering: An
     call: async (name, args = {}, options = {}) =>
       toText(await client.callTool({ name, arguments: args, _meta: meta }, options)),
     read: async (uri) => toRead(await client.readResource({ uri })),
+    prompt: async (name) => toPrompt(await client.getPrompt({ name })),
     tools: async () => (await client.listTools()).tools.map(({ name }) => name),
     listen: async (uri) =>
       isOld

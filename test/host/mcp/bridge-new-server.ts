@@ -101,6 +101,11 @@ function open(changes?: ServerNotifier): McpServer {
   server.registerPrompt("hello", { argsSchema: z.object({ name: z.string() }) }, ({ name }) => ({
     messages: [{ role: "user", content: { type: "text", text: `Hello ${name}` } }],
   }));
+  server.registerPrompt("asks", {}, (context) => {
+    const asked = ask(["form"], 1, context);
+    if (!Array.isArray(asked)) return asked;
+    return { messages: [{ role: "user", content: { type: "text", text: JSON.stringify(asked) } }] };
+  });
   server.registerResource("a", "note://a", {}, () => ({ contents: [{ uri: "note://a", text: "new" }] }));
   server.registerResource("asks", "note://asks", {}, (_uri, context) => {
     const asked = ask(["form"], 1, context);

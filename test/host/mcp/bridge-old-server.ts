@@ -100,6 +100,10 @@ function open(): McpServer {
   server.registerPrompt("hello", { argsSchema: { name: z.string() } }, ({ name }) => ({
     messages: [{ role: "user", content: { type: "text", text: `Hello ${name}` } }],
   }));
+  server.registerPrompt("asks", { argsSchema: {} }, async (_args, extra) => {
+    const [, answer] = await ask("form", extra);
+    return { messages: [{ role: "user", content: { type: "text", text: JSON.stringify(answer) } }] };
+  });
   server.registerResource("a", "note://a", {}, () => ({ contents: [{ uri: "note://a", text: "old" }] }));
   server.registerResource("asks", "note://asks", {}, async (_uri, extra) => {
     const [, answer] = await ask("form", extra);

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { z } from "zod";
 import { kinds } from "./bridge-asked.ts";
 import type { Front } from "./bridge-fronts.ts";
-import { type Bridged, frontKinds, official, openBridged } from "./bridge-support.ts";
+import { type Bridged, frontKinds, official, openBridged, soon } from "./bridge-support.ts";
 
 // Both eras behind, each client in front: one Capstan for all of them.
 let bridged: Bridged;
@@ -64,22 +64,23 @@ describe.each(pairs)("a client in front (%s) of a server behind (%s)", (kind, be
     expect((await seenBy(front, behind)).open).toBe(0);
   });
 
-  test.runIf(behind === "old")(
-    "is asked what it can answer of several questions; the others are declined",
-    async () => {
-      await using front = await bridged.front(kind, { can: { elicitation: { form: {} } } });
-      const told = JSON.parse(await front.call(ask, { kinds: ["form", "url"], rounds: 1 }));
-      expect(told).toEqual([{ form: all.form, url: { action: "decline" } }]);
-      expect(front.asked).toHaveLength(1);
-    },
-  );
-
-  test("is asked by a resource too", async () => {
+  test("is asked by a resource and by a prompt too", async () => {
     await using front = await bridged.front(kind);
     expect(await front.read(`${behind}+note://asks`)).toContain('"size":4');
-    expect(front.asked).toEqual([`form: ${behind} asks: Which size?`]);
+    expect(await front.prompt(`${behind}__asks`)).toContain('"size":4');
+    expect(front.asked).toEqual(Array(2).fill(`form: ${behind} asks: Which size?`));
   });
 });
+
+test.each(frontKinds)(
+  "a client (%s) is asked what it can answer of an older server's questions, the others are declined",
+  async (kind) => {
+    await using front = await bridged.front(kind, { can: { elicitation: { form: {} } } });
+    const told = JSON.parse(await front.call("old__ask", { kinds: ["form", "url"], rounds: 1 }));
+    expect(told).toEqual([{ form: all.form, url: { action: "decline" } }]);
+    expect(front.asked).toHaveLength(1);
+  },
+);
 
 describe.each(frontKinds.filter((kind) => kind.startsWith("2025")))("a client that is gone (%s)", (kind) => {
   test("while a question is open takes the call behind with it", async () => {
@@ -87,12 +88,12 @@ describe.each(frontKinds.filter((kind) => kind.startsWith("2025")))("a client th
     const before = await seenBy(other, "old");
     const front = await bridged.front(kind, { thinking: new Promise(() => {}) });
     const call = front.call("old__ask", { kinds: ["form"], rounds: 1 }).catch(() => "gone");
-    await expect.poll(() => front.asked.length).toBe(1);
+    await expect.poll(() => front.asked.length, soon).toBe(1);
     expect((await seenBy(other, "old")).open).toBe(before.open + 1);
     await front[Symbol.asyncDispose]();
     expect(await call).toBe("gone");
     // On stdio, requests that were read may go on for a second after the end of input.
     const expected = { open: before.open, cancelled: before.cancelled + 1 };
-    await expect.poll(() => seenBy(other, "old"), { timeout: 5_000 }).toEqual(expected);
+    await expect.poll(() => seenBy(other, "old"), soon).toEqual(expected);
   });
 });

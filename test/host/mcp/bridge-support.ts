@@ -21,6 +21,9 @@ export function official(era: keyof typeof programs, more: object = {}): object 
   return { command: process.execPath, args: [programs[era]], bubblewrap: "never", ...more };
 }
 
+/** How long tests wait for what comes soon: other tests use the machine too. */
+export const soon = { timeout: 10_000 };
+
 /** Capstan in this process, as the config makes it, with real servers behind and clients in front. */
 export async function openBridged(
   servers: Readonly<Record<string, object>>,
