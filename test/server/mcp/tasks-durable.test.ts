@@ -23,7 +23,7 @@ function openHalves(timeoutMs = 60_000) {
       progress({ done: 1, message: "half of it is done" });
       await detach?.(1);
       halfway.dispatchEvent(new Event("halfway"));
-      await sleep(60_000, undefined, { signal });
+      await sleep(60_000, undefined, { signal }).finally(() => halfway.dispatchEvent(new Event("stopped")));
       return { type: "done", value: {} };
     },
   });
@@ -75,6 +75,18 @@ test("a task that is cancelled while nobody works on it is wound down by its too
   expect(at.server.faults).toEqual([]);
 });
 
+test("a task that another process works on is ended there, and wound down by nobody else", async () => {
+  const { tool, entries, halfway } = openHalves();
+  await using server = await openTestServer({ more: [tool] });
+  const reached = once(halfway, "halfway");
+  const taskId = await toTaskClient(server.connect()).begin("halves");
+  await reached;
+  const stopped = once(halfway, "stopped");
+  await toTaskClient(server.connect()).cancel(taskId);
+  await stopped;
+  expect(entries).toEqual(["new"]);
+});
+
 test("a task says how far it is, also to a process that does not work on it", async () => {
   await using at = await openHalfDone();
   at.server.connect();
@@ -101,18 +113,35 @@ test("a call whose time is over goes on with its next entry, and one without a s
 });
 
 test("a process that was silent for too long leaves its task to the one that took it up", async () => {
-  const { tool, entries, halfway } = openHalves();
+  const entries: { readonly state: unknown; readonly signal: AbortSignal }[] = [];
+  const over = Promise.withResolvers<void>();
+  const tool = testTool("patient", {
+    timeoutMs: () => 60_000,
+    async run(_args, { detach, resumed, signal }) {
+      await detach?.("begun");
+      entries.push({ state: resumed?.state, signal });
+      if (resumed === undefined) await sleep(60_000, undefined, { signal });
+      await over.promise;
+      return { type: "done", value: {} };
+    },
+  });
   const clock = handClock();
   await using server = await openTestServer({ more: [tool], clock });
-  const reached = once(halfway, "halfway");
-  const taskId = await toTaskClient(server.connect()).begin("halves");
-  await reached;
-  const other = toTaskClient(server.connect());
-  expect((await other.get(taskId)).result).toMatchObject({ status: "working" });
-  expect(entries).toEqual(["new"]);
+  const taskId = await toTaskClient(server.connect()).begin("patient");
+  const others = [1, 2].map(() => toTaskClient(server.connect()));
+  const look = () => Promise.all(others.map(async (other) => (await other.get(taskId)).result?.["status"]));
+  expect(await look()).toEqual(["working", "working"]);
+  await expect.poll(() => entries.length).toBe(1);
+
   clock.advance(6_001); // In less time than it takes the first to say again that it lives.
-  const { result } = await other.until(taskId, "completed");
-  expect([entries, result]).toMatchObject([["new", 1], { structuredContent: { halves: 2 } }]);
+  expect(await look()).toEqual(["working", "working"]);
+  await expect.poll(() => entries.map(({ state }) => state)).toEqual([undefined, "begun"]);
+  await expect.poll(() => entries[0]?.signal.reason, { timeout: 5_000 }).toMatchObject({ code: "core.interrupted" });
+  await sleep(100);
+  expect(await look()).toEqual(["working", "working"]);
+  over.resolve();
+  await Promise.all(others.map((other) => other.until(taskId, "completed")));
+  expect(entries).toHaveLength(2);
 });
 
 test("a server over HTTP that stops leaves its tasks to the next, under a token that may have them", async () => {
