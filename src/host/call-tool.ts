@@ -5,6 +5,7 @@ import { redact, redactJson } from "../core/redact.ts";
 import { trusted } from "../core/taint.ts";
 import type { ApprovableCall } from "../permissions/permissions.ts";
 import type { CallResult } from "../tools/call.ts";
+import { questionsInWords } from "../tools/result.ts";
 import type { BoundCall, Effect, Tool } from "../tools/tool.ts";
 import type { Command } from "./decide.ts";
 import { toErrorOutcome } from "./decide.ts";
@@ -131,9 +132,9 @@ function toHalted(reason: CapstanError): CapstanError {
 /** The outcome as the log keeps it and the model reads it: bounded, and without what looks like a token. */
 function toRecorded(name: string, { outcome }: CallResult): ToolOutcome {
   if (outcome.type === "waiting") {
-    const asked = outcome.requests.map((request) => ("message" in request ? request.message : request.type)).join(" ");
+    const asked = questionsInWords(outcome.requests);
     return toErrorOutcome(
-      new CapstanError("tool.failed", `${name} asks what nobody can answer inside a run: ${asked}`),
+      new CapstanError("tool.input_needed", `${name} asks what nobody can answer inside a run: ${asked}`),
     );
   }
   const { value, content = [], isError = false, code } = outcome;

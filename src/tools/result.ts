@@ -35,7 +35,11 @@ export function toResult(outcome: Outcome): ToolResult {
   };
 }
 
+/** The most that is told of questions which nobody is asked: they may be a server's words. */
+const maxQuestionChars = 1_000;
+
 /** What a waiting call asks, as one text. */
 export function questionsInWords(requests: readonly InputRequest[]): string {
-  return requests.map((request) => ("message" in request ? request.message : `(${request.type})`)).join(" ");
+  const words = requests.map((request) => ("message" in request ? request.message : `(${request.type})`)).join(" ");
+  return words.length <= maxQuestionChars ? words : `${words.slice(0, maxQuestionChars)}…`;
 }

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { z } from "zod";
 import { newId } from "../../../src/core/id.ts";
 import { localPrincipal, localScope } from "../../../src/core/scope.ts";
+import { testTool } from "../../support/door.ts";
 import { openTestHost, scripted } from "../scripted.ts";
 import { type Bridged, official, openBridged } from "./bridge-support.ts";
 
@@ -27,7 +28,7 @@ describe.each(["old", "new"])("a tool behind that asks a person (%s)", (server) 
     const { runId, answer } = await host.start("ask");
     expect(answer).toBe("Nobody could say.");
     const finished = (await host.events(runId)).find(({ type }) => type === "tool.finished");
-    expect(finished).toMatchObject({ outcome: { isError: true }, taint: [`mcp:${server}`] });
+    expect(finished).toMatchObject({ outcome: { isError: true, code: "tool.input_needed" }, taint: [`mcp:${server}`] });
     expect(await openAt(server)).toBe(0);
   });
 
@@ -43,4 +44,15 @@ describe.each(["old", "new"])("a tool behind that asks a person (%s)", (server) 
     expect(taint).toEqual([`mcp:${server}`]);
     expect(await openAt(server)).toBe(0);
   });
+});
+
+test("what a tool asks in vain is told a run in bounded words", async () => {
+  const requests = [{ id: "a", type: "url" as const, url: "https://a.example/", message: "m".repeat(1_000_000) }];
+  const asks = testTool("asks", { run: async () => ({ type: "waiting", requests, state: null }) });
+  await using host = await openTestHost({
+    tools: [asks],
+    provider: scripted([{ calls: [["asks", {}]] }, { text: "done" }]),
+  });
+  const { runId } = await host.start("ask");
+  expect(JSON.stringify(await host.events(runId)).length).toBeLessThan(20_000);
 });
