@@ -10,7 +10,7 @@ import { conformanceTools } from "./fixture-tools.ts";
 import { openProxy } from "./proxy.ts";
 
 /** How long Capstan may take until it serves what stands behind it. */
-const startMs = 30_000;
+const startMs = 60_000;
 
 /**
  * Serves the fixture through the real command: proxy, `capstan serve --http`, proxy, fixture. `isOld`: the fixture is spoken to in the

@@ -63,7 +63,7 @@ function toConfig(url: string): HttpServer {
         ...client,
         clientMetadataUrl: "https://conformance-test.local/client-metadata.json",
       };
-  const { servers } = McpConfig.parse({ servers: { [name]: { url, private: true, auth, startTimeoutMs: 30_000 } } });
+  const { servers } = McpConfig.parse({ servers: { [name]: { url, private: true, auth, startTimeoutMs: 100_000 } } });
   const found = servers[name];
   if (found === undefined || !("url" in found)) throw new Error("The config is not that of a server at a URL.");
   return found;

@@ -18,20 +18,21 @@ const totalMs = 300_000;
 
 /** The revisions whose requirements are frozen. */
 export const revisions = ["2025-11-25", "2026-07-28"] as const;
-type Revision = (typeof revisions)[number];
+export type Revision = (typeof revisions)[number];
 
 /** What is tested: a server at a URL, or our client program. */
 export type Subject = { readonly leg: "server"; readonly url: string } | { readonly leg: "client" };
 
-/** How a revision's scenarios ended. `scenario: sentence` for each of `failures`, `warnings` and, of what is not scored, `misses`. */
-export interface Report {
-  readonly required: number;
-  readonly passed: number;
-  readonly failures: readonly string[];
+/** How a scenario ended. It has passed where there are no problems. */
+export interface Ended {
+  readonly scenario: string;
+  readonly problems: readonly string[];
+  /** The ids of the checks that only warned. */
   readonly warnings: readonly string[];
-  /** What the suite runs beside and never scores: extensions, and what was added after the revision. */
-  readonly unscored: number;
-  readonly misses: readonly string[];
+  /** Whether anything was checked. */
+  readonly isChecked: boolean;
+  /** Why it never counts: it is of an extension, pending, or was added after the revision. Missing: the revision requires it. */
+  readonly unscored?: string;
 }
 
 const Requirements = z.object({
@@ -46,21 +47,26 @@ type Checks = z.infer<typeof Checks>;
  * Runs all that a revision requires. The suite's own verdict must agree with what is read from its checks: a scenario has passed where
  * some check succeeded and none failed. Throws where they don't agree, and where the suite did not end.
  */
-export async function runSuite(subject: Subject, revision: Revision): Promise<Report> {
+export async function runSuite(subject: Subject, revision: Revision): Promise<readonly Ended[]> {
   await using results = await tempFolder();
-  const target = subject.leg === "server" ? ["--url", subject.url] : ["--command", `${process.execPath} ${client}`];
+  const { leg } = subject;
+  const target = leg === "server" ? ["--url", subject.url] : ["--command", `${process.execPath} ${client}`];
   const options = ["--requirements", revision, "--timeout", String(scenarioMs), "--output-dir", results.path];
-  const code = await runProgram([subject.leg, ...target, ...options], join(results.path, "output"));
+  const code = await runProgram([leg, ...target, ...options], join(results.path, "output"));
   const checks = await readChecks(results.path);
-  const required = Requirements.parse(parse(await readFile(join(suite, "requirements", `${revision}.yaml`), "utf8")));
-  const report = toReport(required, subject.leg, checks);
-  if (checks.size === 0 || (code === 0) !== (report.failures.length === 0)) {
+  const all = Requirements.parse(parse(await readFile(join(suite, "requirements", `${revision}.yaml`), "utf8")));
+  const ended = [
+    ...all[leg].map((scenario) => toEnded(scenario, checks.get(scenario))),
+    ...all.not_scored
+      .filter((entry) => entry.leg === leg)
+      .map(({ scenario, reason }) => ({ ...toEnded(scenario, checks.get(scenario)), unscored: reason })),
+  ];
+  const failed = ended.filter(({ problems, unscored }) => unscored === undefined && problems.length > 0);
+  if (checks.size === 0 || (code === 0) !== (failed.length === 0)) {
     const output = await readFile(join(results.path, "output"), "utf8");
-    throw new Error(
-      `The suite exited with ${code}, and ${report.failures.length} scenarios failed.\n${output.slice(-4_000)}`,
-    );
+    throw new Error(`The suite exited with ${code}, and ${failed.length} scenarios failed.\n${output.slice(-4_000)}`);
   }
-  return report;
+  return ended;
 }
 
 /** Runs one scenario against a server and tells whether it passed. Those of extensions belong to no revision. */
@@ -69,7 +75,7 @@ export async function runScenario(url: string, scenario: string, revision?: Revi
   const options = ["--scenario", scenario, "--output-dir", results.path];
   const only = revision === undefined ? [] : ["--spec-version", revision];
   await runProgram(["server", "--url", url, ...options, ...only], join(results.path, "output"));
-  return problemsOf((await readChecks(results.path)).get(scenario)).length === 0;
+  return toEnded(scenario, (await readChecks(results.path)).get(scenario)).problems.length === 0;
 }
 
 async function runProgram(args: readonly string[], outputPath: string): Promise<number | null> {
@@ -97,31 +103,14 @@ async function readChecks(folder: string): Promise<ReadonlyMap<string, Checks>> 
   return found;
 }
 
-function toReport(
-  required: z.infer<typeof Requirements>,
-  leg: Subject["leg"],
-  checks: ReadonlyMap<string, Checks>,
-): Report {
-  const scored = required[leg];
-  const unscored = required.not_scored.filter((entry) => entry.leg === leg);
-  const failed = scored.filter((scenario) => problemsOf(checks.get(scenario)).length > 0);
-  return {
-    required: scored.length,
-    passed: scored.length - failed.length,
-    failures: failed.map((scenario) => `${scenario}: ${problemsOf(checks.get(scenario)).join("; ")}`),
-    warnings: scored.flatMap((scenario) =>
-      (checks.get(scenario) ?? []).filter(({ status }) => status === "WARNING").map(({ id }) => `${scenario}: ${id}`),
-    ),
-    unscored: unscored.length,
-    misses: unscored
-      .filter(({ scenario }) => problemsOf(checks.get(scenario)).length > 0)
-      .map(({ scenario, reason }) => `${scenario}: ${reason}`),
-  };
-}
-
-function problemsOf(checks: Checks | undefined): readonly string[] {
-  if (checks === undefined) return ["it did not run"];
+function toEnded(scenario: string, checks: Checks = []): Ended {
   const failed = checks.filter(({ status }) => status === "FAILURE");
-  if (failed.length === 0 && !checks.some(({ status }) => status === "SUCCESS")) return ["nothing was checked"];
-  return failed.map(({ id, errorMessage = "" }) => `${id} (${errorMessage.slice(0, 400)})`);
+  const isChecked = failed.length > 0 || checks.some(({ status }) => status === "SUCCESS");
+  const failures = failed.map(({ id, errorMessage = "" }) => `${id} (${errorMessage.slice(0, 400)})`);
+  return {
+    scenario,
+    problems: isChecked ? failures : ["nothing was checked"],
+    warnings: checks.filter(({ status }) => status === "WARNING").map(({ id }) => id),
+    isChecked,
+  };
 }
