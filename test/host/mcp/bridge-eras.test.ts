@@ -45,6 +45,17 @@ describe.each(pairs)("through the bridge from a client (%s) to a server (%s)", (
   });
 });
 
+test.each(frontKinds)("a client that is gone (%s) takes the call with it that runs behind", async (kind) => {
+  await using other = await bridged.front("2026, v2, stdio");
+  const before = await seenBy(other, "new");
+  const front = await bridged.front(kind);
+  front.call("new__hang").catch(() => {}); // Some clients never say that it ended.
+  await expect.poll(async () => (await seenBy(other, "new")).open, soon).toBe(before.open + 1);
+  await front[Symbol.asyncDispose]();
+  const expected = { open: before.open, cancelled: before.cancelled + 1 };
+  await expect.poll(() => seenBy(other, "new"), soon).toMatchObject(expected);
+});
+
 describe.each(behind)("what changes at a server (%s)", (server) => {
   const uri = `${server}+note://a`;
 
