@@ -5,6 +5,7 @@ import { derive } from "../../../src/permissions/derive.ts";
 import { handClock } from "../../support/clock.ts";
 import { sameAs, testTool } from "../../support/door.ts";
 import { openHttpServer } from "./http-serve.ts";
+import { openOfferingServer, toText } from "./offering-serve.ts";
 import { envelope } from "./peer.ts";
 import { openTestServer } from "./serve.ts";
 import { toTaskClient } from "./task-client.ts";
@@ -142,6 +143,28 @@ test("a process that was silent for too long leaves its task to the one that too
   over.resolve();
   await Promise.all(others.map((other) => other.until(taskId, "completed")));
   expect(entries).toHaveLength(2);
+});
+
+test("a task that was called through call_tool answers a large result by reference, and keeps that after its process", async () => {
+  const dump = testTool("dump_later", {
+    async run({ text }, { detach }) {
+      await detach?.();
+      return { type: "done", content: [{ type: "text", text: toText(text) }] };
+    },
+  });
+  await using server = await openOfferingServer({ more: [dump], discovery: "search" });
+  const first = server.connect(server.reader);
+  const client = toTaskClient(first);
+  const taskId = await client.begin("call_tool", { name: "dump_later", arguments: { text: "200000" } });
+  const ended = await client.until(taskId, "completed");
+  const links = {
+    content: expect.arrayContaining([expect.objectContaining({ type: "resource_link" })]),
+  };
+  expect(ended["result"]).toMatchObject(links);
+  first.hangUp();
+  await first.ended;
+  const { result } = await toTaskClient(server.connect(server.reader)).get(taskId);
+  expect(result?.["result"]).toEqual(ended["result"]);
 });
 
 test("a server over HTTP that stops leaves its tasks to the next, under a token that may have them", async () => {
