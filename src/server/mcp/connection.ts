@@ -19,6 +19,7 @@ export interface DispatchServices {
   readonly recordRefusal: RecordRefusal;
   readonly notices: Notices;
   readonly tasks: Tasks;
+  readonly questions: Questions;
   /** Capstan's version, as clients see it. */
   readonly version: string;
   /** Missing: every tool is listed, and a result that is too large for an answer says so and is lost. */
@@ -27,7 +28,6 @@ export interface DispatchServices {
 
 /** What the methods of one connection share. */
 export interface Connection extends DispatchServices {
-  readonly questions: Questions;
   /** What came in on this connection, under whichever token, is still there when the next is presented. */
   readonly seen: {
     taint: Taint;

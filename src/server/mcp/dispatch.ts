@@ -1,22 +1,19 @@
-import type { JSONRPCMessage } from "@modelcontextprotocol/server";
+import type { JSONRPCMessage, JSONRPCRequest, JSONRPCResponse } from "@modelcontextprotocol/server";
 import { trusted } from "../../core/taint.ts";
 import type { Grant } from "../../permissions/grant.ts";
 import type { Connection, DispatchServices } from "./connection.ts";
-import { toMethods } from "./methods.ts";
-import { type Modern, openModern } from "./modern.ts";
+import { type ModernIo, performModern } from "./modern.ts";
 import type { Notice } from "./notices.ts";
 import { type Older, openOlder } from "./older.ts";
-import { openQuestions } from "./questions.ts";
 import { type OlderSubscriptions, openOlderSubscriptions } from "./subscriptions-older.ts";
 import { openSubscriptions } from "./subscriptions.ts";
-import { toTaskMethods } from "./tasks-methods.ts";
 
 export type { DispatchServices } from "./connection.ts";
 
 /** What one connection asks of us, answered at the door. */
 export interface Dispatch {
-  /** Requests of the modern era. */
-  readonly modern: Modern;
+  /** Answers a request of the modern era. Never rejects. */
+  modern(request: JSONRPCRequest, io: ModernIo): Promise<JSONRPCResponse>;
   /** The connection of an older client, which began under `opener`. `send` must not reject. */
   toOlder(opener: Grant, send: (message: JSONRPCMessage) => Promise<void>): Older;
   /** Ends all subscriptions: modern ones get their last answer, and nothing is told after that. */
@@ -27,14 +24,11 @@ export interface Dispatch {
 
 /** Opens the dispatch of one connection. Each request is decided by its own grant; the connection itself holds no right. */
 export function openDispatch(services: DispatchServices): Dispatch {
-  const { permissions, version } = services;
-  const connection: Connection = { ...services, questions: openQuestions(permissions), seen: { taint: trusted } };
-  const methods = toMethods(connection);
+  const connection: Connection = { ...services, seen: { taint: trusted } };
   const running = new Set<Promise<unknown>>();
 
   const subscriptions = openSubscriptions(connection);
   const older: OlderSubscriptions[] = [];
-  const modern = openModern({ ...methods, ...toTaskMethods(connection) }, subscriptions, version);
 
   async function tracked<T>(work: Promise<T>): Promise<T> {
     running.add(work);
@@ -47,8 +41,8 @@ export function openDispatch(services: DispatchServices): Dispatch {
     const own = openOlderSubscriptions(connection, subscriptions, { opener, send: tell });
     older.push(own);
     return openOlder({
-      methods: { ...methods, ...own.methods },
-      version,
+      connection,
+      own: own.methods,
       send: (message) => void send(message),
       onInitialized: () => own.begin(),
       track: (work) => void tracked(work),
@@ -56,7 +50,7 @@ export function openDispatch(services: DispatchServices): Dispatch {
   }
 
   return {
-    modern: (request, io) => tracked(modern(request, io)),
+    modern: (request, io) => tracked(performModern(connection, subscriptions, request, io)),
     toOlder,
     async endSubscriptions() {
       await Promise.all([subscriptions.end(), ...older.map((own) => own.end())]);

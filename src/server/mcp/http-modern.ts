@@ -1,5 +1,11 @@
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from "node:http";
-import { isJSONRPCRequest, type JSONRPCRequest, PROTOCOL_VERSION_META_KEY } from "@modelcontextprotocol/server";
+import {
+  isJSONRPCRequest,
+  type JSONRPCNotification,
+  type JSONRPCRequest,
+  type JSONRPCResponse,
+  PROTOCOL_VERSION_META_KEY,
+} from "@modelcontextprotocol/server";
 import type { ErrorCode } from "../../core/error.ts";
 import type { Dispatch } from "./dispatch.ts";
 import { modernRevision } from "./envelope.ts";
@@ -47,25 +53,21 @@ export async function answerModern(
   message: JSONRPCRequest,
   { headers }: IncomingMessage,
   response: ServerResponse,
-  { dispatch, bearer, challenge, hold, onFault }: ModernHttp,
+  http: ModernHttp,
 ): Promise<void> {
   const { id, method } = message;
   if (toEnvelope(message.params) === undefined) return answerError(response, 400, envelopeMissing, { id });
   const mismatch = findMismatch(headers, message);
   if (mismatch !== null) return answerError(response, 400, { code: headerMismatch, message: mismatch }, { id });
+  if (method === "subscriptions/listen") return listen(message, response, http);
 
-  const gone = new AbortController();
-  const leave = (): void => {
-    if (!response.writableEnded) gone.abort();
-  };
-  response.once("close", leave);
-  // A subscription has no end of its own: it ends with its grant or the server.
-  if (method === "subscriptions/listen" && !hold(leave)) return answerError(response, 503, noRoom, { id });
+  const { dispatch, bearer, challenge, onFault } = http;
+  const { signal } = openGone(response);
   const answer = openAnswer(response, onFault);
   let refused: { readonly code: ErrorCode; readonly text: string } | undefined;
   const answered = await dispatch.modern(message, {
     bearer,
-    signal: gone.signal,
+    signal,
     notify: async (notification) => answer.tell(notification),
     onRefused: (code, text) => (refused = { code, text }),
     demandMirrored: (schema, args) => demandMirrored(headers, schema, args),
@@ -75,5 +77,33 @@ export async function answerModern(
     const error = { code: -32_602, message: text, data: { code } };
     return answerError(response, 403, error, { id, headers: { "www-authenticate": challenge } });
   }
-  answer.end(answered, "error" in answered ? (statuses[answered.error.code] ?? 200) : 200);
+  answer.end(answered, toStatus(answered));
 }
+
+/** A subscription has no end of its own: it ends with its grant or the server. Of its request nothing stays in memory beside its stream. */
+function listen(
+  message: JSONRPCRequest,
+  response: ServerResponse,
+  { dispatch, bearer, hold, onFault }: ModernHttp,
+): void {
+  const gone = openGone(response);
+  if (!hold(() => gone.abort())) return answerError(response, 503, noRoom, { id: message.id });
+  const answer = openAnswer(response, onFault);
+  const notify = async (notification: JSONRPCNotification): Promise<void> => answer.tell(notification);
+  void dispatch
+    .modern(message, { bearer, signal: gone.signal, notify })
+    .then((answered) => answer.end(answered, toStatus(answered)))
+    .catch(onFault);
+}
+
+/** Aborts when the client goes away before it has its answer. */
+function openGone(response: ServerResponse): AbortController {
+  const gone = new AbortController();
+  response.once("close", () => {
+    if (!response.writableEnded) gone.abort();
+  });
+  return gone;
+}
+
+const toStatus = (answered: JSONRPCResponse): number =>
+  "error" in answered ? (statuses[answered.error.code] ?? 200) : 200;

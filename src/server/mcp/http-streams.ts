@@ -59,6 +59,9 @@ export function openStreams(permissions: Permissions, own: Grant | null, onTick:
     },
     hold(response, grant, end) {
       held.set(response, { grant, end });
+      // The token and all else that its request said has done its work.
+      response.req.headers = {};
+      response.req.rawHeaders = [];
       response.once("close", () => held.delete(response));
     },
     close() {

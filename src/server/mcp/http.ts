@@ -20,6 +20,7 @@ import { type OlderRequest, openSessions } from "./http-sessions.ts";
 import { openStreams } from "./http-streams.ts";
 import { type Offering, toMeant } from "./offering.ts";
 import { openNotices } from "./notices.ts";
+import { openQuestions } from "./questions.ts";
 import { openRefusals } from "./refusal.ts";
 import { openTasks } from "./tasks.ts";
 
@@ -67,7 +68,8 @@ export async function serveHttp(services: HttpServices): Promise<HttpServing> {
   const own = toBearerGrants(grantFor, permissions);
   const notices = openNotices(services);
   const tasks = openTasks({ door, permissions, store, offering, own: services.grant, onFault });
-  const shared = { door, permissions, version, offering, grantFor: own, recordRefusal, notices, tasks };
+  const questions = openQuestions(permissions);
+  const shared = { door, permissions, version, offering, grantFor: own, recordRefusal, notices, tasks, questions };
   const openOwn = () => openDispatch(shared);
   const room = openRoom();
   const streams = openStreams(permissions, services.isExplicit ? services.grant : null, () => sessions.sweep());
@@ -137,7 +139,6 @@ export async function serveHttp(services: HttpServices): Promise<HttpServing> {
       return true;
     };
     await answerModern(body, request, response, { dispatch, bearer, challenge, hold, onFault });
-    await dispatch.settled();
   }
 
   /** What is beyond the grant is answered 403, also where the answer itself would come on the session's stream. */

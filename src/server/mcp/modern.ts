@@ -11,11 +11,13 @@ import {
 } from "@modelcontextprotocol/server";
 import { isJsonObject } from "../../core/json.ts";
 import type { LogEntry } from "../../tools/tool.ts";
+import type { Connection } from "./connection.ts";
 import { demandRevision, modernRevision, toCanAnswer } from "./envelope.ts";
 import type { Exchange } from "./exchange.ts";
-import type { Methods } from "./methods.ts";
+import { findMethod, type Methods, methods } from "./methods.ts";
 import { cacheHints, capabilities, instructions } from "./offer.ts";
 import type { Subscriptions } from "./subscriptions.ts";
+import { taskMethods } from "./tasks-methods.ts";
 import { demandTasks, tasksExtension } from "./tasks-wire.ts";
 
 /** What a transport gives a request. */
@@ -29,47 +31,50 @@ export interface ModernIo {
   readonly bearer?: string;
 }
 
-/** Answers requests of revision 2026-07-28: each stands for itself, nothing of it is remembered. */
-export type Modern = (request: JSONRPCRequest, io: ModernIo) => Promise<JSONRPCResponse>;
+/** The methods of this era. */
+const all: Methods = { ...methods, ...taskMethods };
+const offered = { ...capabilities, extensions: { [tasksExtension]: {} } };
+const discovered = { supportedVersions: [modernRevision], capabilities: offered, instructions };
 
 /**
- * Our own dispatch of the modern era: the envelope is checked (basic, `_meta`), the method answers, and the result says what it is.
- * Never rejects: what goes wrong is a JSON-RPC error. The SDK does the same at several times the cost of a call.
+ * Answers a request of revision 2026-07-28, which stands for itself: the envelope is checked (basic, `_meta`), the method answers, and the
+ * result says what it is. Never rejects: what goes wrong is a JSON-RPC error. The SDK does the same at several times the cost of a call.
  */
-export function openModern(methods: Methods, subscriptions: Subscriptions, version: string): Modern {
-  const meta = { [SERVER_INFO_META_KEY]: toServerInfo(version) };
-  const offered = { ...capabilities, extensions: { [tasksExtension]: {} } };
-  const discovered = { supportedVersions: [modernRevision], capabilities: offered, instructions };
-
-  async function toResult(request: JSONRPCRequest, io: ModernIo): Promise<object> {
-    const { method, params, id } = request;
-    const envelope = toEnvelope(params);
-    if (envelope === undefined) throw new ProtocolError(envelopeMissing.code, envelopeMissing.message);
-    demandRevision(envelope);
-    if (method === "server/discover") return discovered;
-    const exchange = toExchange(params, envelope, io);
-    if (method === "subscriptions/listen") {
-      if (isJsonObject(params?.["notifications"]) && params["notifications"]["taskIds"] !== undefined) {
-        demandTasks(exchange);
-      }
-      return await subscriptions.listen({ id, params, exchange, notify: io.notify });
-    }
-    const answer = Object.hasOwn(methods, method) ? methods[method] : undefined;
-    if (answer === undefined) throw new ProtocolError(ProtocolErrorCode.MethodNotFound, "Method not found");
-    return await answer(params, exchange);
-  }
-
-  return async (request, io) => {
-    const { id, method } = request;
-    try {
-      const result = await toResult(request, io);
+export function performModern(
+  connection: Connection,
+  subscriptions: Subscriptions,
+  request: JSONRPCRequest,
+  io: ModernIo,
+): Promise<JSONRPCResponse> {
+  const { id, method } = request;
+  // What waits for the end of a subscription keeps nothing of its request but this.
+  return toResult(connection, subscriptions, request, io).then(
+    (result) => {
       const hint = cacheHints.get(method);
       const own = "_meta" in result && isJsonObject(result["_meta"]) ? result["_meta"] : {};
-      return { jsonrpc: "2.0", id, result: { resultType: "complete", ...result, ...hint, _meta: { ...own, ...meta } } };
-    } catch (thrown) {
-      return { jsonrpc: "2.0", id, error: toError(thrown) };
-    }
-  };
+      const meta = { ...own, [SERVER_INFO_META_KEY]: toServerInfo(connection.version) };
+      return { jsonrpc: "2.0", id, result: { resultType: "complete", ...result, ...hint, _meta: meta } };
+    },
+    (thrown: unknown) => ({ jsonrpc: "2.0", id, error: toError(thrown) }),
+  );
+}
+
+async function toResult(
+  connection: Connection,
+  subscriptions: Subscriptions,
+  { id, method, params }: JSONRPCRequest,
+  io: ModernIo,
+): Promise<object> {
+  const envelope = toEnvelope(params);
+  if (envelope === undefined) throw new ProtocolError(envelopeMissing.code, envelopeMissing.message);
+  demandRevision(envelope);
+  if (method === "server/discover") return discovered;
+  const exchange = toExchange(params, envelope, io);
+  if (method !== "subscriptions/listen") return await findMethod(method, all)(connection, params, exchange);
+  if (isJsonObject(params?.["notifications"]) && params["notifications"]["taskIds"] !== undefined) {
+    demandTasks(exchange);
+  }
+  return subscriptions.listen({ id, params, exchange, notify: io.notify });
 }
 
 /** How the server names itself. */

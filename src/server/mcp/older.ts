@@ -11,7 +11,6 @@ import {
   type JSONRPCRequest,
   type JSONRPCResponse,
   LATEST_PROTOCOL_VERSION,
-  ProtocolError,
   ProtocolErrorCode,
   type RequestId,
   SUPPORTED_PROTOCOL_VERSIONS,
@@ -19,11 +18,12 @@ import {
 import { CapstanError } from "../../core/error.ts";
 import type { JsonObject } from "../../core/json.ts";
 import type { Grant } from "../../permissions/grant.ts";
+import type { Connection } from "./connection.ts";
 import { demandRevision, toCanAnswer } from "./envelope.ts";
 import type { Exchange } from "./exchange.ts";
 import type { Answer } from "./http-answer.ts";
 import { expectedParams } from "./message.ts";
-import type { Methods } from "./methods.ts";
+import { findMethod, type Methods, methods } from "./methods.ts";
 import { type ModernIo, toEnvelope, toError, toLog, toServerInfo } from "./modern.ts";
 import { capabilities, instructions } from "./offer.ts";
 import { openOlderQuestions, speaksFor } from "./older-questions.ts";
@@ -58,9 +58,9 @@ export interface Older {
 
 /** What a connection serves, and where what belongs to no request goes. */
 export interface OlderServing {
-  readonly methods: Methods;
-  /** Capstan's version, as clients see it. */
-  readonly version: string;
+  readonly connection: Connection;
+  /** Methods beside those that both eras have. */
+  readonly own: Methods;
   readonly send: (message: JSONRPCMessage) => void;
   /** The client has said that it is initialized. */
   readonly onInitialized: () => void;
@@ -81,7 +81,7 @@ interface Running {
  * Over HTTP any token of a session's user may use the session, but an answer to a question, and a cancellation, count only under the
  * grant of the call that they are about, or one that it was derived from: who holds a part of a grant must not speak for the whole.
  */
-export function openOlder({ methods, version, send, onInitialized, track }: OlderServing): Older {
+export function openOlder({ connection, own: more, send, onInitialized, track }: OlderServing): Older {
   const running = new Map<RequestId, Running>();
   const questions = openOlderQuestions();
   let client: ClientCapabilities | undefined;
@@ -110,15 +110,14 @@ export function openOlder({ methods, version, send, onInitialized, track }: Olde
       level = params?.["level"];
       return {};
     }
-    const perform = Object.hasOwn(methods, method) ? methods[method] : undefined;
-    if (perform === undefined) throw new ProtocolError(ProtocolErrorCode.MethodNotFound, "Method not found");
+    const perform = findMethod(method, methods, more);
     const { signal } = own.ending;
     const tell = (message: JSONRPCMessage): void => (own.answer === null ? send(message) : own.answer.tell(message));
     const notify = async (notification: JSONRPCMessage): Promise<void> => {
       if (running.get(id) === own) tell(notification);
     };
     const exchange = toExchange(params, sender, { signal, notify });
-    let result = await perform(params, exchange);
+    let result = await perform(connection, params, exchange);
     for (let round = 1; isInputRequiredResult(result); round += 1) {
       const { inputRequests = {}, requestState } = result;
       let inputResponses: JsonObject;
@@ -131,7 +130,7 @@ export function openOlder({ methods, version, send, onInitialized, track }: Olde
         if (method === "tools/call") return toFailedCall(failure);
         throw toProtocolError(failure);
       }
-      result = await perform(params, { ...exchange, requestState, inputResponses });
+      result = await perform(connection, params, { ...exchange, requestState, inputResponses });
     }
     return result;
   }
@@ -143,7 +142,7 @@ export function openOlder({ methods, version, send, onInitialized, track }: Olde
     return {
       protocolVersion: isSpoken ? protocolVersion : LATEST_PROTOCOL_VERSION,
       capabilities,
-      serverInfo: toServerInfo(version),
+      serverInfo: toServerInfo(connection.version),
       instructions,
     };
   }

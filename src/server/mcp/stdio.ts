@@ -9,6 +9,7 @@ import { serveEras } from "./eras.ts";
 import { openGrants, type ProcessGrant } from "./grants.ts";
 import type { Offering } from "./offering.ts";
 import { openNotices } from "./notices.ts";
+import { openQuestions } from "./questions.ts";
 import { openRefusals } from "./refusal.ts";
 import { openTasks } from "./tasks.ts";
 import { openWire } from "./wire.ts";
@@ -44,7 +45,17 @@ export async function serveStdio(services: StdioServices): Promise<void> {
   const onError = (error: Error): void => log(`mcp: ${toLogText(error.message)}`);
   const onFault = (fault: unknown): void => onError(toCapstanError(fault));
   const tasks = openTasks({ door, permissions, store, offering, own: grant, onFault });
-  const dispatch = openDispatch({ door, permissions, version, offering, grantFor, recordRefusal, notices, tasks });
+  const dispatch = openDispatch({
+    door,
+    permissions,
+    version,
+    offering,
+    grantFor,
+    recordRefusal,
+    notices,
+    tasks,
+    questions: openQuestions(permissions),
+  });
   using closing = openClosing(signal, dispatch);
   const wire = openWire({ input, output, signal: closing.signal });
   await serveEras(wire, { dispatch, opener: grant, onError });

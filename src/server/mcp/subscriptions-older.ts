@@ -68,14 +68,14 @@ export function openOlderSubscriptions(
 
   return {
     methods: {
-      "resources/subscribe": async (params, exchange) => {
+      "resources/subscribe": async (_, params, exchange) => {
         const { uri } = fitParams(Named, params, "{uri} with a text");
         await subscribe(uri, exchange).catch((thrown: unknown) => {
           throw toProtocolError(thrown, { uri });
         });
         return {};
       },
-      "resources/unsubscribe": async (params, exchange) => {
+      "resources/unsubscribe": async (_, params, exchange) => {
         const { uri } = fitParams(Named, params, "{uri} with a text");
         try {
           await toGrant(connection, exchange, "resources/unsubscribe", uri);

@@ -58,7 +58,8 @@ interface Listening {
 export function openSubscriptions(connection: Connection): Subscriptions {
   const { notices, door } = connection;
   const running = new Set<Promise<object>>();
-  const ending = Promise.withResolvers<void>();
+  const ends = new Set<() => void>();
+  let hasEnded = false;
   let count = 0;
 
   function claim(grant: Grant, more: number): Disposable {
@@ -73,10 +74,12 @@ export function openSubscriptions(connection: Connection): Subscriptions {
     };
   }
 
-  async function listen({ id, params, exchange, notify }: Listening): Promise<object> {
+  /** Opens a subscription; what it holds from then on is all that stays of its request. */
+  async function begin({ id, params, exchange, notify }: Listening): Promise<Begun> {
     const filter = toFilter(params);
     const request = await toRequest(connection, exchange, "subscriptions/listen", "");
     const { grant } = request.caller;
+    const { signal } = exchange;
     const uris = [...new Set(filter.resourceSubscriptions)];
     const tag = { _meta: { [SUBSCRIPTION_ID_META_KEY]: id } };
     const tell = ({ method, params: about }: Notice | Acknowledged): Promise<void> =>
@@ -84,18 +87,28 @@ export function openSubscriptions(connection: Connection): Subscriptions {
 
     await using opened = new AsyncDisposableStack();
     opened.use(claim(grant, Math.max(1, uris.length)));
-    const over = Promise.withResolvers<void>();
+    const { promise: over, resolve } = Promise.withResolvers<void>();
+    const end = (): void => resolve();
+    ends.add(end);
+    opened.defer(() => void ends.delete(end));
+    signal.addEventListener("abort", end, { once: true });
+    opened.defer(() => signal.removeEventListener("abort", end));
     const lists = toLists(filter);
-    const following = opened.use(notices.follow({ grant: () => grant, lists, tell, onDead: over.resolve }));
+    const following = opened.use(notices.follow({ grant: () => grant, lists, tell, onDead: end }));
     const honoured = await follow(uris, request, following, opened);
-    if (exchange.signal.aborted) return tag;
-    await tell({
-      method: "notifications/subscriptions/acknowledged",
-      params: { notifications: toHonoured(lists, honoured) },
-    });
-    following.begin();
-    await Promise.race([over.promise, ending.promise, aborted(exchange.signal, opened)]);
-    following[Symbol.dispose](); // Before the sources let go, which may take a while.
+    opened.defer(() => following[Symbol.dispose]()); // Before the sources let go, which may take a while.
+    if (signal.aborted || hasEnded) end();
+    else {
+      const notifications = toHonoured(lists, honoured);
+      await tell({ method: "notifications/subscriptions/acknowledged", params: { notifications } });
+      following.begin();
+    }
+    return { tag, over, opened: opened.move() };
+  }
+
+  async function stay({ tag, over, opened }: Begun): Promise<object> {
+    await over;
+    await opened.disposeAsync();
     return tag;
   }
 
@@ -118,18 +131,28 @@ export function openSubscriptions(connection: Connection): Subscriptions {
 
   return {
     claim,
-    async listen(listening) {
-      const listened = listen(listening).catch((thrown: unknown) => {
-        throw thrown instanceof ProtocolError ? thrown : toProtocolError(thrown);
-      });
+    listen(listening) {
+      const listened = begin(listening)
+        .then(stay)
+        .catch((thrown: unknown) => {
+          throw thrown instanceof ProtocolError ? thrown : toProtocolError(thrown);
+        });
       running.add(listened);
-      return await listened.finally(() => running.delete(listened));
+      return listened.finally(() => running.delete(listened));
     },
     async end() {
-      ending.resolve();
+      hasEnded = true;
+      for (const end of ends) end();
       await Promise.allSettled(running);
     },
   };
+}
+
+/** A subscription that is open until `over` resolves. */
+interface Begun {
+  readonly tag: object;
+  readonly over: Promise<void>;
+  readonly opened: AsyncDisposableStack;
 }
 
 /** What a subscription is told first. */
@@ -161,14 +184,4 @@ function toHonoured(lists: readonly ToolboxChange[], uris: readonly string[]): F
     ...Object.fromEntries(lists.map((list) => [`${list}ListChanged`, true])),
     ...(uris.length === 0 ? {} : { resourceSubscriptions: [...uris] }),
   };
-}
-
-/** Resolves when the signal aborts; forgets it when what was opened for the subscription is closed. */
-async function aborted(signal: AbortSignal, opened: AsyncDisposableStack): Promise<void> {
-  if (signal.aborted) return;
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const onAbort = (): void => resolve();
-  signal.addEventListener("abort", onAbort, { once: true });
-  opened.defer(() => signal.removeEventListener("abort", onAbort));
-  await promise;
 }

@@ -14,40 +14,33 @@ const OfTask = z.looseObject({ taskId: TaskId });
 const Update = z.looseObject({ taskId: TaskId, inputResponses: z.custom<JsonObject>(isJsonObject) });
 
 /** The methods of the extension Tasks, of the modern era alone. */
-export function toTaskMethods(connection: Connection): Methods {
-  const { tasks } = connection;
-  return {
-    "tasks/get": async (params, exchange) => {
-      demandTasks(exchange);
-      const { taskId } = fitParams(OfTask, params, "{taskId} with a text");
-      return await answer(connection, exchange, { action: "tasks/get", name: taskId }, async (holder) => {
-        const { task, taint } = await tasks.get(holder, taskId);
-        await addTaint(connection, holder.caller.grant, taint);
-        return task;
-      });
-    },
-    "tasks/update": async (params, exchange) => {
-      demandTasks(exchange);
-      const { taskId, inputResponses } = fitParams(
-        Update,
-        params,
-        "{taskId, inputResponses} with a text and an object",
-      );
-      return await answer(connection, exchange, { action: "tasks/update", name: taskId }, async (holder) => {
-        await tasks.update(holder, taskId, inputResponses);
-        return {};
-      });
-    },
-    "tasks/cancel": async (params, exchange) => {
-      demandTasks(exchange);
-      const { taskId } = fitParams(OfTask, params, "{taskId} with a text");
-      return await answer(connection, exchange, { action: "tasks/cancel", name: taskId }, async (holder) => {
-        await tasks.cancel(holder, taskId);
-        return {};
-      });
-    },
-  };
-}
+export const taskMethods: Methods = {
+  "tasks/get": async (connection, params, exchange) => {
+    demandTasks(exchange);
+    const { taskId } = fitParams(OfTask, params, "{taskId} with a text");
+    return await answer(connection, exchange, { action: "tasks/get", name: taskId }, async (holder) => {
+      const { task, taint } = await connection.tasks.get(holder, taskId);
+      await addTaint(connection, holder.caller.grant, taint);
+      return task;
+    });
+  },
+  "tasks/update": async (connection, params, exchange) => {
+    demandTasks(exchange);
+    const { taskId, inputResponses } = fitParams(Update, params, "{taskId, inputResponses} with a text and an object");
+    return await answer(connection, exchange, { action: "tasks/update", name: taskId }, async (holder) => {
+      await connection.tasks.update(holder, taskId, inputResponses);
+      return {};
+    });
+  },
+  "tasks/cancel": async (connection, params, exchange) => {
+    demandTasks(exchange);
+    const { taskId } = fitParams(OfTask, params, "{taskId} with a text");
+    return await answer(connection, exchange, { action: "tasks/cancel", name: taskId }, async (holder) => {
+      await connection.tasks.cancel(holder, taskId);
+      return {};
+    });
+  },
+};
 
 /** Answers for the holder of the request's grant; a refusal is on record. */
 async function answer(
