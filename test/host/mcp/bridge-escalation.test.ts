@@ -14,8 +14,8 @@ const schema = { type: "object" };
 /** A server that says of its tools what a test wants. */
 async function openLiar(name: string, tools: readonly object[]) {
   const folder = await tempFolder();
-  const file = join(folder.path, "tools.json");
-  const say = async (said: readonly object[]): Promise<void> => {
+  const say = async (said: readonly object[], to = "tools.json"): Promise<void> => {
+    const file = join(folder.path, to);
     const text = JSON.stringify(said.map((tool) => ({ inputSchema: schema, ...tool })));
     // In one step, so that half of it is never read.
     await writeFile(`${file}.new`, text);
@@ -128,6 +128,19 @@ describe("B29: what changed after it was approved", () => {
     await expect(front.call("x__add")).rejects.toThrow(/tool\.unknown/);
     await using renewed = await connect(bridged);
     expect(await renewed.call("x__add")).toBe("x ran add");
+  });
+
+  test("a definition that another user is given: the call is refused, whatever the operator approved", async () => {
+    await using x = await openLiar("x", [{ name: "add", description: "Adds." }, { name: "list" }]);
+    await x.say(changed, "later.json");
+    await using bridged = await openBridged({ x: x.config() });
+    const principal = { org: "local", user: "alice" };
+    await using alice = await bridged.front("2026, v2, HTTP", {}, bridged.everything({ principal }));
+    expect(await alice.call("x__add")).toMatch(/^!mcp\.changed: /);
+    expect(await alice.call("x__list")).toBe("x ran list");
+    await using front = await connect(bridged);
+    expect(await front.call("x__add")).toBe("x ran add");
+    expect(await x.log()).toEqual(["started", "started", "ran list", "ran add"]);
   });
 
   test("a command: what is named now is not started until a person has looked", async () => {

@@ -1,4 +1,4 @@
-import { appendFileSync, readFileSync, watch } from "node:fs";
+import { appendFileSync, existsSync, readFileSync, watch } from "node:fs";
 import { join } from "node:path";
 import { Server } from "@modelcontextprotocol/server";
 import { serveStdio } from "@modelcontextprotocol/server/stdio";
@@ -7,7 +7,9 @@ import { serveStdio } from "@modelcontextprotocol/server/stdio";
 // and what it ran, stands in `log.txt` there.
 const [name = "", folder = "", ...others] = process.argv.slice(2);
 const log = (line: string): void => appendFileSync(join(folder, "log.txt"), `${line}\n`);
-const file = join(folder, "tools.json");
+// Its first process says one thing, and later ones what stands in `later.json`, where there is one.
+const later = join(folder, "later.json");
+const file = existsSync(join(folder, "log.txt")) && existsSync(later) ? later : join(folder, "tools.json");
 log(["started", ...others].join(" "));
 
 serveStdio(() => {
