@@ -83,6 +83,8 @@ test("a question of a legacy server reaches whoever called, and its answer goes 
     await new Promise((resolve) => setTimeout(resolve, 500));
     return Object.fromEntries(requests.map(({ id }) => [id, { action: "accept", content: { a: 1 } }]));
   };
+  // To start may take longer on a busy machine.
+  await connection.text("echo");
   const answer: unknown = JSON.parse(await connection.text("ask", {}, { ask, timeoutMs: 300 }));
   expect(answer).toMatchObject({ result: { action: "accept", content: { a: 1 } } });
   expect(asked).toMatchObject([{ type: "form", message: "Which one?", schema: { type: "object" } }]);
