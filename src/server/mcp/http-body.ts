@@ -18,18 +18,9 @@ export async function readBody(request: IncomingMessage): Promise<{ readonly val
   if (!/^application\/json\s*(;|$)/i.test(request.headers["content-type"] ?? "")) {
     return { status: 415, code: -32_600, message: "Send application/json." };
   }
-  const chunks: Buffer[] = [];
-  let length = 0;
-  for await (const chunk of request) {
-    const bytes = Buffer.from(chunk);
-    length += bytes.length;
-    if (length > maxBodyBytes) {
-      return { status: 413, code: -32_600, message: `A message has at most ${maxBodyBytes} bytes.` };
-    }
-    chunks.push(bytes);
-  }
+  const bytes = await readBytes(request);
+  if (bytes === null) return { status: 413, code: -32_600, message: `A message has at most ${maxBodyBytes} bytes.` };
   try {
-    const bytes = Buffer.concat(chunks);
     if (!isUtf8(bytes)) throw new SyntaxError("not UTF-8");
     return { value: parseStrictJson(bytes.toString("utf8")) };
   } catch (thrown) {
@@ -38,4 +29,22 @@ export async function readBody(request: IncomingMessage): Promise<{ readonly val
     if (!(thrown instanceof CapstanError)) throw thrown;
     return { status: 400, code: -32_600, message: `${error.code}: ${error.message}` };
   }
+}
+
+/** The body; null where it is too large. Node's own iterator over a request does the same at several times the cost. */
+function readBytes(request: IncomingMessage): Promise<Buffer | null> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let length = 0;
+    const leave = (error: Error = new Error("The client is gone.")): void => reject(error);
+    if (request.destroyed) return leave();
+    request.on("data", (chunk: Buffer) => {
+      length += chunk.length;
+      if (length <= maxBodyBytes) chunks.push(chunk);
+      else resolve(null);
+    });
+    request.once("end", () => resolve(Buffer.concat(chunks)));
+    request.once("error", leave);
+    request.once("close", leave);
+  });
 }

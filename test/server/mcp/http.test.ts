@@ -1,4 +1,5 @@
 import { request as httpRequest } from "node:http";
+import { connect } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
@@ -138,6 +139,21 @@ describe("a request over HTTP", () => {
     expect([answer.status, (await answerOf(answer)).error?.code]).toEqual([status, code]);
     const encoded = `=?base64?${Buffer.from("echo").toString("base64")}?=`;
     expect((await post(server.url, { ...headers, "mcp-name": encoded }, echo("x"))).status).toBe(200);
+  });
+
+  test("whose client goes away while it sends leaves nothing behind", async () => {
+    await using server = await openHttpServer();
+    const { hostname, port, host } = new URL(server.url);
+    const headers = Object.entries({ host, ...toHeaders(server.tokenOf()), "content-length": 1_000 });
+    const socket = connect(Number(port), hostname);
+    socket.write(
+      `POST /mcp HTTP/1.1\r\n${headers.map(([name, value]) => `${name}: ${value}\r\n`).join("")}\r\n{"jsonrpc"`,
+    );
+    await expect.poll(server.counts).toMatchObject({ requests: 1 });
+    socket.destroy();
+    await expect.poll(server.counts).toMatchObject({ requests: 0 });
+    expect(server.faults).toEqual([]);
+    expect((await post(server.url, toHeaders(server.tokenOf()), echo("x"))).status).toBe(200);
   });
 
   test("may narrow its token by another in its _meta, and never widen it", async () => {
