@@ -5,6 +5,7 @@ import { Agent as HttpAgent, request as requestHttp } from "node:http";
 import { Agent as HttpsAgent, request as requestHttps } from "node:https";
 import type { LookupFunction } from "node:net";
 import { isIP } from "node:net";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { FetchLike } from "@modelcontextprotocol/client";
 import { CapstanError } from "../../core/error.ts";
 import { isPrivateAddress, isPrivateHost } from "../../permissions/address.ts";
@@ -54,6 +55,10 @@ export function guardedFetch(isPrivate: boolean, resolve: Resolve = system): Fet
     const signal = isStream ? given : AbortSignal.any([given, AbortSignal.timeout(documentTimeoutMs)]);
     const isPlain = url.protocol === "http:";
     const common: RequestOptions = { method, headers: toPlainHeaders(headers, sent), signal };
+    // A kept connection that the server has closed meanwhile shows when sockets are looked at, which is between two turns. Sent on it,
+    // nobody would know whether the request had arrived.
+    await nextTurn();
+    await nextTurn();
     const request = isPlain
       ? requestHttp(url, { ...common, agent: plain })
       : requestHttps(url, { ...common, agent: secure });

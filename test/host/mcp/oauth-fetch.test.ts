@@ -192,6 +192,15 @@ describe("guardedFetch()", () => {
     await gone.promise;
   });
 
+  test("sends nothing on a connection that the server has closed", async () => {
+    await using server = await openServer((_, response) => {
+      const { socket } = response;
+      response.setHeader("content-length", 1).end("a", () => socket?.end());
+    });
+    const fetch = guardedFetch(true);
+    for (let round = 0; round < 20; round += 1) expect(await (await fetch(server.url)).text()).toBe("a");
+  });
+
   test("takes it when a reader leaves an answer that is there already, and serves the next", async () => {
     await using server = await openServer((_, response) => response.end("all of it"));
     const fetch = guardedFetch(true);
