@@ -103,8 +103,8 @@ export function openOlder({ connection, own: more, send, onInitialized, track }:
   }
 
   async function toResult(request: JSONRPCRequest, sender: Sender, own: Running): Promise<object> {
-    if (isInitializeRequest(request)) return initialize(request.params);
     const { id, method, params } = request;
+    if (method === "initialize" && isInitializeRequest(request)) return initialize(request.params);
     if (method === "ping") return {};
     if (method === "logging/setLevel") {
       level = params?.["level"];
