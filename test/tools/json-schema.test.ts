@@ -1,4 +1,4 @@
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import type { JsonSchema } from "../../src/core/json.ts";
 import { fromJsonSchema, isJsonSchema } from "../../src/tools/json-schema.ts";
 
@@ -47,6 +47,51 @@ describe("fromJsonSchema()", () => {
     expect(foreign(evil).parse(value)).toBe(value);
     expect(performance.now() - begun).toBeLessThan(1_000);
     expect(() => foreign(evil).parse({ a: 1 })).toThrow("/a: must be string");
+  });
+
+  test("gives up a schema of somebody else that asks each question twice, and goes on with others", () => {
+    const levels = Array.from({ length: 40 }, (_, level) => {
+      const next = { $ref: `#/$defs/d${level + 1}` };
+      return [`d${level}`, { anyOf: [next, next] }] as const;
+    });
+    const doubling = {
+      type: "object",
+      $defs: { ...Object.fromEntries(levels), d40: { type: "integer" } },
+      properties: { a: { $ref: "#/$defs/d0" } },
+    };
+    expect(isJsonSchema(doubling)).toBe(true);
+    const begun = performance.now();
+    expect(() => foreign(doubling).parse({ a: "x" })).toThrow("took more than 1000 ms and was given up");
+    expect(performance.now() - begun).toBeLessThan(10_000);
+    expect(foreign(doubling).parse({ b: "x" })).toEqual({ b: "x" });
+  });
+
+  test("gives up a short schema of somebody else on a very long value", () => {
+    const properties = Object.fromEntries(Array.from({ length: 300 }, (_, index) => [`p${index}`, true]));
+    const many = { allOf: Array.from({ length: 200 }, () => ({ properties: { a: { items: { properties } } } })) };
+    const value = { a: Array.from({ length: 1_000_000 }, () => ({ other: 1 })) };
+    expect(() => foreign({ type: "object", ...many }).parse(value)).toThrow("was given up");
+    expect(foreign({ type: "object", ...many }).parse({ a: [{}] })).toEqual({ a: [{}] });
+  });
+
+  test("says of a schema that only leads back to itself that it does", () => {
+    const circle = { type: "object", allOf: [{ $ref: "#" }] };
+    expect(() => foreign(circle).parse({ a: 1 })).toThrow("leads back to itself");
+    const tree = { type: "object", properties: { next: { $ref: "#" }, n: { type: "integer" } } };
+    expect(foreign(tree).parse({ next: { next: { n: 1 } } })).toEqual({ next: { next: { n: 1 } } });
+  });
+
+  test("compiles a schema of many properties soon, and writes nothing about one that is none", () => {
+    const properties = Array.from({ length: 500 }, (_, index) => [
+      `p${index}`,
+      { properties: { n: { type: "integer" } } },
+    ]);
+    const wide = { type: "object", properties: Object.fromEntries(properties) };
+    expect(() => foreign(wide).parse({ p499: { n: "1" } })).toThrow("/p499/n: must be integer");
+    const written = vi.spyOn(console, "error");
+    const deep = { type: "object", properties: { a: { $ref: "#/$defs/none" } } };
+    expect(() => foreign(deep).parse({})).toThrow("not a valid JSON Schema");
+    expect(written).not.toHaveBeenCalled();
   });
 
   test.each(["additionalProperties", "unevaluatedProperties"])(
