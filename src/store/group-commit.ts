@@ -1,4 +1,3 @@
-import { setImmediate as nextTurn } from "node:timers/promises";
 import { CapstanError } from "../core/error.ts";
 import { isSqliteError } from "./sqlite-error.ts";
 import { untilFree } from "./until-free.ts";
@@ -66,7 +65,7 @@ export function openGroupCommit(transaction: Transaction) {
   async function drain(): Promise<void> {
     do {
       // The rest of this turn may still add commits, and whoever continues after one gets the next turn.
-      await nextTurn();
+      await new Promise(setImmediate);
       const group = waiting.splice(0, groupSize);
       try {
         await untilFree(() => {

@@ -14,13 +14,11 @@ import type { BoundCall, Tool } from "./tool.ts";
 /** How deep calls may nest where no grant says less. */
 const maxDepth = 4;
 
-/** A call that was let in: authorized, charged, on record. `amounts` is what was reserved. */
-export interface Admitted {
+/** A call that was let in: authorized, charged, on record. `amounts` is what was reserved. Disposing gives its place in flight back. */
+export interface Admitted extends Disposable {
   readonly call: BoundCall;
   readonly amounts: Amounts;
   readonly deadlineMs: number;
-  /** The call's place among the parallel ones, to be given back at its end. */
-  readonly place: Disposable;
 }
 
 /** The door's services and its counts of calls in flight. */
@@ -58,7 +56,7 @@ export async function admit(services: AdmitServices, request: CallRequest): Prom
       place[Symbol.dispose]();
       throw refused;
     }
-    return { call, amounts, deadlineMs, place };
+    return { call, amounts, deadlineMs, [Symbol.dispose]: () => place[Symbol.dispose]() };
   } catch (thrown) {
     const refusal = toCapstanError(thrown);
     if (refusal.code === "core.internal") services.onFault(thrown);

@@ -88,17 +88,15 @@ export interface DoorServices {
 /** Opens the door over a toolbox. It holds nothing but the counts of calls in flight, for the `parallel` limit. */
 export function openDoor(services: DoorServices): Door {
   const { toolbox, store, permissions, onFault } = services;
-  const inFlight = openInFlight();
+  const admitting = { ...services, inFlight: openInFlight() };
   const now = (): number => permissions.now();
 
   async function call(request: CallRequest): Promise<CallResult> {
     const { caller, callId } = request;
     if (request.signal.aborted) throw cancelled(request.name);
-    const admitted = await admit({ ...services, inFlight }, request);
-    using held = new DisposableStack();
-    held.use(admitted.place);
+    using admitted = await admit(admitting, request);
     const startedAt = now();
-    const nested = held.use(openNested({ request, timeoutMs: admitted.deadlineMs, call, now }));
+    using nested = openNested({ request, timeoutMs: admitted.deadlineMs, call, now });
     const outcome = await perform({ request, admitted, nested, onFault });
     // One call and nothing else was reserved: that is what was used, so there is nothing to give back.
     const isSettled = Object.keys(admitted.amounts).length === 1;
