@@ -1,10 +1,13 @@
 import { CapstanError, meaningOf } from "../core/error.ts";
 import { newId } from "../core/id.ts";
+import { showText } from "../host/mcp/connection-text.ts";
 import type { Caller } from "../tools/call.ts";
 import { toFailure, toResult } from "../tools/result.ts";
 import type { Outcome } from "../tools/tool.ts";
 import type { ExitCode, GrantFlags, Session } from "./command.ts";
 import { parseJsonArgument, toJsonText } from "./json.ts";
+
+const maxTitle = 100;
 
 /** `capstan tools ls`: what this grant may call, of what there is now: servers behind are asked anew. */
 export async function listTools(
@@ -21,7 +24,8 @@ export async function listTools(
     return 0;
   }
   const width = Math.max(0, ...tools.map(({ name }) => name.length));
-  for (const { name, title } of tools) print(`${name.padEnd(width)}  ${title}`);
+  // A server behind must not write on the terminal what it likes.
+  for (const { name, title } of tools) print(`${name.padEnd(width)}  ${showText(title, maxTitle)}`);
   return 0;
 }
 
