@@ -4,6 +4,7 @@ import {
   isInitializeRequest,
   isJSONRPCNotification,
   isJSONRPCRequest,
+  isJSONRPCResponse,
   type JSONRPCMessage,
   SUPPORTED_PROTOCOL_VERSIONS,
 } from "@modelcontextprotocol/server";
@@ -11,7 +12,8 @@ import type { Grant } from "../../permissions/grant.ts";
 import type { Dispatch } from "./dispatch.ts";
 import { answerError, openAnswer } from "./http-answer.ts";
 import { noRoom, ownerOf, type Room } from "./http-room.ts";
-import type { Older, Sender } from "./older.ts";
+import { readId } from "./message.ts";
+import { noMessage, type Older, type Sender } from "./older.ts";
 import { beginStream, writeEvent } from "./http-stream.ts";
 import type { Streams } from "./http-streams.ts";
 
@@ -156,6 +158,7 @@ export function openSessions({ toDispatch, now, room, streams, onFault }: Sessio
       const { request, response, grant, body } = older;
       const header = request.headers["mcp-session-id"];
       if (header === undefined) {
+        if (!isMessage(body)) return answerError(response, 400, noMessage, { id: readId(body) });
         if (!isJSONRPCRequest(body) || !isInitializeRequest(body)) {
           const message = "Begin with initialize, or name the revision 2026-07-28 in params._meta of each request.";
           return answerError(response, 400, { code: -32_600, message });
@@ -206,6 +209,9 @@ export function openSessions({ toDispatch, now, room, streams, onFault }: Sessio
     },
   };
 }
+
+const isMessage = (body: unknown): boolean =>
+  isJSONRPCRequest(body) || isJSONRPCNotification(body) || isJSONRPCResponse(body);
 
 /** The one answer for a session that never was, that has ended, and that is somebody else's. */
 function unknownSession(response: ServerResponse): void {

@@ -216,7 +216,8 @@ async function withBody(
 ): Promise<void> {
   const body = await readBody(request);
   if ("value" in body) return await then(body.value);
-  answerError(response, body.status, body, { headers: { connection: "close" } });
+  const { status, ...error } = body;
+  answerError(response, status, error, { headers: { connection: "close" } });
 }
 
 /** RFC 9728, section 2. There is no authorization server: the operator hands tokens out. */

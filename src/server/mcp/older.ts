@@ -222,7 +222,8 @@ export function openOlder({ connection, own: more, send, onInitialized, track }:
 
 const toId = (id: unknown): RequestId => (typeof id === "string" || typeof id === "number" ? id : "");
 
-const noMessage: BadMessage = {
+/** What is wrong with what is no request, no notification and no answer. */
+export const noMessage: BadMessage = {
   code: ProtocolErrorCode.InvalidRequest,
   message: "The body is no JSON-RPC 2.0 message of MCP. Batches are no part of it.",
 };

@@ -136,9 +136,20 @@ describe("a request over HTTP", () => {
     await using server = await openHttpServer();
     const headers = toHeaders(server.tokenOf());
     const answer = await post(server.url, { ...headers, ...over }, body);
-    expect([answer.status, (await answerOf(answer)).error?.code]).toEqual([status, code]);
+    const text = await answer.text();
+    expect(answer.status).toBe(status);
+    expect(text).toMatch(new RegExp(`"error":\\{"code":${code},"message":"[^"]`));
     const encoded = `=?base64?${Buffer.from("echo").toString("base64")}?=`;
     expect((await post(server.url, { ...headers, "mcp-name": encoded }, echo("x"))).status).toBe(200);
+  });
+
+  test("that is no message is told so, and one that begins nothing how to begin", async () => {
+    await using server = await openHttpServer();
+    const { "mcp-protocol-version": _revision, ...headers } = toHeaders(server.tokenOf());
+    const told = async (body: string) => (await post(server.url, headers, body)).text();
+    for (const body of [`[${echo("x")}]`, "5", "null", '{"jsonrpc":"2.0","id":null,"method":"ping"}'])
+      expect(await told(body)).toContain("The body is no JSON-RPC 2.0 message of MCP. Batches");
+    expect(await told('{"jsonrpc":"2.0","id":1,"method":"ping"}')).toContain("Begin with initialize");
   });
 
   test("whose client goes away while it sends leaves nothing behind", async () => {
