@@ -191,7 +191,13 @@ export function openAsking(server: string, isNamed: boolean): Asking {
           if (unasked.length === 0) throw thrown;
           return { type: "waiting", requests: unasked, state: { type: "held" } } as const;
         });
-        if (answered.type === "waiting" || answered.result["resultType"] !== "input_required") return answered;
+        if (answered.type === "waiting") return answered;
+        const { resultType = "complete" } = answered.result;
+        if (resultType !== "input_required") {
+          // Older servers know nothing of it. Of newer ones, what is unknown is no result (2026-07-28, basic, `resultType`).
+          if (resultType === "complete" || connection.era() !== "modern") return answered;
+          throw broken(server, `answered ${method} with a resultType that Capstan does not know`);
+        }
         const { inputRequests, requestState } = answered.result;
         const given = typeof requestState === "string" ? requestState : undefined;
         const requests = toQuestions(server, inputRequests);

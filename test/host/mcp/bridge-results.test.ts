@@ -6,13 +6,13 @@ import { tempFolder } from "../../support/temp.ts";
 import { openBridgedApp, textOf, withSdk } from "./bridged-app.ts";
 
 /** A server whose tool `typed` promises `{ n: integer }`, and `plain` nothing; each answers what it is told to. */
-async function openNotes() {
+async function openNotes(era = "legacy") {
   await using opened = new AsyncDisposableStack();
   const folder = opened.use(await tempFolder()).path;
   const outputSchema = { type: "object", properties: { n: { type: "integer" } }, required: ["n"] };
   const tools = [{ name: "result" }, { name: "typed", outputSchema }];
   await writeFile(join(folder, "offer.json"), JSON.stringify({ tools }));
-  const app = opened.use(await openBridgedApp({ notes: withSdk(folder, {}, "legacy") }));
+  const app = opened.use(await openBridgedApp({ notes: withSdk(folder, {}, era) }));
   await app.ready();
   const owned = opened.move();
   const answer = async (name: "result" | "typed", result: JsonObject) => await app.call(`notes__${name}`, { result });
@@ -58,4 +58,13 @@ test("a refusal of the protocol is an error that a model reads", async () => {
   const refused = await opened.answer("result", { content: "none" });
   expect(refused.isError).toBe(true);
   expect(textOf(refused)).toMatch(/^mcp\.server_error: The MCP server notes refused tools\/call \(-32/);
+});
+
+test("a newer server's result of a kind that nobody knows is none, and an older one's is as it was", async () => {
+  const strange = { resultType: "later", content: [{ type: "text", text: "a" }] };
+  await using newer = await openNotes("modern");
+  const refused = await newer.answer("result", strange);
+  expect(refused.isError).toBe(true);
+  expect(textOf(refused)).toMatch(/^mcp\.protocol: The MCP server notes answered tools\/call with a resultType/);
+  expect(textOf(await newer.answer("result", { content: strange.content }))).toBe("a");
 });
