@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { longestMs } from "../core/clock.ts";
 
 /** The name under which an endpoint of one's own is addressed: `NAME:MODEL`. */
 const endpointName = z.string().regex(/^[a-z][a-z0-9-]{0,39}$/, "a name is small letters, digits and hyphens");
@@ -20,7 +21,7 @@ export const Endpoint = z.strictObject({
   /** The environment variable that holds the key, which is sent to `baseUrl` alone. Missing: no key is sent. */
   apiKeyEnv: z.string().min(1).optional(),
   /** How long the endpoint may stay silent, in ms, before a call counts as failed. */
-  silenceMs: z.int().min(100).default(120_000),
+  silenceMs: z.int().min(100).max(longestMs).default(120_000),
 });
 export type Endpoint = Readonly<z.infer<typeof Endpoint>>;
 
@@ -37,7 +38,7 @@ export type Price = Readonly<z.infer<typeof Price>>;
 /** The limits of each run, where its own say nothing else. */
 const DefaultLimits = z.strictObject({
   turns: z.int().min(1).default(20),
-  timeMs: z.int().min(1).default(600_000),
+  timeMs: z.int().min(1).max(longestMs).default(600_000),
   /** One US dollar. */
   costMicroUsd: z.int().min(0).default(1_000_000),
   depth: z.int().min(0).default(3),

@@ -1,4 +1,6 @@
+import { isAbsolute } from "node:path";
 import { z } from "zod";
+import { longestMs } from "../../core/clock.ts";
 import { isBaseUrl } from "../config.ts";
 
 /** A server's name in the config: it begins the names of its tools (`github__create_issue`) and the URIs of its resources. */
@@ -21,24 +23,28 @@ const Common = {
   /** False keeps the server in the config without ever starting it. */
   enabled: z.boolean().default(true),
   /** How long one call may stay without an answer or progress, in ms. */
-  timeoutMs: z.int().min(100).default(60_000),
+  timeoutMs: z.int().min(100).max(longestMs).default(60_000),
   /** How long one call may take in all, whatever progress it reports. */
-  totalTimeoutMs: z.int().min(100).default(600_000),
+  totalTimeoutMs: z.int().min(100).max(longestMs).default(600_000),
   /** How long starting, connecting and the first listing may take. */
-  startTimeoutMs: z.int().min(100).default(10_000),
+  startTimeoutMs: z.int().min(100).max(longestMs).default(10_000),
   /** By the tool's own name at the server. */
   tools: z.record(z.string(), ServedTool).default({}),
   /** False publishes tools and prompts under their own names and resources under their own URIs; what has a name that is taken is left out. */
   prefix: z.boolean().default(true),
 };
 
+/** What a program can be told: the system ends a text at a NUL. */
+const ProgramText = z.string().refine((text) => !text.includes("\0"), "no program can be told a NUL character");
+const VariableName = z.string().regex(/^[^=\0]+$/, "a variable's name is not empty and holds no = and no NUL");
+
 const StdioServer = z.strictObject({
-  command: z.string().min(1),
-  args: z.array(z.string()).default([]),
+  command: ProgramText.min(1),
+  args: z.array(ProgramText).default([]),
   /** All of its environment beside PATH, HOME, USER, LOGNAME, LANG, SHELL, TERM and TMPDIR. `${NAME}` is a variable of Capstan's own. */
-  env: z.record(z.string(), z.string()).default({}),
+  env: z.record(VariableName, ProgramText).default({}),
   /** An absolute folder. Missing: an empty one of its own. */
-  cwd: z.string().optional(),
+  cwd: ProgramText.refine(isAbsolute, "a server's folder is written as an absolute path").optional(),
   /** `auto`: inside bubblewrap, with Capstan's home masked, where that works. `never`: without. */
   bubblewrap: z.enum(["auto", "never"]).default("auto"),
   ...Common,

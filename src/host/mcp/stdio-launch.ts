@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { access, constants, mkdir, realpath } from "node:fs/promises";
+import { access, constants, mkdir, realpath, stat } from "node:fs/promises";
 import { delimiter, isAbsolute, join } from "node:path";
 import { promisify } from "node:util";
 import { CapstanError } from "../../core/error.ts";
@@ -32,6 +32,7 @@ export async function toLaunch(services: LaunchServices): Promise<Launch> {
   const env = toServerEnvironment(name, config.env, services.env);
   await demandCommand(name, config.command, env["PATH"] ?? "");
   const cwd = config.cwd ?? (await ownFolder(services));
+  await demandFolder(name, cwd);
   const plain = { command: config.command, args: config.args, env, cwd };
   if (config.bubblewrap === "never") return plain;
   const mask = await toMask(home, config.cwd === undefined ? cwd : undefined);
@@ -88,6 +89,17 @@ async function demandCommand(server: string, command: string, path: string): Pro
   throw new CapstanError(
     "mcp.start_failed",
     `The MCP server ${server} can't be started: there is no program ${command}${isPath ? "" : " on the PATH"}. Correct mcp.servers.${server}.command.`,
+    { details: { server } },
+  );
+}
+
+/** Told here, because the system says of a missing folder the same as of a missing program. */
+async function demandFolder(server: string, folder: string): Promise<void> {
+  const found = await stat(folder).catch(() => undefined);
+  if (found?.isDirectory() === true) return;
+  throw new CapstanError(
+    "mcp.start_failed",
+    `The MCP server ${server} can't be started: there is no folder ${folder}. Correct mcp.servers.${server}.cwd.`,
     { details: { server } },
   );
 }

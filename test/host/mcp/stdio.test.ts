@@ -41,6 +41,7 @@ test("a server runs in an empty folder of its own, or where the config says", as
 test.each([
   [{ command: "no-such-program" }, /there is no program no-such-program on the PATH/],
   [{ command: "/no/such/program" }, /there is no program \/no\/such\/program\./],
+  [{ command: "sh", cwd: "/no/such/folder" }, /there is no folder \/no\/such\/folder\. Correct mcp\.servers\.\w+\.cwd/],
   [{ command: "sh", args: ["-c", "exit 4"] }, /ended with exit code 4 before it was ready/],
   [{ command: "sh", args: ["-c", "exec sleep 100"], startTimeoutMs: 300 }, /did not get ready within 300 ms/],
 ])("a server that can't be started says why: %o", async (config, message) => {
