@@ -91,6 +91,11 @@ describe("config", () => {
     ['mcp: { servers: { a: { command: x, args: ["\\0"] } } }\n', "config.bad_value", "NUL"],
     ['mcp: { servers: { a: { command: x, env: { "A=B": c } } } }\n', "config.bad_value", "no ="],
     ["mcp: { servers: { a: { command: x, cwd: here } } }\n", "config.bad_value", "absolute path"],
+    [
+      "mcp: { servers: { a: { command: x, env: { A: 5 } } } }\n",
+      "config.bad_value",
+      "mcp.servers.a: env.A: expected a string, got 5.",
+    ],
     ["just text\n", "config.bad_value", "the file"],
     ["a: 1\n b: : 2\n", "config.malformed", "line"],
     ["sandbox: {}\nsandbox: {}\n", "config.malformed", "line 2"],

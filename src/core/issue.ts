@@ -124,7 +124,10 @@ function unknownKey(key: string, schema: unknown): string {
   return `${valueInWords(key)} is no key here (${hint})`;
 }
 
-/** Only the forms of the value's own type tell what to mend; where it is of no form's type, the types are what was expected. */
+/**
+ * Only the forms of the value's own type tell what to mend, and of those the ones that know all of its keys, where there are such; where
+ * it is of no form's type, the types are what was expected.
+ */
 function unionInWords(issue: z.core.$ZodRawIssue<z.core.$ZodIssueInvalidUnion>): string | undefined {
   if (issue.inclusive === false) return undefined;
   const { errors, input, discriminator = "", options } = issue;
@@ -142,8 +145,9 @@ function unionInWords(issue: z.core.$ZodRawIssue<z.core.$ZodIssueInvalidUnion>):
     );
   }
   const forms = errors.filter((_, index) => types[index] === undefined);
+  const meant = forms.filter((form) => form.every(({ code }) => code !== "unrecognized_keys"));
   return listed(
-    forms.map((form) => form.map((problem) => toText(problem, "")).join(" and ")),
+    (meant.length > 0 ? meant : forms).map((form) => form.map((problem) => toText(problem, "")).join(" and ")),
     "; or ",
   );
 }
