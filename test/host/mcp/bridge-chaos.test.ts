@@ -3,7 +3,10 @@ import { testWith } from "../../support/machine.ts";
 import { openBridged, soon } from "./bridge-support.ts";
 import { aliveOf, byHand, processesIn } from "./connect-support.ts";
 
-const timeoutMs = 2_000;
+/** The timeout of servers that run into it. */
+const shortMs = 2_000;
+/** Of those that answer, also on a machine that is busy with other things. */
+const longMs = 30_000;
 
 /** What servers do wrong, each a server of its own: the tool, its arguments, and what a client in front reads. */
 const cases: readonly (readonly [tool: string, args: Record<string, unknown>, read: RegExp])[] = [
@@ -20,16 +23,18 @@ const cases: readonly (readonly [tool: string, args: Record<string, unknown>, re
   ["flood", { megabytes: 5 }, /^flooded$/],
 ];
 
+const toTimeout = (read: RegExp): number => (read.source.includes("timeout") ? shortMs : longMs);
+
 describe.each(["legacy", "modern"])("servers that do everything wrong (%s)", (era) => {
   testWith("linux")(
     "end each call typed and in time, leave the others alone, come back, and leave nothing",
     async () => {
       const servers = Object.fromEntries(
-        cases.map(([tool]) => [tool, byHand([era, `lists=echo,${tool}`], { timeoutMs })]),
+        cases.map(([tool, , read]) => [tool, byHand([era, `lists=echo,${tool}`], { timeoutMs: toTimeout(read) })]),
       );
       await using bridged = await openBridged({
         ...servers,
-        neighbour: byHand([era, "lists=progress"], { timeoutMs }),
+        neighbour: byHand([era, "lists=progress"], { timeoutMs: longMs }),
       });
       const pids = await processesIn(bridged.home);
       expect(pids).toHaveLength(cases.length + 1);
@@ -37,15 +42,18 @@ describe.each(["legacy", "modern"])("servers that do everything wrong (%s)", (er
       await using newer = await bridged.front("2026, v2, HTTP");
       const fronts = [older, newer];
 
-      const start = performance.now();
       const told = fronts.map(async (front) => {
-        const calls = cases.map(async ([tool, args]) => await front.call(`${tool}__${tool}`, args));
+        const calls = cases.map(async ([tool, args, read]) => {
+          const start = performance.now();
+          const answer = await front.call(`${tool}__${tool}`, args);
+          expect(performance.now() - start, tool).toBeLessThan(toTimeout(read) + 1_000);
+          return answer;
+        });
         const unaffected = front.call("neighbour__progress", { steps: 10, everyMs: 100 });
         return [...(await Promise.all(calls)), await unaffected];
       });
       const expected = [...cases.map(([, , read]) => expect.stringMatching(read)), "done"];
       expect(await Promise.all(told)).toEqual(fronts.map(() => expected));
-      expect(performance.now() - start).toBeLessThan(timeoutMs + 1_000);
 
       // What is late is nobody's, so that the next answer is the next call's own.
       for (const [tool] of cases.filter(([name]) => name !== "freeze")) {
