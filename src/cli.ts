@@ -3,6 +3,7 @@ import { CommanderError } from "commander";
 import type { Globals } from "./cli/command.ts";
 import { report, tell } from "./cli/command.ts";
 import { toProgram } from "./cli/program.ts";
+import { longestMs } from "./core/clock.ts";
 
 /** Commander prints its own sentence and ends by throwing; every command then hears the same exit codes. */
 function exitOverrideAll(command: Command): void {
@@ -20,9 +21,13 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   tell(`stdout can't be written (${error.code}), so the answer is lost. What was done is done.`);
   process.exit(1);
 });
+// A time limit alone does not keep Node running: without this a command that waits for nothing else would end before it has an answer.
+const awake = setInterval(() => {}, longestMs);
 try {
   await program.parseAsync();
 } catch (thrown) {
   if (thrown instanceof CommanderError) process.exitCode = thrown.exitCode === 0 ? 0 : 2;
   else process.exitCode = report(thrown, program.opts<Globals>().verbose === true);
+} finally {
+  clearInterval(awake);
 }
