@@ -12,7 +12,7 @@ import type { Grant } from "../../permissions/grant.ts";
 import type { Dispatch } from "./dispatch.ts";
 import { answerError, openAnswer } from "./http-answer.ts";
 import { noRoom, ownerOf, type Room } from "./http-room.ts";
-import { readId } from "./message.ts";
+import { expectedParams, readId } from "./message.ts";
 import { noMessage, type Older, type Sender } from "./older.ts";
 import { beginStream, writeEvent } from "./http-stream.ts";
 import type { Streams } from "./http-streams.ts";
@@ -160,8 +160,11 @@ export function openSessions({ toDispatch, now, room, streams, onFault }: Sessio
       if (header === undefined) {
         if (!isMessage(body)) return answerError(response, 400, noMessage, { id: readId(body) });
         if (!isJSONRPCRequest(body) || !isInitializeRequest(body)) {
-          const message = "Begin with initialize, or name the revision 2026-07-28 in params._meta of each request.";
-          return answerError(response, 400, { code: -32_600, message });
+          const isMeant = isJSONRPCRequest(body) && body.method === "initialize";
+          const message = isMeant
+            ? `The params of initialize must be ${expectedParams(body)}.`
+            : "Begin with initialize, or name the revision 2026-07-28 in params._meta of each request.";
+          return answerError(response, 400, { code: isMeant ? -32_602 : -32_600, message }, { id: readId(body) });
         }
         const session = await begin("mcp", grant);
         if (session === null) return answerError(response, 503, noRoom, { id: body.id });

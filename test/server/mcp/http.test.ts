@@ -150,6 +150,10 @@ describe("a request over HTTP", () => {
     for (const body of [`[${echo("x")}]`, "5", "null", '{"jsonrpc":"2.0","id":null,"method":"ping"}'])
       expect(await told(body)).toContain("The body is no JSON-RPC 2.0 message of MCP. Batches");
     expect(await told('{"jsonrpc":"2.0","id":1,"method":"ping"}')).toContain("Begin with initialize");
+    const bad = '{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":5}}';
+    expect(await told(bad)).toContain(
+      '"id":1,"error":{"code":-32602,"message":"The params of initialize must be {protocolVersion',
+    );
   });
 
   test("whose client goes away while it sends leaves nothing behind", async () => {
