@@ -6,6 +6,7 @@ import { createInterface } from "node:readline";
 import { bin, capstan } from "../support/capstan.ts";
 import { tempFolder } from "../support/temp.ts";
 import { type Served, openServed } from "./served.ts";
+import { taskTools } from "./fixture-tasks.ts";
 import { conformanceTools } from "./fixture-tools.ts";
 import { openProxy } from "./proxy.ts";
 
@@ -14,14 +15,17 @@ const startMs = 60_000;
 
 /**
  * Serves the fixture through the real command: proxy, `capstan serve --http`, proxy, fixture. `isOld`: the fixture is spoken to in the
- * older era. What the fixture offers keeps its own names, and the operator says that its tools read.
+ * older era. What the fixture offers keeps its own names, and the operator says that its tools read. Handles of tasks don't pass through the
+ * bridge: without the tools that give some, the suite does not wait for any.
  */
 export async function openBridged({ isOld }: { readonly isOld: boolean }): Promise<Served> {
   await using opened = new AsyncDisposableStack();
   const behind = opened.use(await openServed({ isOld }));
   const front = opened.use(await openProxy({ isOld: false }));
   const home = opened.use(await tempFolder());
-  const names = conformanceTools({ tools() {}, prompts() {} }).map(({ name }) => name);
+  const tasks = new Set(taskTools().map(({ name }) => name));
+  const all = conformanceTools({ tools() {}, prompts() {} }).map(({ name }) => name);
+  const names = all.filter((name) => !tasks.has(name));
   const tools = Object.fromEntries(names.map((name) => [name, { effect: "read", sink: false }]));
   const config = {
     server: { hosts: [front.host], origins: [`http://${front.host}`] },
