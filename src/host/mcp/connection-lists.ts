@@ -5,6 +5,8 @@ import { broken } from "./connection-peer.ts";
 
 const maxPages = 200;
 const maxItems = 10_000;
+/** All pages of a list together, as JSON. */
+const maxCharacters = 32 * 1024 * 1024;
 
 /** One of the lists of a server. */
 export interface ListName<T extends JsonObject> {
@@ -48,6 +50,7 @@ export async function readPages(
 ): Promise<readonly JsonObject[]> {
   const items: JsonObject[] = [];
   const seen = new Set<string>();
+  let characters = 0;
   let cursor: string | undefined;
   for (;;) {
     const page = await request(list.method, cursor === undefined ? {} : { cursor }).catch((thrown: unknown) => {
@@ -58,6 +61,8 @@ export async function readPages(
     const found = page[list.key];
     if (!Array.isArray(found)) throw broken(server, `answered ${list.method} without ${list.key}`);
     items.push(...found.filter(isJsonObject));
+    characters += JSON.stringify(found).length;
+    if (characters > maxCharacters) throw broken(server, `lists more than ${maxCharacters} characters of ${list.key}`);
     if (items.length > maxItems) throw broken(server, `lists more than ${maxItems} ${list.key}`);
     const next = page["nextCursor"];
     if (typeof next !== "string") return items;
