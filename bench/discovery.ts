@@ -1,8 +1,8 @@
 import { countTokens } from "gpt-tokenizer/encoding/o200k_base";
 import { instructions } from "../src/server/mcp/offer.ts";
 import { toOffered } from "../src/server/mcp/offering.ts";
-import { rankTools } from "../src/tools/tool-search-rank.ts";
-import type { DiscoverySettings } from "../src/tools/tool-search.ts";
+import { rankTools } from "../src/tools/discovery/rank.ts";
+import type { DiscoverySettings } from "../src/tools/discovery/search.ts";
 import type { Tool } from "../src/index.ts";
 import { fiveHundred, wanted } from "../test/tools/discovery-tools.ts";
 import { callDoor, openBenchApp, tempFolder, toBenchGrant } from "./home.ts";

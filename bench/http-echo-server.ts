@@ -1,6 +1,6 @@
 import { writeFileSync } from "node:fs";
 import { toWireTool } from "../src/server/mcp/wire-tool.ts";
-import { serveHttp } from "../src/server/mcp/http.ts";
+import { serveHttp } from "../src/server/mcp/http/http.ts";
 import { echoTool, openBenchApp, toBenchGrant } from "./home.ts";
 
 // `node http-echo-server.ts HOME TOOLS FILE`: our server over HTTP with so many echo tools, through the whole door, ledger and audit on. Writes

@@ -1,6 +1,6 @@
 import { createInterface } from "node:readline";
 import { newId } from "../src/index.ts";
-import { serveHttp } from "../src/server/mcp/http.ts";
+import { serveHttp } from "../src/server/mcp/http/http.ts";
 import { openBenchApp, toBenchGrant } from "./home.ts";
 import { readMemory } from "./memory.ts";
 

@@ -2,8 +2,8 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { systemClock } from "../core/clock.ts";
 import { localScope } from "../core/scope.ts";
-import type { Pins, PinCounts } from "../host/mcp/pins.ts";
-import { openPins } from "../host/mcp/pins.ts";
+import type { Pins, PinCounts } from "../host/mcp/pins/pins.ts";
+import { openPins } from "../host/mcp/pins/pins.ts";
 import { openHome } from "../permissions/keys.ts";
 import { openSqliteStore } from "../store/sqlite.ts";
 

@@ -7,7 +7,7 @@ import { fit } from "../core/issue.ts";
 import { nearest } from "../core/nearest.ts";
 import { ServerName } from "../host/mcp/config.ts";
 import type { McpConfig } from "../host/mcp/config.ts";
-import type { PinCounts } from "../host/mcp/pins.ts";
+import type { PinCounts } from "../host/mcp/pins/pins.ts";
 import { toCommandLine } from "./command-line.ts";
 import type { ExitCode, Globals } from "./command.ts";
 import { onlyOperator, print, tell, toHome } from "./command.ts";

@@ -1,8 +1,8 @@
 import { CapstanError } from "../core/error.ts";
-import { isLocal } from "../server/mcp/http-guard.ts";
-import { serveHttp } from "../server/mcp/http.ts";
+import { isLocal } from "../server/mcp/http/guard.ts";
+import { serveHttp } from "../server/mcp/http/http.ts";
 import { serveStdio } from "../server/mcp/stdio.ts";
-import type { DiscoverySettings } from "../tools/tool-search.ts";
+import type { DiscoverySettings } from "../tools/discovery/search.ts";
 import { version } from "../version.ts";
 import type { ExitCode, GrantFlags, Session } from "./command.ts";
 

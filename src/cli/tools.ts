@@ -1,6 +1,6 @@
 import { CapstanError, meaningOf } from "../core/error.ts";
 import { newId } from "../core/id.ts";
-import { showText } from "../host/mcp/connection-text.ts";
+import { showText } from "../host/mcp/connection/text.ts";
 import type { Caller } from "../tools/call.ts";
 import { toFailure, toResult } from "../tools/result.ts";
 import type { Outcome } from "../tools/tool.ts";

@@ -5,8 +5,8 @@ import { valueInWords } from "../core/value-in-words.ts";
 import type { Grant } from "../permissions/grant.ts";
 import { toFailure } from "./result.ts";
 import { fromZod } from "./schema.ts";
-import { toDeclarations } from "./tool-declaration.ts";
-import { rankTools } from "./tool-search-rank.ts";
+import { toDeclarations } from "./discovery/declaration.ts";
+import { rankTools } from "./discovery/rank.ts";
 import type { Effect, Tool } from "./tool.ts";
 import { defineTool } from "./tool.ts";
 

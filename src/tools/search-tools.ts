@@ -1,7 +1,7 @@
 import { z } from "zod";
 import type { Grant } from "../permissions/grant.ts";
 import { fromZod } from "./schema.ts";
-import { argumentsOf, rankTools } from "./tool-search-rank.ts";
+import { argumentsOf, rankTools } from "./discovery/rank.ts";
 import type { Tool } from "./tool.ts";
 import { defineTool } from "./tool.ts";
 

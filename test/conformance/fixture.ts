@@ -1,5 +1,5 @@
 import { type Grant, type Rights } from "../../src/permissions/grant.ts";
-import { serveHttp } from "../../src/server/mcp/http.ts";
+import { serveHttp } from "../../src/server/mcp/http/http.ts";
 import type { Source, ToolboxChange } from "../../src/tools/toolbox.ts";
 import { openTestDoor, testTool } from "../support/door.ts";
 import { conformancePrompts, conformanceResources, promptNames } from "./fixture-things.ts";

@@ -5,7 +5,7 @@ import type { JsonSchema } from "../../src/core/json.ts";
 import { isJsonObject } from "../../src/core/json.ts";
 import { calculatorTool } from "../../src/tools/calculator.ts";
 import { describeToolTool } from "../../src/tools/describe-tool.ts";
-import { toDeclarations } from "../../src/tools/tool-declaration.ts";
+import { toDeclarations } from "../../src/tools/discovery/declaration.ts";
 import type { Tool } from "../../src/tools/tool.ts";
 import { openPython } from "../sandbox/python.ts";
 import { testLimits } from "../sandbox/hostile.ts";

@@ -18,7 +18,7 @@ import { toMeant, toOffered, toOfferedOutcome } from "./offering.ts";
 import type { ProgressReport } from "./progress.ts";
 import type { Answered, Asking } from "./questions.ts";
 import { toCallResult, toFailedCall, toProtocolError } from "./result.ts";
-import { type CreatedTask, demandTasks, takesTasks } from "./tasks-wire.ts";
+import { type CreatedTask, demandTasks, takesTasks } from "./tasks/wire.ts";
 
 /** What is sealed with the questions of a tool: the call goes on under its id. */
 const ToolState = z.strictObject({ type: z.literal("tool"), callId: z.string(), state: z.json() });

@@ -10,7 +10,7 @@ import type { Notices } from "./notices.ts";
 import { openProgress, type ProgressReport } from "./progress.ts";
 import type { Questions } from "./questions.ts";
 import type { RecordRefusal } from "./refusal.ts";
-import type { Tasks } from "./tasks.ts";
+import type { Tasks } from "./tasks/tasks.ts";
 
 export interface DispatchServices {
   readonly door: Door;

@@ -17,8 +17,8 @@ import type { Exchange } from "./exchange.ts";
 import { findMethod, type Methods, methods } from "./methods.ts";
 import { cacheHints, capabilities, instructions } from "./offer.ts";
 import type { Subscriptions } from "./subscriptions.ts";
-import { taskMethods } from "./tasks-methods.ts";
-import { demandTasks, tasksExtension } from "./tasks-wire.ts";
+import { taskMethods } from "./tasks/methods.ts";
+import { demandTasks, tasksExtension } from "./tasks/wire.ts";
 
 /** What a transport gives a request. */
 export interface ModernIo {

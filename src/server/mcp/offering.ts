@@ -8,7 +8,7 @@ import { type Artifacts, artifactPrefix } from "../../tools/artifacts.ts";
 import type { Door } from "../../tools/call.ts";
 import { answerBytes, type Keeping, toLinked } from "../../tools/large-result.ts";
 import { fromZod } from "../../tools/schema.ts";
-import { type DiscoverySettings, entrySet } from "../../tools/tool-search.ts";
+import { type DiscoverySettings, entrySet } from "../../tools/discovery/search.ts";
 import type { Outcome, Tool } from "../../tools/tool.ts";
 import { toWireTool } from "./wire-tool.ts";
 

@@ -21,7 +21,7 @@ import type { Grant } from "../../permissions/grant.ts";
 import type { Connection } from "./connection.ts";
 import { demandRevision, toCanAnswer } from "./envelope.ts";
 import type { Exchange } from "./exchange.ts";
-import type { Answer } from "./http-answer.ts";
+import type { Answer } from "./http/answer.ts";
 import { expectedParams } from "./message.ts";
 import { findMethod, type Methods, methods } from "./methods.ts";
 import { type ModernIo, toEnvelope, toError, toLog, toServerInfo } from "./modern.ts";

@@ -6,7 +6,7 @@ import type { Json, JsonObject } from "../../core/json.ts";
 import { canonicalJson, sha256 } from "../../core/json.ts";
 import type { Grant } from "../../permissions/grant.ts";
 import type { Permissions } from "../../permissions/permissions.ts";
-import { questionIdKey } from "../../host/mcp/connection-questions.ts";
+import { questionIdKey } from "../../host/mcp/connection/questions.ts";
 import type { InputRequest } from "../../tools/tool.ts";
 import type { Exchange } from "./exchange.ts";
 

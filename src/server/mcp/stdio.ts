@@ -11,7 +11,7 @@ import type { Offering } from "./offering.ts";
 import { openNotices } from "./notices.ts";
 import { openQuestions } from "./questions.ts";
 import { openRefusals } from "./refusal.ts";
-import { openTasks } from "./tasks.ts";
+import { openTasks } from "./tasks/tasks.ts";
 import { openWire } from "./wire.ts";
 
 export interface StdioServices extends ProcessGrant {

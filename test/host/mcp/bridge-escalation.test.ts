@@ -2,7 +2,7 @@ import { readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
-import { openPins } from "../../../src/host/mcp/pins.ts";
+import { openPins } from "../../../src/host/mcp/pins/pins.ts";
 import { testTool } from "../../support/door.ts";
 import { tempFolder } from "../../support/temp.ts";
 import { openTestHost, scripted } from "../scripted.ts";

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import type { Json } from "../../../src/core/json.ts";
-import { openPins } from "../../../src/host/mcp/pins.ts";
+import { openPins } from "../../../src/host/mcp/pins/pins.ts";
 import { tempFolder } from "../../support/temp.ts";
 import { openBridgedApp, program, textOf, withSdk } from "./bridged-app.ts";
 

@@ -4,7 +4,7 @@ import { openApp } from "../../../src/app.ts";
 import { Config } from "../../../src/config.ts";
 import { type Clock, systemClock } from "../../../src/core/clock.ts";
 import type { Grant } from "../../../src/permissions/grant.ts";
-import { serveHttp } from "../../../src/server/mcp/http.ts";
+import { serveHttp } from "../../../src/server/mcp/http/http.ts";
 import { serveStdio } from "../../../src/server/mcp/stdio.ts";
 import { toGrant } from "../../support/door.ts";
 import { tempFolder } from "../../support/temp.ts";

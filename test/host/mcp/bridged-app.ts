@@ -3,7 +3,7 @@ import { type App, openApp } from "../../../src/app.ts";
 import { Config } from "../../../src/config.ts";
 import { newId } from "../../../src/core/id.ts";
 import type { JsonObject } from "../../../src/core/json.ts";
-import type { Bridge } from "../../../src/host/mcp/bridge.ts";
+import type { Bridge } from "../../../src/host/mcp/bridge/bridge.ts";
 import type { Grant } from "../../../src/permissions/grant.ts";
 import type { CallRequest, Caller } from "../../../src/tools/call.ts";
 import type { ReadingRequest } from "../../../src/tools/reading.ts";

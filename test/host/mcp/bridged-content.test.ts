@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
-import { toBlocks, toContents, withoutCopy } from "../../../src/host/mcp/bridged-content.ts";
-import { toBridgedUris } from "../../../src/host/mcp/bridged-uris.ts";
+import { toBlocks, toContents, withoutCopy } from "../../../src/host/mcp/bridge/content.ts";
+import { toBridgedUris } from "../../../src/host/mcp/bridge/uris.ts";
 
 const uris = toBridgedUris("notes", true, ["notes", "other"]);
 

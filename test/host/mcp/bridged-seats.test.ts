@@ -1,9 +1,9 @@
 import { expect, test } from "vitest";
 import type { Principal } from "../../../src/core/scope.ts";
-import { openSeat } from "../../../src/host/mcp/bridged-seat.ts";
-import { openSeats } from "../../../src/host/mcp/bridged-seats.ts";
+import { openSeat } from "../../../src/host/mcp/bridge/seat.ts";
+import { openSeats } from "../../../src/host/mcp/bridge/seats.ts";
 import { McpConfig } from "../../../src/host/mcp/config.ts";
-import { openConnection } from "../../../src/host/mcp/connect.ts";
+import { openConnection } from "../../../src/host/mcp/connection/connect.ts";
 import { handClock } from "../../support/clock.ts";
 
 /** The seats at a server that nobody asks anything, so that none of it is ever started. `opened` are the users, in their order. */

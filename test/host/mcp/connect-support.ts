@@ -4,8 +4,13 @@ import { CapstanError } from "../../../src/core/error.ts";
 import { systemClock } from "../../../src/core/clock.ts";
 import { isJsonObject, type JsonObject } from "../../../src/core/json.ts";
 import { McpConfig } from "../../../src/host/mcp/config.ts";
-import { openConnection } from "../../../src/host/mcp/connect.ts";
-import type { Connection, ConnectionServices, RequestOptions, ServerChange } from "../../../src/host/mcp/connection.ts";
+import { openConnection } from "../../../src/host/mcp/connection/connect.ts";
+import type {
+  Connection,
+  ConnectionServices,
+  RequestOptions,
+  ServerChange,
+} from "../../../src/host/mcp/connection/connection.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 const program = fileURLToPath(new URL("stdio-server.ts", import.meta.url));

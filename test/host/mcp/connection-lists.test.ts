@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { JsonObject } from "../../../src/core/json.ts";
-import { lists, readPages } from "../../../src/host/mcp/connection-lists.ts";
+import { lists, readPages } from "../../../src/host/mcp/connection/lists.ts";
 
 /** A server whose page after `cursor` pages is what `page` says. */
 const read = async (page: (at: number) => JsonObject) =>

@@ -1,8 +1,8 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { isJsonObject } from "../../../src/core/json.ts";
-import type { WireTool } from "../../../src/host/mcp/connection.ts";
-import { toPinned } from "../../../src/host/mcp/pins-definition.ts";
+import type { WireTool } from "../../../src/host/mcp/connection/connection.ts";
+import { toPinned } from "../../../src/host/mcp/pins/definition.ts";
 import { pureCases } from "../../support/cases.ts";
 import { launch, listed, namesOf, openTestPins } from "./pins-support.ts";
 

@@ -2,9 +2,9 @@ import { join } from "node:path";
 import { systemClock } from "../../../src/core/clock.ts";
 import type { Json } from "../../../src/core/json.ts";
 import { localScope } from "../../../src/core/scope.ts";
-import type { WireTool } from "../../../src/host/mcp/connection.ts";
-import type { PinnedServer } from "../../../src/host/mcp/pins.ts";
-import { openPins } from "../../../src/host/mcp/pins.ts";
+import type { WireTool } from "../../../src/host/mcp/connection/connection.ts";
+import type { PinnedServer } from "../../../src/host/mcp/pins/pins.ts";
+import { openPins } from "../../../src/host/mcp/pins/pins.ts";
 import { openSqliteStore } from "../../../src/store/sqlite.ts";
 import { tempFolder } from "../../support/temp.ts";
 

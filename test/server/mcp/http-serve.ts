@@ -1,4 +1,4 @@
-import { serveHttp } from "../../../src/server/mcp/http.ts";
+import { serveHttp } from "../../../src/server/mcp/http/http.ts";
 import type { Grant } from "../../../src/permissions/grant.ts";
 import { openTestServer, type TestServerParts } from "./serve.ts";
 
