@@ -4,7 +4,7 @@ import { Client } from "@modelcontextprotocol/client";
 import { StdioClientTransport } from "@modelcontextprotocol/client/stdio";
 import { describe, expect, test } from "vitest";
 import { withSdk } from "../host/mcp/bridged-app.ts";
-import { bin, capstan } from "../support/capstan.ts";
+import { bin, capstan, environment } from "../support/capstan.ts";
 import { tempFolder } from "../support/temp.ts";
 
 /** A home with a server behind it that has a tool, a resource and a prompt, and what the config says the operator may do. */
@@ -27,7 +27,7 @@ async function openHome(permissions: object = {}) {
 /** What an official client of `capstan serve` gets of that server; a code where a call is refused. */
 async function use(home: string, args: readonly string[] = []) {
   const client = new Client({ name: "test", version: "1" }, { versionNegotiation: { mode: "auto" } });
-  const command = { command: process.execPath, args: [bin, "--home", home, ...args, "serve"] };
+  const command = { command: process.execPath, args: [bin, "--home", home, ...args, "serve"], env: environment };
   await client.connect(new StdioClientTransport({ ...command, stderr: "ignore" }));
   await using _ = { [Symbol.asyncDispose]: () => client.close() };
   const isTheirs = (name: string): boolean => name.startsWith("notes");

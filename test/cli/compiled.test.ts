@@ -1,8 +1,11 @@
 import { chmodSync, existsSync, globSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { capstan } from "../support/capstan.ts";
+import { capstan as start } from "../support/capstan.ts";
 import { tempFolder } from "../support/temp.ts";
+
+/** Without the compiled code that other tests share. */
+const capstan = (home: string, args: readonly string[]) => start(home, args, { env: { NODE_COMPILE_CACHE: "" } });
 
 const kept = (home: string): readonly string[] => globSync(join(home, "cache/compiled/*/*"));
 

@@ -2,7 +2,7 @@ import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { bin } from "../support/capstan.ts";
+import { bin, environment } from "../support/capstan.ts";
 import { tempFolder } from "../support/temp.ts";
 
 const readme = readFileSync(join(import.meta.dirname, "../../README.md"), "utf8");
@@ -17,7 +17,7 @@ async function runExample(
   const script = commands.replaceAll("npm start --silent --", `"${process.execPath}" "${bin}"`);
   const { status, stdout, stderr } = spawnSync("bash", ["-c", script], {
     cwd: folder.path,
-    env: { PATH: process.env["PATH"], CAPSTAN_HOME: join(folder.path, "home") },
+    env: { ...environment, CAPSTAN_HOME: join(folder.path, "home") },
     encoding: "utf8",
     timeout: 120_000,
   });

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { Client } from "@modelcontextprotocol/client";
 import { StdioClientTransport } from "@modelcontextprotocol/client/stdio";
 import { describe, expect, test } from "vitest";
-import { bin, capstan } from "../support/capstan.ts";
+import { bin, capstan, environment } from "../support/capstan.ts";
 import { tempFolder } from "../support/temp.ts";
 
 /** `capstan serve` in a home, with an official client at its pipes. */
@@ -11,6 +11,7 @@ async function openClient(home: string, args: readonly string[] = []) {
   const client = new Client({ name: "test", version: "1" }, { versionNegotiation: { mode: "auto" } });
   const command = {
     command: process.execPath,
+    env: environment,
     args: [bin, "--home", home, ...args, "serve"],
     stderr: "ignore" as const,
   };

@@ -2,7 +2,7 @@ import { Client } from "@modelcontextprotocol/client";
 import { StdioClientTransport } from "@modelcontextprotocol/client/stdio";
 import { expect, test } from "vitest";
 import { z } from "zod";
-import { bin, capstan } from "../support/capstan.ts";
+import { bin, capstan, environment } from "../support/capstan.ts";
 import { tempFolder } from "../support/temp.ts";
 
 const Shown = z.object({ status: z.string(), task: z.string(), answer: z.string() });
@@ -11,7 +11,9 @@ const Shown = z.object({ status: z.string(), task: z.string(), answer: z.string(
 async function openClient(home: string, ...options: readonly string[]) {
   const client = new Client({ name: "test", version: "1" }, { versionNegotiation: { mode: "auto" } });
   const args = [bin, "--home", home, ...options, "serve"];
-  await client.connect(new StdioClientTransport({ command: process.execPath, args, stderr: "ignore" }));
+  await client.connect(
+    new StdioClientTransport({ command: process.execPath, args, env: environment, stderr: "ignore" }),
+  );
   return {
     client,
     runs: async () => {

@@ -2,14 +2,14 @@ import { spawnSync } from "node:child_process";
 import { chmodSync, existsSync, mkdirSync, openSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { bin, capstan } from "../support/capstan.ts";
+import { bin, capstan, environment } from "../support/capstan.ts";
 import { tempFolder } from "../support/temp.ts";
 
 /** The command in a folder, with this environment and no `--home`. */
 function run(cwd: string, env: Readonly<Record<string, string>>, ...args: readonly string[]) {
   const ended = spawnSync(process.execPath, [bin, ...args], {
     cwd,
-    env: { PATH: process.env["PATH"], ...env },
+    env: { ...environment, ...env },
     encoding: "utf8",
     timeout: 60_000,
   });

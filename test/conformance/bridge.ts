@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { bin, capstan } from "../support/capstan.ts";
+import { bin, capstan, environment } from "../support/capstan.ts";
 import { tempFolder } from "../support/temp.ts";
 import { type Served, openServed } from "./served.ts";
 import { taskTools } from "./fixture-tasks.ts";
@@ -33,7 +33,7 @@ export async function openBridged({ isOld }: { readonly isOld: boolean }): Promi
   };
   await writeFile(join(home.path, "capstan.yaml"), JSON.stringify(config), { mode: 0o600 });
   const child = spawn(process.execPath, [bin, "--home", home.path, "serve", "--http", "0"], {
-    env: { PATH: process.env["PATH"] ?? "" },
+    env: environment,
     stdio: ["ignore", "ignore", "pipe"],
   });
   opened.defer(async () => {

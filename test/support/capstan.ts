@@ -5,6 +5,15 @@ import { text } from "node:stream/consumers";
 
 export const bin = join(import.meta.dirname, "../../bin/capstan.js");
 
+/**
+ * What commands find in their environment. Compiled code is shared by all of them, outside their homes: reading and compiling is most
+ * of a start, and each test has a home that is new.
+ */
+export const environment: Readonly<Record<string, string>> = {
+  PATH: process.env["PATH"] ?? "",
+  NODE_COMPILE_CACHE: join(import.meta.dirname, "../../node_modules/.cache/capstan-compiled"),
+};
+
 /** How a command ended, as a shell sees it. */
 export interface Ended {
   readonly code: number | null;
@@ -25,7 +34,7 @@ export interface Started {
 }
 
 /**
- * Runs the real command in a process of its own, with a home of its own and nothing else in its environment but PATH. stdin is empty
+ * Runs the real command in a process of its own, with a home of its own and `environment`. stdin is empty
  * unless given; a command that does not end within a minute is killed.
  */
 export async function capstan(home: string, args: readonly string[], options: Options = {}): Promise<Ended> {
@@ -35,7 +44,7 @@ export async function capstan(home: string, args: readonly string[], options: Op
 /** The same, while it runs. */
 export function startCapstan(home: string, args: readonly string[], options: Options = {}): Started {
   const child = spawn(process.execPath, [bin, "--home", home, ...args], {
-    env: { PATH: process.env["PATH"] ?? "", ...options.env },
+    env: { ...environment, ...options.env },
     stdio: ["pipe", "pipe", "pipe"],
     timeout: 60_000,
     killSignal: "SIGKILL",

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { Client } from "@modelcontextprotocol/client";
 import { StdioClientTransport } from "@modelcontextprotocol/client/stdio";
 import { expect, test } from "vitest";
-import { bin, capstan } from "../../support/capstan.ts";
+import { bin, capstan, environment } from "../../support/capstan.ts";
 import { tempFolder } from "../../support/temp.ts";
 import { withSdk } from "./bridged-app.ts";
 import { isAlive } from "./connect-support.ts";
@@ -23,7 +23,7 @@ async function openHome(...tools: readonly string[]) {
 
 async function connect(home: string, ...args: readonly string[]) {
   const client = new Client({ name: "test", version: "1" }, { versionNegotiation: { mode: "auto" } });
-  const command = { command: process.execPath, args: [bin, "--home", home, "serve", ...args] };
+  const command = { command: process.execPath, args: [bin, "--home", home, "serve", ...args], env: environment };
   const transport = new StdioClientTransport({ ...command, stderr: "ignore" });
   await client.connect(transport);
   return { client, [Symbol.asyncDispose]: () => client.close() };

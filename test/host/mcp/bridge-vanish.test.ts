@@ -4,7 +4,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
-import { bin } from "../../support/capstan.ts";
+import { bin, environment } from "../../support/capstan.ts";
 import { testWith } from "../../support/machine.ts";
 import { tempFolder } from "../../support/temp.ts";
 import { type Front, openV1, openV2, type Reached } from "./bridge-fronts.ts";
@@ -22,8 +22,7 @@ describe.each(["2025", "2026"])("a client of %s at capstan serve", (era) => {
     const config = { mcp: { servers: { old: official("old") } } };
     await writeFile(join(home.path, "capstan.yaml"), JSON.stringify(config), { mode: 0o600 });
     const args = ["--home", home.path, "serve", "--allow", "old__*"];
-    const { PATH = "" } = process.env;
-    const child = spawn(process.execPath, [bin, ...args], { stdio: ["pipe", "pipe", "ignore"], env: { PATH } });
+    const child = spawn(process.execPath, [bin, ...args], { stdio: ["pipe", "pipe", "ignore"], env: environment });
     const exited = once(child, "exit");
     const to: Reached = { type: "pipes", toServer: child.stdin, fromServer: child.stdout };
     const answering = { thinking: forever };

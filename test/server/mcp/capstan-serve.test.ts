@@ -9,7 +9,7 @@ import { StdioClientTransport } from "@modelcontextprotocol/client/stdio";
 import { Client as ClientV1 } from "@modelcontextprotocol/sdk/client/index.js";
 import { StdioClientTransport as TransportV1 } from "@modelcontextprotocol/sdk/client/stdio.js";
 import { describe, expect, test } from "vitest";
-import { bin, capstan } from "../../support/capstan.ts";
+import { bin, capstan, environment } from "../../support/capstan.ts";
 import { testWith } from "../../support/machine.ts";
 import { tempFolder } from "../../support/temp.ts";
 import { openPeer, textOf } from "./peer.ts";
@@ -25,7 +25,7 @@ interface ServeOptions {
 function serve(home: string, { args = [], env = {} }: ServeOptions = {}) {
   const child = spawn(process.execPath, [bin, "--home", home, "serve", ...args], {
     stdio: "pipe",
-    env: { PATH: process.env["PATH"] ?? "", ...env },
+    env: { ...environment, ...env },
   });
   child.stdin.on("error", () => {}); // A server that has ended reads no more.
   const ended = Promise.all([once(child, "exit"), text(child.stderr)]).then(([, stderr]) => ({
@@ -83,7 +83,8 @@ async function busyMs(root: number): Promise<number> {
 describe("capstan serve", () => {
   test("serves the built-in tools to the official clients of both eras", async () => {
     await using home = await tempFolder();
-    const command = { command: process.execPath, args: [bin, "--home", home.path, "serve"], stderr: "ignore" as const };
+    const args = [bin, "--home", home.path, "serve"];
+    const command = { command: process.execPath, args, env: environment, stderr: "ignore" as const };
     const identity = { name: "test", version: "1" };
 
     const v1 = new ClientV1(identity);

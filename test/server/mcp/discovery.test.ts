@@ -3,7 +3,7 @@ import { StdioClientTransport } from "@modelcontextprotocol/client/stdio";
 import { Client as ClientV1 } from "@modelcontextprotocol/sdk/client/index.js";
 import { StdioClientTransport as TransportV1 } from "@modelcontextprotocol/sdk/client/stdio.js";
 import { describe, expect, test } from "vitest";
-import { bin } from "../../support/capstan.ts";
+import { bin, environment } from "../../support/capstan.ts";
 import { testTool } from "../../support/door.ts";
 import { tempFolder } from "../../support/temp.ts";
 import { fiveHundred } from "../../tools/discovery-tools.ts";
@@ -192,7 +192,7 @@ describe("capstan serve --discovery search", () => {
   test("serves the official clients of both eras", async () => {
     await using home = await tempFolder();
     const args = [bin, "--home", home.path, "serve", "--discovery", "search"];
-    const command = { command: process.execPath, args, stderr: "ignore" as const };
+    const command = { command: process.execPath, args, env: environment, stderr: "ignore" as const };
     const identity = { name: "test", version: "1" };
     const product = { name: "call_tool", arguments: { name: "calculator", arguments: { expression: "6*7" } } };
     const shown = ["call_tool", "describe_tool", "execute_code", "search_tools"];
