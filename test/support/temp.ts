@@ -5,5 +5,5 @@ import { join } from "node:path";
 /** A new empty folder that goes away with the scope: `await using folder = await tempFolder()`. */
 export async function tempFolder(): Promise<{ readonly path: string } & AsyncDisposable> {
   const path = await mkdtemp(join(tmpdir(), "capstan-test-"));
-  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
+  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true, maxRetries: 5 }) };
 }
