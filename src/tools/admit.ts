@@ -5,8 +5,9 @@ import { demand, findRight, mustAsk } from "../permissions/demand.ts";
 import { toCharge } from "../permissions/ledger.ts";
 import type { ToolRight } from "../permissions/grant.ts";
 import type { ApprovableCall } from "../permissions/permissions.ts";
-import type { AuditEntry, Charge } from "../store/store.ts";
+import type { Charge } from "../store/store.ts";
 import { leftWallMs, smallest, toDeadlineMs, toReserved } from "./amounts.ts";
+import { toAuditEntry } from "./audit-entry.ts";
 import type { Caller, CallRequest, DoorServices } from "./call.ts";
 import type { InFlight } from "./in-flight.ts";
 import type { BoundCall, Tool } from "./tool.ts";
@@ -32,7 +33,7 @@ export async function admit(services: AdmitServices, request: CallRequest): Prom
   const { store, permissions } = services;
   const { caller, callId } = request;
   const { grant } = caller;
-  let entry = toEntry(request, permissions.now());
+  let entry = toAuditEntry("tools/call", request.name, request, permissions.now());
   try {
     await permissions.refresh();
     const now = permissions.now();
@@ -132,22 +133,4 @@ function unknownTool(name: string): CapstanError {
 function toApprovable({ caller, callId }: CallRequest, { name, pin }: Tool, { args }: BoundCall): ApprovableCall {
   const { principal, scope, runId } = caller;
   return { principal, scope, ...(runId === undefined ? {} : { runId }), callId, name, pin, args };
-}
-
-function toEntry({ caller, callId, parentId, name }: CallRequest, at: number): AuditEntry {
-  const { grant, scope, principal, runId, taint } = caller;
-  return {
-    at,
-    scope,
-    user: principal.user,
-    grantId: grant.id,
-    ancestors: grant.ancestors.map(({ id }) => id),
-    ...(runId === undefined ? {} : { runId }),
-    callId,
-    ...(parentId === undefined ? {} : { parentId }),
-    action: "tools/call",
-    name: name.slice(0, 128),
-    taint,
-    decision: "allow",
-  };
 }

@@ -1,8 +1,8 @@
 import type { ErrorCode } from "../core/error.ts";
 import { toCapstanError } from "../core/error.ts";
 import { toCharge } from "../permissions/ledger.ts";
-import type { AuditEntry } from "../store/store.ts";
 import { smallest } from "./amounts.ts";
+import { toAuditEntry } from "./audit-entry.ts";
 import type { DoorServices } from "./call.ts";
 import { cancelled } from "./perform.ts";
 import type { ReadingRequest } from "./reading.ts";
@@ -34,7 +34,7 @@ export async function onRecord<T>(
 
   const record = async (refused?: ErrorCode, settles: Parameters<typeof store.commit>[0]["settles"] = []) => {
     const decision = refused === undefined ? {} : ({ decision: "deny", reason: refused } as const);
-    await store.commit({ scope, settles, audit: [{ ...toEntry(action, name, request, now), ...decision }] });
+    await store.commit({ scope, settles, audit: [{ ...toAuditEntry(action, name, request, now), ...decision }] });
   };
   const letIn = async (): Promise<void> => {
     const amounts = { calls: 1, ...(countsBytes ? { bytes: 1 } : {}) };
@@ -54,21 +54,4 @@ export async function onRecord<T>(
   const bytes = countsBytes ? Buffer.byteLength(JSON.stringify(answer)) : 0;
   await record(undefined, countsBytes ? [{ callId, amounts: { calls: 1, bytes }, outcome: "done" }] : []);
   return answer;
-}
-
-function toEntry(action: Action, name: string, { caller, callId }: ReadingRequest, at: number): AuditEntry {
-  const { scope, principal, grant, runId, taint } = caller;
-  return {
-    at,
-    scope,
-    user: principal.user,
-    grantId: grant.id,
-    ancestors: grant.ancestors.map(({ id }) => id),
-    ...(runId === undefined ? {} : { runId }),
-    callId,
-    action,
-    name: name.slice(0, 128),
-    taint,
-    decision: "allow",
-  };
 }
