@@ -4,8 +4,8 @@ import { existsSync, readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 
 // An MCP server by hand, on stdio, that can do everything wrong. The first argument says how it begins: `modern`, `legacy`, `both`,
-// `exits` (at any request before initialize), `silent` (until initialize), `mute` (always), `slow` (modern, after 700 ms), `hesitant`
-// (refuses the revision once and names it), `older` (refuses the revision and names another). `lists=a,b` names the tools that it lists.
+// `exits` (at any request before initialize), `silent` (until initialize), `mute` (always), `slow` (modern, once `initialize` was refused),
+// `hesitant` (refuses the revision once and names it), `older` (refuses the revision and names another). `lists=a,b` names the tools that it lists.
 
 const [era = "legacy"] = process.argv.slice(2);
 interface Message {
@@ -23,6 +23,7 @@ interface Message {
 const write = (message: object): boolean => process.stdout.write(`${JSON.stringify({ jsonrpc: "2.0", ...message })}\n`);
 const waiting = new Map<string, (answer: unknown) => void>();
 const cancelled: unknown[] = [];
+const refused = Promise.withResolvers<void>();
 let isAskedAgain = false;
 let isInitialized = false;
 let subscriptions: unknown[] = [];
@@ -52,7 +53,7 @@ async function answer({ id, method, params = {} }: Message): Promise<void> {
   }
   switch (method) {
     case "server/discover":
-      if (era === "slow") await sleep(700);
+      if (era === "slow") await refused.promise;
       if (era === "older" || (era === "hesitant" && !isAskedAgain)) {
         isAskedAgain = true;
         const data = { supported: [era === "older" ? "2025-11-25" : "2026-07-28"], requested: "2026-07-28" };
@@ -60,7 +61,10 @@ async function answer({ id, method, params = {} }: Message): Promise<void> {
       }
       return reply({ supportedVersions: ["2026-07-28"], capabilities, serverInfo: { name: "by-hand", version: "1" } });
     case "initialize":
-      if (["modern", "slow", "hesitant"].includes(era)) return refuse(-32_601, "Method not found");
+      if (["modern", "slow", "hesitant"].includes(era)) {
+        refuse(-32_601, "Method not found");
+        return refused.resolve();
+      }
       isInitialized = true;
       return reply({ protocolVersion: "2025-06-18", capabilities, serverInfo: { name: "by-hand", version: "1" } });
     case "tools/list":
