@@ -1,7 +1,8 @@
 import type { IsolationLevel } from "../core/isolation.ts";
+import { CapstanError } from "../core/error.ts";
 import type { Json } from "../core/json.ts";
 
-export type Language = "javascript" | "typescript" | "python";
+export type Language = "javascript" | "typescript" | "python" | "bash";
 
 /** Hard limits of one run, enforced from outside the guest. */
 export interface ExecLimits {
@@ -65,9 +66,30 @@ export interface Unavailable {
   readonly remedy: string;
 }
 
-/** A sandbox for one run. Disposing kills whatever is left of it; it is never used twice. */
+/**
+ * Where a guest may connect to: answers the addresses that the name stands for now and that are allowed, one at least. Throws
+ * `permission.*` for what is not granted.
+ */
+export type AllowConnect = (target: { readonly host: string; readonly port: number }) => Promise<readonly string[]>;
+
+/** What a sandbox is opened for. */
+export interface SandboxSpec {
+  readonly language: Language;
+  /**
+   * A session: it takes one run after the other, and variables, imports and files live on between them, while nothing in it moves. Else
+   * it takes one run.
+   */
+  readonly isSession?: boolean;
+  /** Missing: there is no network. */
+  readonly allowConnect?: AllowConnect;
+}
+
+/** A sandbox for one run, or for those of one session. Disposing kills whatever is left of it; no other run ever uses it. */
 export interface Sandbox extends AsyncDisposable {
-  /** Never throws for what the guest does. Aborting `signal` kills the guest: status `cancelled`. */
+  /**
+   * Never throws for what the guest does. Aborting `signal` kills the guest: status `cancelled`. After any status but `ok`, `error` and
+   * `output` nothing is left of a session, and another run throws `sandbox.bad_request`.
+   */
   run(request: ExecRequest, signal: AbortSignal): Promise<ExecResult>;
 }
 
@@ -76,8 +98,21 @@ export interface Engine extends AsyncDisposable {
   readonly name: string;
   readonly level: IsolationLevel;
   readonly languages: readonly Language[];
+  /** What it can do beside single runs without a network. */
+  readonly can: { readonly sessions: boolean; readonly network: boolean };
   /** null: the engine works here. */
   probe(signal: AbortSignal): Promise<Unavailable | null>;
-  /** Throws `sandbox.unavailable` when it can't be opened. */
-  open(language: Language, signal: AbortSignal): Promise<Sandbox>;
+  /** Throws `sandbox.unavailable` when it can't be opened, `sandbox.bad_request` for what it can't do. */
+  open(spec: SandboxSpec, signal: AbortSignal): Promise<Sandbox>;
+}
+
+/** Throws `sandbox.bad_request` for a language that the engine does not speak, and for a session or a network that it does not have. */
+export function demandAble({ name, languages, can }: Engine, { language, isSession, allowConnect }: SandboxSpec): void {
+  const missing = [
+    ...(languages.includes(language) ? [] : [language]),
+    ...(isSession === true && !can.sessions ? ["sessions"] : []),
+    ...(allowConnect !== undefined && !can.network ? ["a network"] : []),
+  ];
+  if (missing.length === 0) return;
+  throw new CapstanError("sandbox.bad_request", `The engine ${name} has no ${missing.join(" and no ")}.`);
 }

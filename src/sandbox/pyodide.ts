@@ -1,5 +1,5 @@
 import { CapstanError, toCapstanError } from "../core/error.ts";
-import type { Engine, Isolation } from "./engine.ts";
+import { demandAble, type Engine, type Isolation } from "./engine.ts";
 import { conduct } from "./pyodide/conduct.ts";
 import { bootInterpreter, type Interpreter } from "./pyodide/interpreter.ts";
 import type { Confinement } from "./pyodide/launch.ts";
@@ -57,10 +57,11 @@ export function openPyodideEngine(options: {
     name,
     level,
     languages: ["python"],
+    can: { sessions: false, network: false },
 
     async probe(signal) {
       try {
-        await using _ = await engine.open("python", signal);
+        await using _ = await engine.open({ language: "python" }, signal);
         return null;
       } catch (thrown) {
         signal.throwIfAborted();
@@ -73,10 +74,8 @@ export function openPyodideEngine(options: {
       }
     },
 
-    async open(language, signal) {
-      if (language !== "python") {
-        throw new CapstanError("sandbox.bad_request", `This sandbox runs python, not ${language}.`);
-      }
+    async open(spec, signal) {
+      demandAble(engine, spec);
       const { interpreter, end } = await pool.take(signal);
       const isolation: Isolation = { engine: name, level, network: networks[interpreter.confinement] };
       const disposing = new AbortController();

@@ -1,6 +1,6 @@
 import type { Worker } from "node:worker_threads";
 import { CapstanError } from "../core/error.ts";
-import type { Engine, ExecRequest, ExecResult, Isolation, Sandbox } from "./engine.ts";
+import { demandAble, type Engine, type ExecRequest, type ExecResult, type Isolation, type Sandbox } from "./engine.ts";
 import { demandPaths } from "./guest-path.ts";
 import { openModules } from "./quickjs/module.ts";
 import { toOutputBuffer } from "./quickjs/output.ts";
@@ -31,10 +31,11 @@ export function openQuickjsEngine(options: { readonly workers?: number } = {}): 
     outputs.set(worker, output);
     return await superviseRun({ worker, bounded, output, run: (runs += 1), request, signal, onWait: pool.wait });
   };
-  return {
+  const engine: Engine = {
     name: isolation.engine,
     level: isolation.level,
     languages: ["javascript", "typescript"],
+    can: { sessions: false, network: false },
     async probe() {
       try {
         await moduleFor(0);
@@ -46,11 +47,13 @@ export function openQuickjsEngine(options: { readonly workers?: number } = {}): 
         };
       }
     },
-    async open(_language, signal) {
+    async open(spec, signal) {
+      demandAble(engine, spec);
       return openSandbox(await pool.take(signal), pool, supervise);
     },
     [Symbol.asyncDispose]: () => pool[Symbol.asyncDispose](),
   };
+  return engine;
 }
 
 function openSandbox(

@@ -114,7 +114,7 @@ export function executeCodeTool({ engines, limits, listed, artifacts }: CodeServ
       // What the code was made of, and what its calls brought in.
       let taint = context.taint;
       const starting = findEngine(args.language, grant.rights.isolation, signal).then((engine) =>
-        engine.open(args.language, signal),
+        engine.open({ language: args.language }, signal),
       );
       const slow = { done: 0, message: `Starting ${args.language}. The first time takes a few seconds.` };
       await using sandbox = await whenSlow(starting, () => progress(slow));

@@ -122,7 +122,7 @@ export function describeEngine(name: string, openEngine: () => Engine, snippets:
     });
 
     test("an abort ends a busy loop", async () => {
-      await using sandbox = await engine.open(language, new AbortController().signal);
+      await using sandbox = await engine.open({ language }, new AbortController().signal);
       const request = { language, code: snippets.spin, files: [], limits: testLimits };
       const startedAt = performance.now();
       const { status } = await sandbox.run(request, AbortSignal.timeout(200));
@@ -131,7 +131,7 @@ export function describeEngine(name: string, openEngine: () => Engine, snippets:
     });
 
     test("an aborted signal runs nothing", async () => {
-      await using sandbox = await engine.open(language, new AbortController().signal);
+      await using sandbox = await engine.open({ language }, new AbortController().signal);
       const calls: string[] = [];
       const onCall = (called: string): Promise<Json> => Promise.resolve(calls.push(called));
       const request = { language, code: snippets.callOnce, files: [], limits: testLimits, onCall };
@@ -140,7 +140,7 @@ export function describeEngine(name: string, openEngine: () => Engine, snippets:
     });
 
     test("disposing a sandbox ends its run", async () => {
-      const sandbox = await engine.open(language, new AbortController().signal);
+      const sandbox = await engine.open({ language }, new AbortController().signal);
       const request = { language, code: snippets.spin, files: [], limits: testLimits };
       const running = sandbox.run(request, new AbortController().signal);
       await sleep(100);
@@ -149,7 +149,7 @@ export function describeEngine(name: string, openEngine: () => Engine, snippets:
     });
 
     test("a sandbox runs once", async () => {
-      await using sandbox = await engine.open(language, new AbortController().signal);
+      await using sandbox = await engine.open({ language }, new AbortController().signal);
       const request = { language, code: "1+1", files: [], limits: testLimits };
       expect(await sandbox.run(request, new AbortController().signal)).toMatchObject({ status: "ok" });
       const again = sandbox.run(request, new AbortController().signal);
@@ -261,7 +261,7 @@ export function describeEngine(name: string, openEngine: () => Engine, snippets:
     test("a closed engine opens nothing", async () => {
       const closed = openEngine();
       await closed[Symbol.asyncDispose]();
-      await expect(closed.open(language, new AbortController().signal)).rejects.toSatisfy(
+      await expect(closed.open({ language }, new AbortController().signal)).rejects.toSatisfy(
         hasCode("sandbox.unavailable"),
       );
     });

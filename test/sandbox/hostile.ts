@@ -41,7 +41,7 @@ export async function runIn(
   } = {},
 ): Promise<ExecResult> {
   const { limits, signal = new AbortController().signal, ...request } = over;
-  await using sandbox = await engine.open(language, signal);
+  await using sandbox = await engine.open({ language }, signal);
   return await sandbox.run({ language, code, files: [], ...request, limits: { ...testLimits, ...limits } }, signal);
 }
 

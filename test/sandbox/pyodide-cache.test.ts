@@ -31,7 +31,7 @@ describe("what Python starts from", () => {
     cpSync(pythonCache, cacheDir, { recursive: true });
     chmodSync(cacheDir, 0o777);
     await using engine = openPyodideEngine({ cacheDir, warm: 0 });
-    await expect(engine.open("python", never)).rejects.toMatchObject({ code: "sandbox.unavailable" });
+    await expect(engine.open({ language: "python" }, never)).rejects.toMatchObject({ code: "sandbox.unavailable" });
     expect(await engine.probe(never)).toMatchObject({ reason: expect.stringContaining("chmod 700") });
     chmodSync(cacheDir, 0o700);
     expect(await engine.probe(never)).toBeNull();
@@ -54,7 +54,7 @@ describe("what Python starts from", () => {
     // A program that lies where a folder must: nobody, not even root, makes the folder then.
     for (const entry of readdirSync(pythonCache)) cpSync(join(pythonCache, entry, "main.mjs"), join(cacheDir, entry));
     await using engine = openPyodideEngine({ cacheDir, warm: 0 });
-    await expect(engine.open("python", never)).rejects.toMatchObject({ code: "sandbox.unavailable" });
+    await expect(engine.open({ language: "python" }, never)).rejects.toMatchObject({ code: "sandbox.unavailable" });
   });
 });
 
@@ -67,7 +67,7 @@ testWith("bubblewrap")("Python runs without bubblewrap where that is not to be h
 
     await using engine = openPyodideEngine({ cacheDir: ${JSON.stringify(pythonCache)}, warm: 0 });
     const signal = new AbortController().signal;
-    await using sandbox = await engine.open("python", signal);
+    await using sandbox = await engine.open({ language: "python" }, signal);
     const { status, isolation } = await sandbox.run({ language: "python", code: "1", files: [], limits: ${JSON.stringify(testLimits)} }, signal);
     console.log(JSON.stringify([status, isolation.network]));
   `;

@@ -81,7 +81,7 @@ function holdProcesses(bubblewrap: "auto" | "never"): void {
       await runIn(engine, "python", "1");
       const descriptors = readdirSync("/proc/self/fd").length;
       for (let round = 0; round < slowCases / 2; round += 1) {
-        const sandbox = await engine.open("python", never);
+        const sandbox = await engine.open({ language: "python" }, never);
         const started = family(cache.path);
         expect(started.length).toBeGreaterThan(0);
         const running = sandbox.run(busy, AbortSignal.timeout(Math.ceil(Math.random() * 60)));
@@ -100,7 +100,9 @@ function holdProcesses(bubblewrap: "auto" | "never"): void {
     await using cache = await ownCache();
     await using engine = openPyodideEngine({ cacheDir: cache.path, bubblewrap, warm: 0 });
     for (let round = 0; round < 3; round += 1) {
-      await expect(engine.open("python", AbortSignal.timeout(20 + 60 * round))).rejects.toThrow("timeout");
+      await expect(engine.open({ language: "python" }, AbortSignal.timeout(20 + 60 * round))).rejects.toThrow(
+        "timeout",
+      );
       const started = family(cache.path);
       // One that was under way is killed when it is ready.
       for (const deadline = Date.now() + 20_000; family(cache.path).length > 0 && Date.now() < deadline;)
@@ -116,8 +118,8 @@ function holdProcesses(bubblewrap: "auto" | "never"): void {
       import { openPyodideEngine } from ${JSON.stringify(join(import.meta.dirname, "../../src/sandbox/pyodide.ts"))};
       const engine = openPyodideEngine(${JSON.stringify({ cacheDir: cache.path, bubblewrap, warm: 1 })});
       const signal = new AbortController().signal;
-      const sandbox = await engine.open("python", signal);
-      await (await engine.open("python", signal))[Symbol.asyncDispose]();
+      const sandbox = await engine.open({ language: "python" }, signal);
+      await (await engine.open({ language: "python" }, signal))[Symbol.asyncDispose]();
       void sandbox.run(${JSON.stringify(busy)}, signal);
       setTimeout(() => process.stdout.write("busy"), 200);
     `;
@@ -142,7 +144,7 @@ function holdProcesses(bubblewrap: "auto" | "never"): void {
     const second = await waiting(cache.path);
     expect(first.filter((process) => second.includes(process))).toEqual([]);
     // One that ran nothing goes on waiting.
-    await (await engine.open("python", never))[Symbol.asyncDispose]();
+    await (await engine.open({ language: "python" }, never))[Symbol.asyncDispose]();
     expect(await waiting(cache.path)).toEqual(second);
     await engine[Symbol.asyncDispose]();
     expect(family(cache.path)).toEqual([]);
@@ -161,7 +163,7 @@ function holdProcesses(bubblewrap: "auto" | "never"): void {
 
   test("disposing the engine ends the runs under way", async () => {
     const engine = openPython({ bubblewrap, warm: 0 });
-    const sandbox = await engine.open("python", never);
+    const sandbox = await engine.open({ language: "python" }, never);
     const running = sandbox.run(busy, never);
     await sleep(50);
     await engine[Symbol.asyncDispose]();
