@@ -1,13 +1,15 @@
 import { CapstanError, toCapstanError } from "../core/error.ts";
 import { demandAble, type Engine, type Isolation } from "./engine.ts";
-import { conduct } from "./pyodide/conduct.ts";
-import { bootInterpreter, type Interpreter } from "./pyodide/interpreter.ts";
-import type { Confinement } from "./pyodide/launch.ts";
-import { openPool } from "./pyodide/pool.ts";
+import { conduct } from "./process/conduct.ts";
+import { openPool } from "./process/pool.ts";
+import { type Confinement, type LocalGuest, startGuest } from "./process/start.ts";
+import { launch } from "./pyodide/launch.ts";
 import { preparePython, type PythonFiles } from "./pyodide/prepare.ts";
 
 const name = "pyodide";
 const level = "wasm-in-child";
+/** Interpreters that may be taken at a time, each of some 170 MB. */
+const maxTaken = 16;
 const networks: Readonly<Record<Confinement, string>> = {
   bubblewrap: "network namespace (bubblewrap)",
   plain: "stubs in the child only",
@@ -25,27 +27,28 @@ export function openPyodideEngine(options: {
 }): Engine {
   const { cacheDir, warm = 1, bubblewrap = "auto" } = options;
   const closing = new AbortController();
-  const pool = openPool(warm, boot);
+  const pool = openPool({ warm, maxTaken }, boot);
   let files: Promise<PythonFiles> | undefined;
   // Unknown until the first interpreter has booted: whether bubblewrap works is found out by using it.
   let confinement: Confinement | undefined =
     bubblewrap === "never" || process.platform !== "linux" ? "plain" : undefined;
 
-  async function boot(signal: AbortSignal): Promise<Interpreter> {
+  async function boot(signal: AbortSignal): Promise<LocalGuest> {
+    const start = (from: PythonFiles, how: Confinement) => startGuest(() => launch(from, how), how, signal);
     try {
       files ??= preparePython(cacheDir, signal);
       const found = await files;
-      const booted = await bootInterpreter(found, confinement ?? "bubblewrap", signal);
-      if ("interpreter" in booted) {
+      const booted = await start(found, confinement ?? "bubblewrap");
+      if ("guest" in booted) {
         confinement ??= "bubblewrap";
-        return booted.interpreter;
+        return booted.guest;
       }
       // Once it has worked, bubblewrap is never given up: a passing failure must not weaken the later runs.
       if (confinement !== undefined) throw notConfined(booted.noBubblewrap);
-      const plain = await bootInterpreter(found, "plain", signal);
-      if (!("interpreter" in plain)) throw notConfined(plain.noBubblewrap);
+      const plain = await start(found, "plain");
+      if (!("guest" in plain)) throw notConfined(plain.noBubblewrap);
       confinement ??= "plain";
-      return plain.interpreter;
+      return plain.guest;
     } catch (thrown) {
       // The next boot looks at the cache folder again.
       files = undefined;
@@ -76,8 +79,8 @@ export function openPyodideEngine(options: {
 
     async open(spec, signal) {
       demandAble(engine, spec);
-      const { interpreter, end } = await pool.take(signal);
-      const isolation: Isolation = { engine: name, level, network: networks[interpreter.confinement] };
+      const { guest, end } = await pool.take(signal);
+      const isolation: Isolation = { engine: name, level, network: networks[guest.confinement] };
       const disposing = new AbortController();
       let used = false;
       return {
@@ -87,7 +90,7 @@ export function openPyodideEngine(options: {
           }
           used = true;
           const stops = [stop, disposing.signal, closing.signal];
-          return await conduct(interpreter, request, isolation, AbortSignal.any(stops));
+          return await conduct(guest, request, isolation, AbortSignal.any(stops));
         },
         async [Symbol.asyncDispose]() {
           disposing.abort();

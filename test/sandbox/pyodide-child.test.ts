@@ -2,8 +2,9 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import type { ExecLimits, ExecResult, Isolation } from "../../src/sandbox/engine.ts";
-import { conduct } from "../../src/sandbox/pyodide/conduct.ts";
-import { bootInterpreter } from "../../src/sandbox/pyodide/interpreter.ts";
+import { conduct } from "../../src/sandbox/process/conduct.ts";
+import { startGuest } from "../../src/sandbox/process/start.ts";
+import { launch } from "../../src/sandbox/pyodide/launch.ts";
 import { tempFolder } from "../support/temp.ts";
 import { testLimits } from "./hostile.ts";
 
@@ -30,8 +31,9 @@ setInterval(() => undefined, 1_000);
 async function runChild(program: string, limits: Partial<ExecLimits> = {}): Promise<ExecResult> {
   await using folder = await tempFolder();
   writeFileSync(join(folder.path, "main.mjs"), prelude + program);
-  const booted = await bootInterpreter({ pyodide: folder.path, made: folder.path, libraries: [] }, "plain", never);
-  if (!("interpreter" in booted)) throw new Error("A plain process needs no bubblewrap.");
+  const files = { pyodide: folder.path, made: folder.path, libraries: [] };
+  const started = await startGuest(() => launch(files, "plain"), "plain", never);
+  if (!("guest" in started)) throw new Error("A plain process needs no bubblewrap.");
   const request = {
     language: "python",
     code: "",
@@ -39,8 +41,8 @@ async function runChild(program: string, limits: Partial<ExecLimits> = {}): Prom
     limits: { ...testLimits, ...limits },
     onCall: () => Promise.resolve("x".repeat(1 << 20)),
   } as const;
-  const result = await conduct(booted.interpreter, request, isolation, never);
-  await booted.interpreter.gone;
+  const result = await conduct(started.guest, request, isolation, never);
+  await started.guest.gone;
   return result;
 }
 
@@ -101,7 +103,8 @@ test("files past their limits and under wrong names are refused", async () => {
 test("a child that never gets ready is told", async () => {
   await using folder = await tempFolder();
   writeFileSync(join(folder.path, "main.mjs"), "process.exit(3)");
-  const booting = bootInterpreter({ pyodide: folder.path, made: folder.path, libraries: [] }, "plain", never);
+  const files = { pyodide: folder.path, made: folder.path, libraries: [] };
+  const booting = startGuest(() => launch(files, "plain"), "plain", never);
   await expect(booting).rejects.toMatchObject({ code: "sandbox.unavailable" });
 });
 

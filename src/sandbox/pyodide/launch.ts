@@ -1,9 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import type { PythonFiles } from "./prepare.ts";
-import { pipes } from "./wire.ts";
-
-/** `bubblewrap`: in namespaces of its own. `plain`: a process like any other. */
-export type Confinement = "bubblewrap" | "plain";
+import type { Confinement } from "../process/start.ts";
+import { pipes } from "../process/wire.ts";
 
 /** The JavaScript heap of a child; the guest's own memory is WebAssembly's, with a limit of its own. */
 const heapMb = 512;

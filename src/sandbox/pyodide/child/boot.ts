@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 import { setFlagsFromString } from "node:v8";
 import type * as Pyodide from "pyodide";
-import type { Frame } from "../wire.ts";
+import type { Frame } from "../../process/wire.ts";
 import type { Files } from "./files.ts";
 import { fds, print } from "./pipes.ts";
 

@@ -4,7 +4,7 @@
  */
 import { Buffer } from "node:buffer";
 import { read } from "node:fs";
-import type { Answer, Frame, Order } from "../wire.ts";
+import type { Answer, Frame, Order } from "../../process/wire.ts";
 import { boot } from "./boot.ts";
 import { capFiles, collectArtifacts } from "./files.ts";
 import { exit, fds, printedBytes, readLine, say } from "./pipes.ts";

@@ -1,6 +1,6 @@
 import { Buffer } from "node:buffer";
 import { readSync, writeSync } from "node:fs";
-import type { Frame } from "../wire.ts";
+import type { Frame } from "../../process/wire.ts";
 
 /** As in wire.ts, of which only the types are here. */
 export const fds = { stdout: 1, control: 3, answers: 4, stderr: 5 } as const;

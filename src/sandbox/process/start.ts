@@ -1,8 +1,8 @@
 import type { ChildProcess } from "node:child_process";
 import { Socket } from "node:net";
 import { CapstanError } from "../../core/error.ts";
-import { type Confinement, launch } from "./launch.ts";
-import type { PythonFiles } from "./prepare.ts";
+import type { Guest } from "./guest.ts";
+import { readMeter } from "./meter.ts";
 import { pipes } from "./wire.ts";
 
 /** From the start of a process to its "ready"; half a second where nothing else runs. */
@@ -10,36 +10,28 @@ const bootMs = 60_000;
 /** Characters kept of what Node or bubblewrap say on their own account. */
 const maxDiagnostics = 8_192;
 
-/** A booted interpreter in a process of its own, good for one run. */
-export interface Interpreter {
+/** `bubblewrap`: in namespaces of its own. `plain`: a process like any other. */
+export type Confinement = "bubblewrap" | "plain";
+
+/** A guest in a process of this machine. */
+export interface LocalGuest extends Guest {
   readonly confinement: Confinement;
-  /** Of the interpreter itself, as this machine counts. */
-  readonly pid: number;
-  readonly stdout: Socket;
-  readonly stderr: Socket;
-  readonly control: Socket;
-  readonly answers: Socket;
-  /** What Node said on its own account, as when its memory was gone; never for users, since it shows paths. */
-  diagnostics(): string;
-  /** Whether the event loop stays alive for it. At first not: an interpreter in waiting holds nobody up. */
-  hold(held: boolean): void;
-  /** SIGKILL for it and all that started it. May be called again. */
-  kill(): void;
-  /** Resolves when nothing of it is left; never rejects. */
-  readonly gone: Promise<void>;
 }
 
-/** What came of booting: an interpreter, or that bubblewrap does not work on this machine. */
-export type Booted = { readonly interpreter: Interpreter } | { readonly noBubblewrap: string };
+/** What came of starting: a guest, or that bubblewrap does not work on this machine. */
+export type Started = { readonly guest: LocalGuest } | { readonly noBubblewrap: string };
 
-/** Starts an interpreter and waits until it is ready. Throws `sandbox.unavailable`; aborting kills it. */
-export async function bootInterpreter(
-  files: PythonFiles,
+/**
+ * Waits until a process that `launch` started, with the descriptors of wire.ts and `detached`, says that it is ready. Confined by
+ * bubblewrap, it tells its number on the lifeline (`--info-fd`). Throws `sandbox.unavailable`; aborting kills it.
+ */
+export async function startGuest(
+  launch: () => ChildProcess,
   confinement: Confinement,
   signal: AbortSignal,
-): Promise<Booted> {
+): Promise<Started> {
   signal.throwIfAborted();
-  const child = launch(files, confinement);
+  const child = launch();
   const failed = new Promise<Error>((resolve) => child.on("error", resolve));
   if (child.pid === undefined) {
     const cause = await failed;
@@ -76,24 +68,25 @@ export async function bootInterpreter(
     if (said.startsWith("bwrap: ")) return { noBubblewrap: said.split("\n", 1).join("") };
     throw notStarted(new Error(said));
   }
-  const interpreter: Interpreter = {
+  const guest: LocalGuest = {
     confinement,
-    pid,
+    meter: () => readMeter(pid),
     stdout: socketOf(child, pipes.stdout),
     stderr: socketOf(child, pipes.stderr),
-    control,
+    frames: control,
+    orders: control,
     answers: socketOf(child, pipes.answers),
     diagnostics,
     hold: (held) => hold(child, held),
     kill,
     gone,
   };
-  interpreter.hold(false);
-  return { interpreter };
+  guest.hold(false);
+  return { guest };
 }
 
 /**
- * Kills what was started as one. After the first process has ended the group may still hold the watcher of launch.ts, whose being there
+ * Kills what was started as one. After the first process has ended the group may still hold a watcher (pyodide/launch.ts), whose being there
  * also keeps the number of the group from being given away; with bubblewrap there is none.
  */
 function killGroup(child: ChildProcess, confinement: Confinement): void {
@@ -118,7 +111,7 @@ function hold(child: ChildProcess, held: boolean): void {
 function socketOf(child: ChildProcess, fd: number): Socket {
   const stdio: readonly unknown[] = child.stdio;
   const stream = stdio[fd];
-  if (!(stream instanceof Socket)) throw new Error(`Pipe ${fd} of a Python process is missing.`);
+  if (!(stream instanceof Socket)) throw new Error(`Pipe ${fd} of a sandboxed process is missing.`);
   if (stream.listenerCount("error") === 0) stream.on("error", () => undefined);
   return stream;
 }
@@ -143,5 +136,5 @@ function readPid(socket: Socket): Promise<number> {
 }
 
 function notStarted(cause: Error): CapstanError {
-  return new CapstanError("sandbox.unavailable", "A Python process did not start. See `capstan doctor`.", { cause });
+  return new CapstanError("sandbox.unavailable", "A sandboxed process did not start. See `capstan doctor`.", { cause });
 }

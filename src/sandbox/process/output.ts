@@ -1,4 +1,4 @@
-import type { Socket } from "node:net";
+import type { Readable } from "node:stream";
 
 /** What a guest prints, kept up to a limit that stdout and stderr share. */
 export interface Output {
@@ -12,7 +12,7 @@ export interface Output {
 
 /** Reads both streams from now on; `changed` is called after each piece. */
 export function readOutput(
-  streams: { readonly stdout: Socket; readonly stderr: Socket },
+  streams: { readonly stdout: Readable; readonly stderr: Readable },
   maxBytes: number,
   changed: () => void,
 ): Output {

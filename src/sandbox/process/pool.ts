@@ -1,42 +1,42 @@
 import { CapstanError } from "../../core/error.ts";
-import type { Interpreter } from "./interpreter.ts";
+import type { Guest } from "./guest.ts";
 import { openSlots } from "./slots.ts";
-
-/** Interpreters that may be taken at a time, each of some 170 MB. Who wants one more waits. */
-const maxTaken = 16;
 
 /** A run of the usual length is over by then, and the boot that follows it takes none of its time. */
 const refillDelayMs = 100;
 
-/** An interpreter that is one's own until `end`. */
-export interface Lease {
-  readonly interpreter: Interpreter;
+/** A guest that is one's own until `end`. */
+export interface Lease<T extends Guest> {
+  readonly guest: T;
   /** Kills it, and frees its place when nothing is left of it; a `pristine` one, which ran nothing, goes on waiting where there is room. */
   readonly end: (pristine: boolean) => void;
 }
 
-/** Interpreters in waiting. */
-export interface Pool extends AsyncDisposable {
+/** Guests in waiting. */
+export interface Pool<T extends Guest> extends AsyncDisposable {
   /** The one that waits longest, or a new one. Rejects with the signal's reason, or `sandbox.unavailable`. */
-  take(signal: AbortSignal): Promise<Lease>;
+  take(signal: AbortSignal): Promise<Lease<T>>;
 }
 
 /**
- * Keeps `warm` interpreters booted from the first `take` on. `boot` must give up when its signal aborts, which disposing does; disposing
- * then waits until nothing is left of any interpreter, taken ones too.
+ * Keeps `warm` guests booted from the first `take` on; of those taken, `maxTaken` at a time, and who wants one more waits. `boot` must give
+ * up when its signal aborts, which disposing does; disposing then waits until nothing is left of any guest, taken ones too.
  */
-export function openPool(warm: number, boot: (signal: AbortSignal) => Promise<Interpreter>): Pool {
+export function openPool<T extends Guest>(
+  { warm, maxTaken }: { readonly warm: number; readonly maxTaken: number },
+  boot: (signal: AbortSignal) => Promise<T>,
+): Pool<T> {
   const closing = new AbortController();
   const slots = openSlots(maxTaken);
-  const living = new Set<Interpreter>();
-  const boots = new Set<Promise<Interpreter>>();
-  const waiting = new Set<Promise<Interpreter>>();
+  const living = new Set<T>();
+  const boots = new Set<Promise<T>>();
+  const waiting = new Set<Promise<T>>();
 
-  const start = (): Promise<Interpreter> => {
-    const started = boot(closing.signal).then((interpreter) => {
-      living.add(interpreter);
-      void interpreter.gone.then(() => living.delete(interpreter));
-      return interpreter;
+  const start = (): Promise<T> => {
+    const started = boot(closing.signal).then((guest) => {
+      living.add(guest);
+      void guest.gone.then(() => living.delete(guest));
+      return guest;
     });
     boots.add(started);
     const settle = () => boots.delete(started);
@@ -44,7 +44,7 @@ export function openPool(warm: number, boot: (signal: AbortSignal) => Promise<In
     return started;
   };
   /** Whether it is one of those in waiting now. */
-  const keep = (started: Promise<Interpreter>): boolean => {
+  const keep = (started: Promise<T>): boolean => {
     if (waiting.size >= warm || closing.signal.aborted) return false;
     waiting.add(started);
     const leave = () => waiting.delete(started);
@@ -55,13 +55,13 @@ export function openPool(warm: number, boot: (signal: AbortSignal) => Promise<In
     while (waiting.size < warm && !closing.signal.aborted) keep(start());
   };
 
-  const next = async (signal: AbortSignal): Promise<Interpreter> => {
+  const next = async (signal: AbortSignal): Promise<T> => {
     for (;;) {
       const [started = start()] = waiting;
       waiting.delete(started);
       try {
-        const interpreter = await unlessAborted(started, signal);
-        if (living.has(interpreter)) return interpreter;
+        const guest = await unlessAborted(started, signal);
+        if (living.has(guest)) return guest;
       } catch (thrown) {
         if (signal.aborted && !keep(started)) started.then(kill, () => undefined);
         throw thrown;
@@ -75,30 +75,30 @@ export function openPool(warm: number, boot: (signal: AbortSignal) => Promise<In
       let release: () => void = () => undefined;
       try {
         release = await slots.take(either);
-        const interpreter = await next(either);
+        const guest = await next(either);
         setTimeout(refill, refillDelayMs).unref();
         const end = (pristine: boolean) => {
-          const kept = pristine && living.has(interpreter) && keep(Promise.resolve(interpreter));
-          if (!kept) interpreter.kill();
-          void (kept ? Promise.resolve() : interpreter.gone).then(release);
+          const kept = pristine && living.has(guest) && keep(Promise.resolve(guest));
+          if (!kept) guest.kill();
+          void (kept ? Promise.resolve() : guest.gone).then(release);
         };
-        return { interpreter, end };
+        return { guest, end };
       } catch (thrown) {
         release();
-        if (closing.signal.aborted) throw new CapstanError("sandbox.unavailable", "The Python engine is closed.");
+        if (closing.signal.aborted) throw new CapstanError("sandbox.unavailable", "The engine is closed.");
         throw thrown;
       }
     },
     async [Symbol.asyncDispose]() {
       closing.abort();
       await Promise.allSettled(boots);
-      for (const interpreter of living) interpreter.kill();
+      for (const guest of living) guest.kill();
       await Promise.all([...living].map(({ gone }) => gone));
     },
   };
 }
 
-const kill = (interpreter: Interpreter): void => interpreter.kill();
+const kill = (guest: Guest): void => guest.kill();
 
 /** The promise, or the signal's reason, whichever comes first. */
 async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {

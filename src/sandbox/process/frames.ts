@@ -1,4 +1,4 @@
-import type { Socket } from "node:net";
+import type { Readable } from "node:stream";
 import type { ExecLimits } from "../engine.ts";
 import { Frame, maxCallBytes } from "./wire.ts";
 
@@ -10,7 +10,7 @@ const maxEnvelopeBytes = 1024 * 1024;
  * is read any more.
  */
 export function readFrames(
-  control: Socket,
+  frames: Readable,
   nonce: string,
   limits: Pick<ExecLimits, "artifactBytes" | "resultBytes">,
   take: (frame: Frame | null) => void,
@@ -20,8 +20,8 @@ export function readFrames(
   let chunks: Buffer[] = [];
   let pending = 0;
   const stop = () => {
-    control.off("data", read);
-    control.resume();
+    frames.off("data", read);
+    frames.resume();
     chunks = [];
     take(null);
   };
@@ -40,7 +40,7 @@ export function readFrames(
     pending += chunk.length - start;
     if (pending > maxBytes) stop();
   };
-  control.on("data", read);
+  frames.on("data", read);
 }
 
 function toFrame(line: string, nonce: string): Frame | null {

@@ -2,7 +2,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect } from "vitest";
-import { readMeter } from "../../src/sandbox/pyodide/meter.ts";
+import { readMeter } from "../../src/sandbox/process/meter.ts";
 import { testWith } from "../support/machine.ts";
 
 testWith("linux")("a process that has ended is not measured as one that uses no memory", async () => {

@@ -6,8 +6,7 @@ import { wrongWithPath } from "../guest-path.ts";
 import { openArtifacts } from "./artifacts.ts";
 import { openCalls } from "./calls.ts";
 import { readFrames } from "./frames.ts";
-import type { Interpreter } from "./interpreter.ts";
-import { readMeter } from "./meter.ts";
+import type { Guest } from "./guest.ts";
 import { readOutput } from "./output.ts";
 import { type Frame, isShallow, type Order } from "./wire.ts";
 
@@ -28,18 +27,18 @@ interface End {
 }
 
 /**
- * Runs one request in an interpreter, which is of no use afterwards, and holds it to its limits from outside. Throws
+ * Runs one request in a guest, which is of no use afterwards, and holds it to its limits from outside. Throws
  * `sandbox.bad_request` for a request that nobody could run; whatever the guest does is a value.
  */
 export async function conduct(
-  interpreter: Interpreter,
+  guest: Guest,
   request: ExecRequest,
   isolation: Isolation,
   signal: AbortSignal,
 ): Promise<ExecResult> {
   const { limits } = request;
   const order = toOrder(request);
-  const start = readMeter(interpreter.pid);
+  const start = guest.meter();
   const startedAt = performance.now();
   const over = new AbortController();
   const ended = Promise.withResolvers<End>();
@@ -47,7 +46,7 @@ export async function conduct(
 
   let last = start;
   const measure = () => {
-    last = readMeter(interpreter.pid) ?? last;
+    last = guest.meter() ?? last;
     if (start === null || last === null) return;
     if (last.residentBytes - start.residentBytes > limits.memoryBytes + allowanceBytes) {
       end("memory", `The code took more than ${limits.memoryBytes} bytes of memory.`);
@@ -57,7 +56,7 @@ export async function conduct(
   };
 
   let done: Done | undefined;
-  const output = readOutput(interpreter, limits.outputBytes, () => {
+  const output = readOutput(guest, limits.outputBytes, () => {
     const bytes = output.received("stdout") + output.received("stderr");
     if (bytes > maxFloodBytes) end("output", `The code printed more than ${maxFloodBytes} bytes.`);
     settle();
@@ -69,8 +68,8 @@ export async function conduct(
   };
 
   const artifacts = openArtifacts(limits);
-  const calls = openCalls(request, interpreter, over.signal);
-  readFrames(interpreter.control, order.nonce, limits, (frame) => {
+  const calls = openCalls(request, guest, over.signal);
+  readFrames(guest.frames, order.nonce, limits, (frame) => {
     if (done !== undefined) return;
     if (frame === null) end("crashed", "The interpreter spoke out of form.");
     else if (frame.type === "artifact" && !artifacts.take(frame))
@@ -86,15 +85,15 @@ export async function conduct(
   const meter = setInterval(measure, meterMs);
   const abort = () => end("cancelled", "The run was cancelled.");
   signal.addEventListener("abort", abort, { once: true });
-  void interpreter.gone.then(() =>
-    /out of memory/i.test(interpreter.diagnostics())
+  void guest.gone.then(() =>
+    /out of memory/i.test(guest.diagnostics())
       ? end("memory", "The interpreter ran out of memory.")
       : end("crashed", "The interpreter ended without a result."),
   );
   if (signal.aborted) abort();
-  else interpreter.control.write(`${JSON.stringify(order)}\n`);
+  else guest.orders.write(`${JSON.stringify(order)}\n`);
 
-  interpreter.hold(true);
+  guest.hold(true);
   const { status, result = null, note, error } = await ended.promise;
   measure();
   const usedMs = Math.round(performance.now() - startedAt);
@@ -102,7 +101,7 @@ export async function conduct(
   clearInterval(meter);
   signal.removeEventListener("abort", abort);
   over.abort();
-  interpreter.kill();
+  guest.kill();
   const notes = [note, artifacts.note()].filter((text) => text !== undefined);
   return {
     status,

@@ -1,7 +1,7 @@
-import type { Socket } from "node:net";
 import { CapstanError, toCapstanError } from "../../core/error.ts";
 import type { Json } from "../../core/json.ts";
 import type { ExecRequest } from "../engine.ts";
+import type { Guest } from "./guest.ts";
 import { type Answer, type Frame, isShallow, maxCallBytes } from "./wire.ts";
 
 /** Calls of one run that the host works on at a time; the others wait their turn. */
@@ -21,7 +21,7 @@ export interface HostCalls {
  */
 export function openCalls(
   request: Pick<ExecRequest, "onCall" | "limits">,
-  pipes: { readonly control: Socket; readonly answers: Socket },
+  guest: Pick<Guest, "orders" | "answers">,
   signal: AbortSignal,
 ): HostCalls {
   const { onCall, limits } = request;
@@ -42,7 +42,7 @@ export function openCalls(
 
   return {
     take({ id, name, argsJson, blocking }) {
-      const pipe = blocking ? pipes.control : pipes.answers;
+      const pipe = blocking ? guest.orders : guest.answers;
       const answer = (line: Answer) => {
         if (!signal.aborted && pipe.writable) pipe.write(`${JSON.stringify(line)}\n`);
       };

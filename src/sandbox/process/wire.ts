@@ -53,7 +53,7 @@ export const Frame = z.discriminatedUnion("type", [
 ]);
 export type Frame = z.infer<typeof Frame>;
 
-/** The descriptors of a child. Prints of the guest and messages of the runtime never share one with frames. */
+/** The descriptors of a process on this machine. Prints of the guest and messages of the runtime never share one with frames. */
 export const pipes = { stdout: 1, diagnostics: 2, control: 3, answers: 4, stderr: 5, lifeline: 6 } as const;
 
 /** A call's arguments as JSON text; larger ones are refused. */

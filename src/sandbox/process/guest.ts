@@ -1,0 +1,24 @@
+import type { Readable, Writable } from "node:stream";
+import type { Reading } from "./meter.ts";
+
+/** A guest in a process of its own, started and ready for its order. Prints and frames never share a stream. */
+export interface Guest {
+  readonly stdout: Readable;
+  readonly stderr: Readable;
+  /** Frames from the guest, as wire.ts has them. */
+  readonly frames: Readable;
+  /** The order, and the answers to calls that the guest blocks for. */
+  readonly orders: Writable;
+  /** The answers to all other calls. */
+  readonly answers: Writable;
+  /** What it has used so far, as the machine counts; null where nothing counts, or when it has ended. */
+  meter(): Reading | null;
+  /** What its runtime said on its own account, as when its memory was gone; never for users, since it shows paths. */
+  diagnostics(): string;
+  /** Whether the event loop stays alive for it. At first not: a guest in waiting holds nobody up. */
+  hold(held: boolean): void;
+  /** Kills it and all that it started. May be called again. */
+  kill(): void;
+  /** Resolves when nothing of it is left; never rejects. */
+  readonly gone: Promise<void>;
+}
