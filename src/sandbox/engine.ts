@@ -31,8 +31,11 @@ export interface ExecRequest {
   readonly code: string;
   readonly files: readonly SandboxFile[];
   readonly limits: ExecLimits;
-  /** Code mode: a call from the guest to the host. Missing: the guest has no way to call. */
-  readonly onCall?: (name: string, args: Json, signal: AbortSignal) => Promise<Json>;
+  /**
+   * Code mode: a call from the guest to the host. Missing: the guest has no way to call. `signal` aborts when the run ends. `pause` stops
+   * the run's wall clock until it is disposed of, for as long as somebody is asked; processor time goes on counting.
+   */
+  readonly onCall?: (name: string, args: Json, signal: AbortSignal, pause: () => Disposable) => Promise<Json>;
 }
 
 export type ExecStatus = "ok" | "error" | "timeout" | "memory" | "output" | "crashed" | "denied" | "cancelled";

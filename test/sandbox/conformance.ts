@@ -242,6 +242,22 @@ export function describeEngine(name: string, openEngine: () => Engine, snippets:
       expect(await answered).toMatchObject({ status: "ok", result: "second" });
     });
 
+    test("the clock stands still while the host says so, and no longer", async () => {
+      const limits = { wallMs: 600 };
+      const asked = async (_name: string, _args: Json, _signal: AbortSignal, pause: () => Disposable) => {
+        using _ = pause();
+        return await sleep(1_000, "asked");
+      };
+      const paused = await run(snippets.callOnce, { limits, onCall: asked });
+      expect(paused).toMatchObject({ status: "ok", result: "asked" });
+      expect(paused.usage.wallMs).toBeLessThan(600);
+      const onCall = async (...given: Parameters<typeof asked>): Promise<Json> => {
+        given[3]()[Symbol.dispose]();
+        return await sleep(1_000, "late");
+      };
+      expect(await run(snippets.callOnce, { limits, onCall })).toMatchObject({ status: "timeout" });
+    });
+
     test("a run leaves nothing to the next", async () => {
       expect(await run(snippets.global)).toMatchObject({ status: "ok", result: false });
       expect(await run(snippets.global)).toMatchObject({ status: "ok", result: false });

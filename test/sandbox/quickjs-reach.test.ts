@@ -103,7 +103,7 @@ const hostObjects: readonly ScriptCase[] = [
     id: "A10",
     title: "the constructor of what a refused call throws",
     code: `let found; try { await tools.fail() } catch (error) {
-      found = [error.constructor === Error, typeof error.constructor.constructor("return globalThis")().process, error.stack.includes("file:")]
+      found = [error.constructor === ToolError && error instanceof Error, typeof error.constructor.constructor("return globalThis")().process, error.stack.includes("file:")]
     } found`,
     status: "ok",
     request: { onCall: () => Promise.reject(new Error("from the host")) },

@@ -1,11 +1,8 @@
-import { CapstanError, toCapstanError } from "../../core/error.ts";
-import type { Json } from "../../core/json.ts";
+import { type CallAnswer, answerCall, maxParallelCalls } from "../answer-call.ts";
 import type { ExecRequest } from "../engine.ts";
 import type { Guest } from "./guest.ts";
-import { type Answer, type Frame, isShallow, maxCallBytes } from "./wire.ts";
+import type { Frame } from "./wire.ts";
 
-/** Calls of one run that the host works on at a time; the others wait their turn. */
-const maxParallel = 16;
 /** Answers that a guest has not read yet. One that takes none is no program but an attack on our memory. */
 const maxUnreadBytes = 16 * 1024 * 1024;
 
@@ -17,20 +14,19 @@ export interface HostCalls {
 
 /**
  * Answers calls through `onCall`, no more than the limit in all. An abort of `signal`, which comes with the end of the run, reaches the
- * calls under way; what they answer later goes nowhere.
+ * calls under way; what they answer later goes nowhere. `pause` stops the run's clock.
  */
 export function openCalls(
-  request: Pick<ExecRequest, "onCall" | "limits">,
+  { onCall, limits }: Pick<ExecRequest, "onCall" | "limits">,
   guest: Pick<Guest, "orders" | "answers">,
-  signal: AbortSignal,
+  { signal, pause }: { readonly signal: AbortSignal; readonly pause: () => Disposable },
 ): HostCalls {
-  const { onCall, limits } = request;
   const queue: (() => Promise<void>)[] = [];
   let taken = 0;
   let running = 0;
 
   const next = () => {
-    if (running >= maxParallel) return;
+    if (running >= maxParallelCalls) return;
     const work = queue.shift();
     if (work === undefined) return;
     running += 1;
@@ -43,44 +39,26 @@ export function openCalls(
   return {
     take({ id, name, argsJson, blocking }) {
       const pipe = blocking ? guest.orders : guest.answers;
-      const answer = (line: Answer) => {
-        if (!signal.aborted && pipe.writable) pipe.write(`${JSON.stringify(line)}\n`);
+      const answer = (given: CallAnswer) => {
+        if (!signal.aborted && pipe.writable) pipe.write(toLine(id, given));
       };
-      const refuse = (thrown: unknown) => {
-        const { code, message } = toCapstanError(thrown);
-        answer({ id, error: { code, message } });
-      };
-      try {
-        if (onCall === undefined) throw new CapstanError("permission.no_right", "This code may not call tools.");
-        if (taken >= limits.calls) {
-          throw new CapstanError("budget.calls", `This code may make ${limits.calls} calls, and has made them.`);
-        }
-        const args = parseArguments(argsJson);
+      if (onCall !== undefined && taken >= limits.calls) {
+        const message = `This code may make ${limits.calls} calls, and has made them.`;
+        answer({ error: { code: "budget.calls", message } });
+      } else {
         taken += 1;
         queue.push(async () => {
-          if (signal.aborted) return;
-          await onCall(name, args, signal).then((value) => answer({ id, value }), refuse);
+          if (!signal.aborted) answer(await answerCall(onCall, { name, argsJson }, signal, pause));
         });
         next();
-      } catch (thrown) {
-        refuse(thrown);
       }
       return pipe.writableLength <= maxUnreadBytes;
     },
   };
 }
 
-function parseArguments(json: string): Json {
-  if (Buffer.byteLength(json) > maxCallBytes || !isShallow(json)) {
-    throw new CapstanError(
-      "tool.bad_arguments",
-      `The arguments of a call may have ${maxCallBytes} bytes, not nested deeply.`,
-    );
-  }
-  try {
-    const args: Json = JSON.parse(json);
-    return args;
-  } catch (cause) {
-    throw new CapstanError("tool.bad_arguments", "The arguments of a call must be JSON.", { cause });
-  }
+/** An Answer of wire.ts. A value is JSON text already. */
+function toLine(id: number, { valueJson, error }: CallAnswer): string {
+  if (error !== undefined) return `${JSON.stringify({ id, error })}\n`;
+  return `{"id":${id},"value":${valueJson}}\n`;
 }

@@ -1,6 +1,8 @@
 import { randomUUID } from "node:crypto";
+import { openDeadline } from "../../core/deadline.ts";
 import { CapstanError } from "../../core/error.ts";
 import type { Json } from "../../core/json.ts";
+import { isShallow } from "../answer-call.ts";
 import type { ExecRequest, ExecResult, ExecStatus, Isolation } from "../engine.ts";
 import { wrongWithPath } from "../guest-path.ts";
 import { openArtifacts } from "./artifacts.ts";
@@ -8,7 +10,7 @@ import { openCalls } from "./calls.ts";
 import { readFrames } from "./frames.ts";
 import type { Guest } from "./guest.ts";
 import { readOutput } from "./output.ts";
-import { type Frame, isShallow, type Order } from "./wire.ts";
+import type { Frame, Order } from "./wire.ts";
 
 /** How often memory and processor time are looked at: a guest can fill some 50 MB in between. */
 const meterMs = 20;
@@ -39,10 +41,10 @@ export async function conduct(
   const { limits } = request;
   const order = toOrder(request);
   const start = guest.meter();
-  const startedAt = performance.now();
   const over = new AbortController();
   const ended = Promise.withResolvers<End>();
   const end = (status: ExecStatus, error?: string) => ended.resolve({ status, error });
+  using clock = openDeadline(limits.wallMs, () => end("timeout", `The code ran longer than ${limits.wallMs} ms.`));
 
   let last = start;
   const measure = () => {
@@ -68,7 +70,7 @@ export async function conduct(
   };
 
   const artifacts = openArtifacts(limits);
-  const calls = openCalls(request, guest, over.signal);
+  const calls = openCalls(request, guest, { signal: over.signal, pause: clock.pause });
   readFrames(guest.frames, order.nonce, limits, (frame) => {
     if (done !== undefined) return;
     if (frame === null) end("crashed", "The interpreter spoke out of form.");
@@ -81,7 +83,6 @@ export async function conduct(
     }
   });
 
-  const timer = setTimeout(() => end("timeout", `The code ran longer than ${limits.wallMs} ms.`), limits.wallMs);
   const meter = setInterval(measure, meterMs);
   const abort = () => end("cancelled", "The run was cancelled.");
   signal.addEventListener("abort", abort, { once: true });
@@ -96,8 +97,7 @@ export async function conduct(
   guest.hold(true);
   const { status, result = null, note, error } = await ended.promise;
   measure();
-  const usedMs = Math.round(performance.now() - startedAt);
-  clearTimeout(timer);
+  const usedMs = Math.round(clock.elapsedMs());
   clearInterval(meter);
   signal.removeEventListener("abort", abort);
   over.abort();

@@ -1,6 +1,7 @@
 import type { Readable } from "node:stream";
+import { maxCallBytes } from "../answer-call.ts";
 import type { ExecLimits } from "../engine.ts";
-import { Frame, maxCallBytes } from "./wire.ts";
+import { Frame } from "./wire.ts";
 
 /** The parts of a frame beside the value of the guest that it carries. */
 const maxEnvelopeBytes = 1024 * 1024;

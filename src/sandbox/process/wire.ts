@@ -55,24 +55,3 @@ export type Frame = z.infer<typeof Frame>;
 
 /** The descriptors of a process on this machine. Prints of the guest and messages of the runtime never share one with frames. */
 export const pipes = { stdout: 1, diagnostics: 2, control: 3, answers: 4, stderr: 5, lifeline: 6 } as const;
-
-/** A call's arguments as JSON text; larger ones are refused. */
-export const maxCallBytes = 1024 * 1024;
-
-/** How deeply a value of the guest may nest; the guest's own encoder stops earlier. */
-const maxDepth = 256;
-
-/** Whether JSON text nests no deeper than the limit, without parsing it. */
-export function isShallow(json: string): boolean {
-  let depth = 0;
-  let inString = false;
-  for (let at = 0; at < json.length; at += 1) {
-    const char = json[at];
-    if (char === '"') inString = !inString;
-    else if (inString && char === "\\") at += 1;
-    else if (!inString && (char === "[" || char === "{")) depth += 1;
-    else if (!inString && (char === "]" || char === "}")) depth -= 1;
-    if (depth > maxDepth) return false;
-  }
-  return true;
-}

@@ -98,13 +98,26 @@ class Tools:
     def __init__(self, call, acall):
         self.__call, self.__acall = call, acall
 
-    def __getattr__(self, name):
-        if name.startswith("_"):
-            raise AttributeError(name)
-        return lambda args=None, /, **more: answered(self.__call(name, arguments(args, more)))
+    def call(self, name, args=None, /, **more):
+        return answered(self.__call(named(name), arguments(args, more)))
 
     async def acall(self, name, args=None, /, **more):
-        return answered(await self.__acall(name, arguments(args, more)))
+        return answered(await self.__acall(named(name), arguments(args, more)))
+
+    def __getattr__(self, name):
+        # Names like this are Python's own questions to an object. A tool that has one is called by tools["NAME"].
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self[name]
+
+    def __getitem__(self, name):
+        return lambda args=None, /, **more: self.call(name, args, **more)
+
+
+def named(name):
+    if not isinstance(name, str):
+        raise TypeError('A tool is called by its name: tools.call("NAME", argument=...).')
+    return str.__str__(name)
 
 
 def arguments(args, more):

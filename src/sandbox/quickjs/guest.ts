@@ -46,11 +46,12 @@ export interface GuestApi {
  */
 export function guest(host: GuestHost, write: Write): GuestApi {
   const { apply, get } = Reflect;
-  const { create, defineProperty, freeze } = Object;
+  const { create, defineProperty, freeze, setPrototypeOf } = Object;
   const { parse } = JSON;
   const isView = get(ArrayBuffer, "isView");
   const isError: (value: unknown) => value is Error = get(Error, "isError");
   const slice = get(String.prototype, "slice");
+  const indexOf = get(String.prototype, "indexOf");
   const { floor } = Math;
   const { limits } = host;
   const NewPromise = Promise;
@@ -200,13 +201,20 @@ export function guest(host: GuestHost, write: Write): GuestApi {
     readonly reject: (reason: unknown) => void;
   }
   const waiting: Record<number, Waiting | undefined> = create(null);
+  /** What a call throws that failed or was refused. `code` says why in one word, the message in a sentence behind it. */
+  class ToolError extends NewError {}
+  const toolError = ToolError.prototype;
+  define(toolError, "name", "ToolError");
+  define(globalThis, "ToolError", ToolError);
   const refusal = (text: string): Error => {
-    const error = new NewError(text);
-    define(error, "name", "ToolError");
+    const error: Error = setPrototypeOf(new NewError(text), toolError);
+    define(error, "code", cut(text, apply(indexOf, text, [": "])));
     return error;
   };
-  const callTool = (name: string, args: unknown): Promise<unknown> =>
+  const callTool = (name: unknown, args: unknown): Promise<unknown> =>
     new NewPromise((resolve, reject) => {
+      if (typeof name !== "string")
+        return reject(refusal("tool.bad_arguments: A tool is called by its name: tools.call(name, args)."));
       const { text, tooLarge, notes } = toJsonText(args === undefined ? create(null) : args, limits.callBytes);
       if (tooLarge)
         return reject(refusal("tool.bad_arguments: The arguments have more than " + limits.callBytes + " bytes."));
@@ -222,8 +230,10 @@ export function guest(host: GuestHost, write: Write): GuestApi {
   const nothing: object = freeze(create(null));
   const tools = new NewProxy(nothing, {
     __proto__: null,
-    get: (_target: object, name: string | symbol): unknown =>
-      typeof name === "string" && name !== "then" ? (args: unknown) => callTool(name, args) : undefined,
+    get: (_target: object, name: string | symbol): unknown => {
+      if (typeof name !== "string" || name === "then") return undefined;
+      return name === "call" ? callTool : (args: unknown) => callTool(name, args);
+    },
   } as ProxyHandler<object>);
   define(globalThis, "tools", tools);
 

@@ -1,14 +1,12 @@
 import type { Worker } from "node:worker_threads";
-import { toCapstanError, toText } from "../../core/error.ts";
+import { openDeadline } from "../../core/deadline.ts";
 import type { Json } from "../../core/json.ts";
+import { answerCall } from "../answer-call.ts";
 import type { ExecRequest, ExecResult, ExecStatus } from "../engine.ts";
 import type { BoundedModule } from "./module.ts";
 import { readOutput } from "./output.ts";
 import type { OutputBuffer } from "./output.ts";
 import type { AnswerMessage, CallMessage, DoneMessage, FromWorker, RunMessage } from "./protocol.ts";
-
-/** Of the answer to one call, as JSON text. */
-const maxAnswerBytes = 1024 * 1024;
 
 export interface Supervision {
   readonly worker: Worker;
@@ -42,8 +40,7 @@ export async function superviseRun({
   signal,
   onWait,
 }: Supervision): Promise<Supervised> {
-  const { limits, onCall } = request;
-  const startedAt = performance.now();
+  const { limits } = request;
   const loopBefore = worker.performance.eventLoopUtilization();
   // A thread that does not wait in its event loop is busy: an upper bound of its processor time that needs nothing of it.
   const toBusyMs = (): number => worker.performance.eventLoopUtilization(loopBefore).active;
@@ -51,7 +48,12 @@ export async function superviseRun({
   using watch = new DisposableStack();
 
   const stop = (status: ExecStatus, error: string): void => ended.resolve({ type: "stopped", status, error });
-  const calls = openCalls(onCall, onWait, (answer) => worker.postMessage({ type: "answer", run, ...answer }));
+  const clock = watch.use(
+    openDeadline(limits.wallMs, () => stop("timeout", `The code did not end within ${limits.wallMs} ms.`)),
+  );
+  const calls = openCalls(request, { onWait, pause: clock.pause }, (answer) =>
+    worker.postMessage({ type: "answer", run, ...answer }),
+  );
   watch.use(calls);
   const onMessage = (message: FromWorker): void => {
     if (message.run !== run) return;
@@ -71,12 +73,10 @@ export async function superviseRun({
   watch.defer(() => signal.removeEventListener("abort", onAbort));
 
   let timer: NodeJS.Timeout | undefined;
-  const watchTime = (): void => {
-    const wallLeft = limits.wallMs - (performance.now() - startedAt);
-    const cpuLeft = limits.cpuMs - toBusyMs();
-    if (wallLeft <= 0) stop("timeout", `The code did not end within ${limits.wallMs} ms.`);
-    else if (cpuLeft <= 0) stop("timeout", `The code used more than ${limits.cpuMs} ms of processor time.`);
-    else timer = setTimeout(watchTime, Math.ceil(Math.min(wallLeft, cpuLeft)));
+  const watchBusy = (): void => {
+    const leftMs = limits.cpuMs - toBusyMs();
+    if (leftMs > 0) timer = setTimeout(watchBusy, Math.ceil(leftMs));
+    else stop("timeout", `The code used more than ${limits.cpuMs} ms of processor time.`);
   };
   watch.defer(() => clearTimeout(timer));
 
@@ -84,7 +84,7 @@ export async function superviseRun({
   if (isUntouched) onAbort();
   else if (worker.threadId < 0) onExit();
   else {
-    watchTime();
+    watchBusy();
     const { language, code, files } = request;
     const message: RunMessage = {
       type: "run",
@@ -95,7 +95,7 @@ export async function superviseRun({
       // A view would take everything else that its buffer holds with it.
       files: files.map(({ path, bytes }) => ({ path, bytes: new Uint8Array(bytes) })),
       limits,
-      mayCall: onCall !== undefined,
+      mayCall: request.onCall !== undefined,
       output,
     };
     worker.postMessage(message);
@@ -109,7 +109,7 @@ export async function superviseRun({
       ...readOutput(output),
       artifacts: done?.artifacts ?? [],
       usage: {
-        wallMs: Math.ceil(performance.now() - startedAt),
+        wallMs: Math.ceil(clock.elapsedMs()),
         cpuMs: Math.ceil(done?.cpuMs ?? toBusyMs()),
         // Of a guest that was stopped, nobody knows: at most its limit.
         memoryBytes: done?.memoryBytes ?? limits.memoryBytes,
@@ -143,32 +143,22 @@ interface Calls extends Disposable {
 }
 
 function openCalls(
-  onCall: ExecRequest["onCall"],
-  onWait: Supervision["onWait"],
+  { onCall }: Pick<ExecRequest, "onCall">,
+  { onWait, pause }: Pick<Supervision, "onWait"> & { readonly pause: () => Disposable },
   answer: (message: Pick<AnswerMessage, "id" | "ok" | "text">) => void,
 ): Calls {
   const ended = new AbortController();
   let inFlight = 0;
-  const settle = async ({ name, args }: CallMessage): Promise<{ ok: boolean; text: string }> => {
-    try {
-      const parsed: Json = JSON.parse(args);
-      const value = await onCall?.(name, parsed, ended.signal);
-      const text = JSON.stringify(value ?? null);
-      if (Buffer.byteLength(text) <= maxAnswerBytes) return { ok: true, text };
-      return { ok: false, text: `tool.too_large: The answer of ${name} has more than ${maxAnswerBytes} bytes.` };
-    } catch (thrown) {
-      return { ok: false, text: toText(toCapstanError(thrown)) };
-    }
-  };
   return {
-    async take(message) {
+    async take({ id, name, args }) {
       if (inFlight === 0) onWait(1);
       inFlight += 1;
-      const settled = await settle(message);
+      const { valueJson, error } = await answerCall(onCall, { name, argsJson: args }, ended.signal, pause);
       if (ended.signal.aborted) return;
       inFlight -= 1;
       if (inFlight === 0) onWait(-1);
-      answer({ id: message.id, ...settled });
+      if (error === undefined) answer({ id, ok: true, text: valueJson });
+      else answer({ id, ok: false, text: `${error.code}: ${error.message}` });
     },
     [Symbol.dispose]() {
       ended.abort();
