@@ -70,6 +70,8 @@ export const errorCodes = {
   "tool.too_large": of(413, 1),
   "sandbox.unavailable": of(503, 1),
   "sandbox.bad_request": of(400, 2),
+  "sandbox.network_refused": of(403, 6),
+  "sandbox.unreachable": of(502, 1, true),
   "files.bad_path": of(400, 1),
   "files.outside_root": of(403, 6),
   "files.symlink": of(403, 6),

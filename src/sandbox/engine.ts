@@ -1,5 +1,5 @@
 import type { IsolationLevel } from "../core/isolation.ts";
-import { CapstanError } from "../core/error.ts";
+import { CapstanError, type ErrorCode } from "../core/error.ts";
 import type { Json } from "../core/json.ts";
 
 export type Language = "javascript" | "typescript" | "python" | "bash";
@@ -69,11 +69,25 @@ export interface Unavailable {
   readonly remedy: string;
 }
 
+/** Where a guest wants to connect to: `host` as URLs spell it, lower case, IPv6 in brackets. `https` stands for anything inside TLS. */
+export interface ConnectTarget {
+  readonly scheme: "http" | "https";
+  readonly host: string;
+  readonly port: number;
+}
+
 /**
  * Where a guest may connect to: answers the addresses that the name stands for now and that are allowed, one at least. Throws
- * `permission.*` for what is not granted.
+ * `permission.*` for what is not granted, `sandbox.unreachable` for a name that has no address.
  */
-export type AllowConnect = (target: { readonly host: string; readonly port: number }) => Promise<readonly string[]>;
+export type AllowConnect = (target: ConnectTarget) => Promise<readonly string[]>;
+
+/** What became of a connection that a guest asked for. `code` and `why`, where it was refused or did not come about. */
+export interface ConnectEvent extends ConnectTarget {
+  readonly outcome: "connected" | "refused" | "failed";
+  readonly code?: ErrorCode;
+  readonly why?: string;
+}
 
 /** What a sandbox is opened for. */
 export interface SandboxSpec {
@@ -85,6 +99,8 @@ export interface SandboxSpec {
   readonly isSession?: boolean;
   /** Missing: there is no network. */
   readonly allowConnect?: AllowConnect;
+  /** Told of each connection through `allowConnect`, for the record; must not throw. Missing: nobody is told. */
+  readonly onConnect?: (event: ConnectEvent) => void;
 }
 
 /** A sandbox for one run, or for those of one session. Disposing kills whatever is left of it; no other run ever uses it. */
