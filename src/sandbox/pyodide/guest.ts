@@ -61,20 +61,19 @@ def unpack_buffer(*args, **more):
  * guest is ever unpickled, and what JSON can't hold is told in a note.
  */
 export const guestModule = String.raw`
-import ast, builtins, inspect, linecache, sitecustomize, sys, traceback
+import ast, builtins, linecache, sys, traceback
 import __main__
 from binascii import b2a_base64
 from json import loads
 from json.encoder import encode_basestring_ascii as quote
 
-sitecustomize.finish()
-del sys.modules["sitecustomize"]
 # The functions below look their builtins up here.
 __builtins__ = dict(vars(builtins))
 
 FILE = "main.py"
 AWAIT = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-COROUTINE = inspect.CO_COROUTINE
+# inspect.CO_COROUTINE; the module itself takes long to load.
+COROUTINE = 128
 MAX_DEPTH = 100
 MAX_REPR = 2000
 MAX_TRACE = 8000
@@ -285,4 +284,12 @@ async def run(source, limit, call, acall):
     except BaseException:
         pass
     return status, result, note, error
+`;
+
+/** Ends what `bootModule` began; the last lines of the module that Pyodide boots with. */
+export const bootEnd = String.raw`
+import sitecustomize
+
+sitecustomize.finish()
+del sys.modules["sitecustomize"], sitecustomize
 `;

@@ -7,7 +7,7 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { stripTypeScriptTypes } from "node:module";
 import { join } from "node:path";
 import { loadPyodide } from "pyodide";
-import { bootModule, guestModule, packagesModule } from "./guest.ts";
+import { bootEnd, bootModule, guestModule, packagesModule } from "./guest.ts";
 
 /** What of the global of this name is used here; Node has it, its types do not. */
 declare const WebAssembly: {
@@ -58,7 +58,7 @@ async function neededExports(): Promise<readonly string[]> {
 async function compiledLibrary(): Promise<Uint8Array> {
   const python = await loadPyodide();
   const own = {
-    "_capstan.py": guestModule,
+    "_capstan.py": guestModule + bootEnd,
     "sitecustomize.py": bootModule,
     "pyodide/_package_loader.py": packagesModule,
   };

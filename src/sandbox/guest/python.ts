@@ -1,0 +1,245 @@
+import { guestModule } from "../pyodide/guest.ts";
+
+/**
+ * What the machine's own Python, or that of a container, runs: `python3 -I -X utf8 -c PROGRAM [bash]`, with the descriptors of wire.ts. It
+ * takes orders until the control pipe ends. With the argument `bash` the code of an order is a script, and this program only its keeper.
+ */
+export const pythonProgram = `exec(compile(${JSON.stringify(guestModule + driver())}, "capstan", "exec"), {"__name__": "capstan"})`;
+
+/** Goes on in the names of the module that runs Python, which it shares with Pyodide: `run`, `encode`, `main`. */
+function driver(): string {
+  return String.raw`
+import _thread, fcntl, io, os, resource, stat
+from binascii import a2b_base64
+
+FOLDER, MAX_ENTRIES, MAX_FOLDER_DEPTH = "/out", 1000, 16
+NO_TOOLS = '{"error":{"code":"permission.no_right","message":"This code may not call tools."}}'
+STALLED = "The code waits for something that can never happen."
+THREAD_STACK = 2 << 20
+# Far from the numbers that code opens and closes, and closed in every process that it starts.
+CONTROL, ANSWERS = (fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 100) for fd in (3, 4))
+# What processes of the code print as errors is its own; until here this descriptor was for the interpreter's complaints.
+os.dup2(5, 2)
+for fd in (3, 4, 5):
+    os.close(fd)
+_thread.stack_size(THREAD_STACK)
+owner, lock, hard = os.getpid(), _thread.allocate_lock(), resource.getrlimit(resource.RLIMIT_DATA)[1]
+last_id, waiting, reading, loop, order = 0, {}, None, None, {}
+
+
+class Counted(io.FileIO):
+    printed = 0
+
+    def write(self, data):
+        written = super().write(data)
+        self.printed += written or 0
+        return written
+
+
+def text_of(fd, **more):
+    counted = Counted(fd, "w", closefd=False)
+    return counted, io.TextIOWrapper(io.BufferedWriter(counted), encoding="utf-8", **more)
+
+
+(stdout, OUT), (stderr, ERR) = text_of(1, errors="surrogateescape"), text_of(2, errors="backslashreplace", line_buffering=True)
+sys.stdout = sys.__stdout__ = OUT
+sys.stderr = sys.__stderr__ = ERR
+
+
+def say(frame):
+    line = memoryview((encode(frame, 1 << 62)[0] + "\n").encode())
+    while line:
+        line = line[os.write(CONTROL, line) :]
+
+
+def read_line():
+    parts = []
+    while not parts or not parts[-1].endswith(b"\n"):
+        part = os.read(CONTROL, 65536)
+        if not part:
+            os._exit(0)
+        parts.append(part)
+    return b"".join(parts).decode()
+
+
+def say_call(name, args, blocking):
+    global last_id
+    if os.getpid() != owner:
+        raise ToolError("sandbox.bad_request", "Only the process that began may call tools, not one that it forked.")
+    last_id += 1
+    say({"type": "call", "nonce": order["nonce"], "id": last_id, "name": name[:256], "argsJson": args, "blocking": blocking})
+    return last_id
+
+
+def call(name, args):
+    if not order["tools"]:
+        return NO_TOOLS
+    with lock:
+        say_call(name, args, True)
+        return read_line()
+
+
+async def acall(name, args):
+    global reading
+    if not order["tools"]:
+        return NO_TOOLS
+    here = asyncio.get_running_loop()
+    future = here.create_future()
+    with lock:
+        waiting[say_call(name, args, False)] = future
+    if reading is not here:
+        reading = here
+        here.add_reader(ANSWERS, read_answers, here, [b""])
+    return await future
+
+
+def read_answers(here, rest):
+    global reading
+    part = os.read(ANSWERS, 65536)
+    if not part:
+        os._exit(0)
+    *lines, rest[0] = (rest[0] + part).split(b"\n")
+    for line in map(bytes.decode, lines):
+        future = waiting.pop(loads(line)["id"])
+        try:
+            future.get_loop().call_soon_threadsafe(settle, future, line)
+        except RuntimeError:
+            pass  # Its loop was closed: nobody waits any more.
+    if not waiting:
+        here.remove_reader(ANSWERS)
+        reading = None
+
+
+def settle(future, line):
+    if not future.done():
+        future.set_result(line)
+
+
+async def evaluate(code):
+    # asyncio is loaded when it is needed first: that takes longer than all the rest.
+    value = eval(code, main)
+    return wait(value) if code.co_flags & COROUTINE else value
+
+
+def wait(coroutine):
+    global asyncio, loop
+    import asyncio, selectors, threading
+
+    class Selector(selectors.DefaultSelector):
+        def select(self, timeout=None):
+            # Its one descriptor is the loop's own, which other threads and signals use.
+            if timeout is None and len(self.get_map()) == 1 and threading.active_count() == 1:
+                raise RuntimeError(STALLED)
+            return super().select(timeout)
+
+    if loop is None or loop.is_closed():
+        loop = asyncio.SelectorEventLoop(Selector())
+    asyncio.set_event_loop(loop)
+    return loop.run_until_complete(coroutine)
+
+
+def run_python():
+    try:
+        run(order["code"], order["resultBytes"], call, acall).send(None)
+    except StopIteration as end:
+        return end.value
+
+
+def limit_data(more):
+    """By how much memory may grow. For good manners: what holds is outside."""
+    try:
+        with open("/proc/self/status") as status:
+            now = next(int(line.split()[1]) << 10 for line in status if line.startswith("VmData"))
+        resource.setrlimit(resource.RLIMIT_DATA, (now + more if hard < 0 else min(now + more, hard), hard))
+    except (OSError, StopIteration, ValueError):
+        pass
+
+
+def put_files():
+    for file in order["files"]:
+        path = "/in/" + file["path"]
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        if os.path.lexists(path):
+            os.unlink(path)
+        with open(path, "wb") as target:
+            target.write(a2b_base64(file["data"]))
+        os.chmod(path, 0o444)
+
+
+def send_files(room, count):
+    """Sends the regular files of the folder, none followed, within the limits. How many of its entries stayed."""
+    entries = left = 0
+
+    def walk(folder, prefix, depth):
+        nonlocal room, count, entries, left
+        for name in sorted(os.listdir(folder)):
+            entries += 1
+            if entries > MAX_ENTRIES:
+                left += 1
+                continue
+            try:
+                # Opening a pipe without a writer would wait for one.
+                fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+            except OSError:
+                left += 1
+                continue
+            try:
+                found = os.fstat(fd)
+                if stat.S_ISDIR(found.st_mode) and depth < MAX_FOLDER_DEPTH:
+                    walk(fd, prefix + name + "/", depth + 1)
+                elif not stat.S_ISREG(found.st_mode) or found.st_size > room or count == 0 or not fits(prefix + name):
+                    left += 1
+                else:
+                    with open(fd, "rb", closefd=False) as file:
+                        data = file.read(found.st_size)
+                    room -= len(data)
+                    count -= 1
+                    say({"type": "artifact", "nonce": order["nonce"], "path": prefix + name, "data": b2a_base64(data, newline=False).decode()})
+            finally:
+                os.close(fd)
+
+    try:
+        root = os.open(FOLDER, os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            walk(root, "", 0)
+        finally:
+            os.close(root)
+    except OSError:
+        return "/out could not be read to its end"
+    return f"{left} of /out stayed there: more than the limits, or no regular files" if left else None
+
+
+def fits(path):
+    try:
+        path.encode()
+        return True
+    except UnicodeEncodeError:
+        return False
+
+
+def serve(execute_order):
+    put_files()
+    os.chdir(FOLDER)
+    limit_data(order["memoryBytes"])
+    status, result, note, error = execute_order()
+    if os.getpid() != owner:
+        os._exit(0)
+    resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
+    notes = [text for text in (note, send_files(order["artifactBytes"], order["artifacts"])) if text]
+    done = {"type": "done", "nonce": order["nonce"], "status": status, "resultJson": result}
+    done.update({"note": "; ".join(notes)[:4096]} if notes else {}, **({"error": error} if error else {}))
+    say({**done, "stdoutBytes": stdout.printed, "stderrBytes": stderr.printed})
+
+
+def main_loop():
+    global order
+    sys.argv = ["main.py"]
+    say({"type": "ready"})
+    while True:
+        order = loads(read_line())
+        serve(run_python)
+
+
+main_loop()
+`;
+}
