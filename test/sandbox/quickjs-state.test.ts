@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, describe, expect, test } from "vitest";
 import type { Json } from "../../src/core/json.ts";
 import { openQuickjsEngine } from "../../src/sandbox/quickjs.ts";
-import { openInstance } from "../../src/sandbox/quickjs/instance.ts";
+import { openInstances } from "../../src/sandbox/quickjs/instance.ts";
 import { openModules } from "../../src/sandbox/quickjs/module.ts";
 import { slowCases } from "../support/cases.ts";
 import { testWith } from "../support/machine.ts";
@@ -28,12 +28,32 @@ describe("one run after the other", () => {
   test("random numbers differ between interpreters that start in the same millisecond (J94)", async () => {
     const bounded = await openModules()(testLimits.memoryBytes);
     const random = async (): Promise<number> => {
-      const { vm } = await openInstance({ ...bounded, limits: testLimits }, () => {});
+      const { vm } = await openInstances().open({ ...bounded, limits: testLimits }, () => {});
       return vm.evalCode("Math.random()").toNumber();
     };
     const numbers = await Promise.all(Array.from({ length: 50 }, random));
     expect(new Set(numbers).size).toBe(50);
     expect(numbers.every((number) => number >= 0 && number < 1)).toBe(true);
+  });
+
+  test("an interpreter that was started ahead is as new as another: own random numbers, own clock", async () => {
+    const spec = { ...(await openModules()(testLimits.memoryBytes)), limits: testLimits };
+    const instances = openInstances();
+    const probe = async (): Promise<unknown> => {
+      const { vm } = await instances.open(spec, () => {});
+      return JSON.parse(vm.evalCode("JSON.stringify([Math.random(), performance.now()])").toString());
+    };
+    const seen: unknown[] = [];
+    for (let round = 0; round < 3; round += 1) {
+      seen.push(await probe());
+      instances.prepare();
+      await sleep(300);
+    }
+    const [randoms, times] = [0, 1].map((column) =>
+      seen.map((row) => (Array.isArray(row) ? Number(row[column]) : NaN)),
+    );
+    expect(new Set(randoms).size).toBe(3);
+    expect(times?.every((ms) => ms >= 0 && ms < 250)).toBe(true);
   });
 
   test("the clock is the real one, in UTC", async () => {

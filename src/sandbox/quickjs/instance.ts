@@ -15,28 +15,61 @@ export interface Instance {
   readonly memoryBytes: () => number;
 }
 
-/**
- * A new interpreter within the limits of a run: nothing of it was ever used, and nothing uses it again. It has no file descriptors and
- * knows the time in UTC.
- */
-export async function openInstance(
-  { module, maxBytes, limits }: Pick<RunMessage, "module" | "maxBytes" | "limits">,
-  onUnhandledRejection: NonNullable<QuickJSOptions["onUnhandledRejection"]>,
-): Promise<Instance> {
+type Spec = Pick<RunMessage, "module" | "maxBytes" | "limits">;
+type OnRejection = NonNullable<QuickJSOptions["onUnhandledRejection"]>;
+
+/** New interpreters within the limits of a run: nothing of one was ever used, and nothing uses it again. */
+export interface Instances {
+  readonly open: (spec: Spec, onUnhandledRejection: OnRejection) => Promise<Instance>;
+  /** Starts one for a run like the last, so that the next finds it. */
+  readonly prepare: () => void;
+}
+
+/** Starting one takes longer than many a run, so one may be started while nothing runs. */
+export function openInstances(): Instances {
+  let last: Spec | undefined;
+  let prepared: { readonly spec: Spec; readonly started: ReturnType<typeof startInstance> } | undefined;
+  return {
+    async open(spec, onUnhandledRejection) {
+      const isLike = prepared?.spec.module === spec.module && toMemoryLimit(prepared.spec) === toMemoryLimit(spec);
+      const started = (isLike ? prepared?.started : undefined) ?? startInstance(spec);
+      [last, prepared] = [spec, undefined];
+      const { begin, ...instance } = await started;
+      begin(onUnhandledRejection);
+      return instance;
+    },
+    prepare() {
+      if (last === undefined) return;
+      prepared = { spec: last, started: startInstance(last) };
+      // The run that finds it is told.
+      prepared.started.catch(() => {});
+    },
+  };
+}
+
+const toMemoryLimit = ({ maxBytes, limits }: Spec): number => Math.min(limits.memoryBytes, maxBytes - overheadBytes);
+
+/** It has no file descriptors and knows the time in UTC. */
+async function startInstance(spec: Spec): Promise<Instance & { readonly begin: (onRejection: OnRejection) => void }> {
   let memory: { readonly buffer: ArrayBuffer } = { buffer: new ArrayBuffer(0) };
   let isBooting = true;
+  /** The time of `performance.now()` begins with the run. */
+  let waitedMs = 0;
+  let onUnhandledRejection: OnRejection = () => {};
+  const forward: OnRejection = (promise, reason, isHandled) => onUnhandledRejection(promise, reason, isHandled);
   const vm = await QuickJS.create({
-    wasm: module,
-    memoryLimit: Math.min(limits.memoryBytes, maxBytes - overheadBytes),
+    wasm: spec.module,
+    memoryLimit: toMemoryLimit(spec),
     maxStackSize: MAX_STACK_SIZE,
     timezoneOffset: 0,
-    onUnhandledRejection,
+    onUnhandledRejection: forward,
     wasi: (given: { readonly buffer: ArrayBuffer }) => {
       memory = given;
       return {
         clock_time_get(clock: number, _precision: bigint, at: number) {
           // The interpreter seeds Math.random with the wall clock when it starts, and two may start in the same millisecond.
-          const now = isBooting && clock === realtimeClock ? randomTime() : BigInt(Date.now()) * 1_000_000n;
+          const isReal = clock === realtimeClock;
+          const now = isBooting && isReal ? randomTime() : BigInt(Date.now() - (isReal ? 0 : waitedMs)) * 1_000_000n;
           new DataView(given.buffer).setBigUint64(at, now, true);
           return 0;
         },
@@ -46,7 +79,15 @@ export async function openInstance(
     },
   });
   isBooting = false;
-  return { vm, memoryBytes: () => memory.buffer.byteLength };
+  const startedAt = Date.now();
+  return {
+    vm,
+    memoryBytes: () => memory.buffer.byteLength,
+    begin(onRejection) {
+      onUnhandledRejection = onRejection;
+      waitedMs = Date.now() - startedAt;
+    },
+  };
 }
 
 /** 63 random bits in the place of nanoseconds since the epoch. */

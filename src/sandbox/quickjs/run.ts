@@ -4,7 +4,7 @@ import type { JSValueHandle, QuickJS } from "quickjs-wasi";
 import type { ExecStatus } from "../engine.ts";
 import { openApi } from "./api.ts";
 import type { Api, Prelude } from "./api.ts";
-import { openInstance } from "./instance.ts";
+import type { Instances } from "./instance.ts";
 import type { AnswerMessage, DoneMessage, FromWorker, RunMessage } from "./protocol.ts";
 import { openWorld } from "./world.ts";
 import type { World } from "./world.ts";
@@ -28,6 +28,12 @@ interface End {
 /** What wakes a waiting guest. */
 type Event = AnswerMessage | { readonly type: "timer"; readonly id: number };
 
+/** What a worker keeps from one run to the next; none of it was ever in the reach of a guest. */
+export interface Parts {
+  readonly prelude: Prelude;
+  readonly instances: Instances;
+}
+
 /** A guest that was started. */
 export interface Running {
   /** Never rejects. */
@@ -36,7 +42,7 @@ export interface Running {
 }
 
 /** Starts one run in an interpreter of its own. Nothing here watches the time: the main thread does, and it ends this thread. */
-export function startGuest(request: RunMessage, prelude: Prelude, send: (message: FromWorker) => void): Running {
+export function startGuest(request: RunMessage, parts: Parts, send: (message: FromWorker) => void): Running {
   const events: Event[] = [];
   let wake = (): void => {};
   const put = (event: Event): void => {
@@ -47,7 +53,7 @@ export function startGuest(request: RunMessage, prelude: Prelude, send: (message
     if (events.length === 0) await new Promise<void>((resolve) => (wake = resolve));
     return events.shift();
   };
-  return { done: run(request, prelude, send, { put, take, isEmpty: () => events.length === 0 }), answer: put };
+  return { done: run(request, parts, send, { put, take, isEmpty: () => events.length === 0 }), answer: put };
 }
 
 interface Inbox {
@@ -58,7 +64,7 @@ interface Inbox {
 
 async function run(
   request: RunMessage,
-  prelude: Prelude,
+  { prelude, instances }: Parts,
   send: (message: FromWorker) => void,
   inbox: Inbox,
 ): Promise<DoneMessage> {
@@ -68,7 +74,7 @@ async function run(
   let memoryBytes = (): number => 0;
   let end: End;
   try {
-    const instance = await openInstance(request, (promise, reason, isHandled) => {
+    const instance = await instances.open(request, (promise, reason, isHandled) => {
       if (isHandled) rejections.delete(promise.identity);
       else if (rejections.size < maxRejections) rejections.set(promise.identity, reason.dup());
     });
