@@ -18,11 +18,11 @@ const isolation: Isolation = {
 
 /**
  * JavaScript and TypeScript in QuickJS, compiled to WebAssembly: a new interpreter for each run, in a worker thread that is ended from
- * outside when its time is up. At most `workers` threads (default 2) wait for work; the first is made by the first run.
+ * outside when its time is up. Up to `workers` guests at a time (default 2) get a thread at once, see pool.ts; the first is made by the first run.
  */
 export function openQuickjsEngine(options: { readonly workers?: number } = {}): Engine {
   const moduleFor = openModules();
-  const pool = openWorkerPool(options.workers ?? 2);
+  const pool = openWorkerPool({ size: options.workers ?? 2 });
   const outputs = new WeakMap<Worker, OutputBuffer>();
   let runs = 0;
   const supervise = async (worker: Worker, request: ExecRequest, signal: AbortSignal): Promise<Supervised> => {

@@ -1,4 +1,5 @@
 import { once } from "node:events";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Worker } from "node:worker_threads";
 import { describe, expect, test } from "vitest";
 import { openWorkerPool } from "../../src/sandbox/quickjs/pool.ts";
@@ -8,7 +9,7 @@ const isLive = ({ threadId }: Worker): boolean => threadId > 0;
 
 describe("the pool of JavaScript workers", () => {
   test("keeps a clean worker for the next run, and ends one that is not", async () => {
-    await using pool = openWorkerPool(1);
+    await using pool = openWorkerPool({ size: 1 });
     const first = await pool.take(never);
     await pool.give(first, true);
     const second = await pool.take(never);
@@ -20,15 +21,52 @@ describe("the pool of JavaScript workers", () => {
     await pool.give(third, true);
   });
 
-  test("keeps no more than its size", async () => {
-    await using pool = openWorkerPool(1);
-    const workers = await Promise.all([pool.take(never), pool.take(never)]);
-    for (const worker of workers) await pool.give(worker, true);
-    expect(workers.map(isLive)).toEqual([true, false]);
+  test("lets a guest beyond its size wait for a worker that is given back, and no longer than a moment", async () => {
+    await using pool = openWorkerPool({ size: 1 });
+    const first = await pool.take(never);
+    const second = pool.take(never);
+    await pool.give(first, true);
+    expect(await second).toBe(first);
+    const third = await pool.take(never);
+    expect(third).not.toBe(first);
+    // One that was ended is no worker for anybody, but the end of its run is.
+    const fourth = pool.take(never);
+    await pool.give(third, false);
+    expect(isLive(await fourth)).toBe(true);
+    await pool.give(await fourth, true);
+    await pool.give(first, true);
+  });
+
+  test("ends the workers that had nothing to do for a while, and only those", async () => {
+    await using pool = openWorkerPool({ size: 2, idleMs: 150 });
+    const [idle, busy] = await Promise.all([pool.take(never), pool.take(never)]);
+    await pool.give(idle, true);
+    await once(idle, "exit");
+    expect(isLive(busy)).toBe(true);
+    await pool.give(busy, true);
+    expect(await pool.take(never)).toBe(busy);
+    await pool.give(busy, true);
+    await once(busy, "exit");
+    const next = await pool.take(never);
+    expect(isLive(next)).toBe(true);
+    await pool.give(next, true);
+  });
+
+  test("a guest that gives up waiting takes no worker away", async () => {
+    await using pool = openWorkerPool({ size: 1 });
+    const first = await pool.take(never);
+    const abandoned = new AbortController();
+    const waiting = pool.take(abandoned.signal).catch((error: unknown) => error);
+    await sleep(1);
+    abandoned.abort(new Error("abandoned"));
+    await pool.give(first, true);
+    expect(await waiting).toMatchObject({ message: "abandoned" });
+    expect(await pool.take(never)).toBe(first);
+    await pool.give(first, true);
   });
 
   test("does not give a worker that died while it waited", async () => {
-    await using pool = openWorkerPool(1);
+    await using pool = openWorkerPool({ size: 1 });
     const first = await pool.take(never);
     await pool.give(first, true);
     const gone = once(first, "exit");
@@ -41,7 +79,7 @@ describe("the pool of JavaScript workers", () => {
   });
 
   test("bounds how many compute at a time, and lets one that waits for the host leave its turn", async () => {
-    await using pool = openWorkerPool(1, 1);
+    await using pool = openWorkerPool({ size: 1, maxBusy: 1 });
     const outer = await pool.take(never);
     const order: string[] = [];
     const abandoned = new AbortController();
@@ -67,11 +105,11 @@ describe("the pool of JavaScript workers", () => {
   });
 
   test("closes with all that it gave, and refuses those that wait", async () => {
-    const pool = openWorkerPool(1, 1);
+    const pool = openWorkerPool({ size: 1, maxBusy: 2 });
     const taken = await pool.take(never);
-    const waiting = pool.take(never).catch((error: unknown) => error);
+    const waiting = Array.from({ length: 2 }, () => pool.take(never).catch((error: unknown) => error));
     await pool[Symbol.asyncDispose]();
-    expect(await waiting).toMatchObject({ code: "sandbox.unavailable" });
+    for (const answer of waiting) expect(await answer).toMatchObject({ code: "sandbox.unavailable" });
     expect(isLive(taken)).toBe(false);
     await expect(pool.take(never)).rejects.toMatchObject({ code: "sandbox.unavailable" });
   });

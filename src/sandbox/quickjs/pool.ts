@@ -5,6 +5,13 @@ import { CapstanError } from "../../core/error.ts";
 /** The worker's own JavaScript heap, beside the guest's memory: results, artifacts, and the reading of TypeScript. */
 const resourceLimits = { maxOldGenerationSizeMb: 96, maxYoungGenerationSizeMb: 16, stackSizeMb: 8 };
 
+/** Starting a worker takes 50 ms, and most runs less: a guest waits so long for one that others use before it gets another. */
+const patienceMs = 25;
+/** A worker that had nothing to do for so long is ended; it keeps some 10 MB. */
+const defaultIdleMs = 60_000;
+
+const closed = "The JavaScript engine is closed. Open another Capstan.";
+
 /** Workers that are ready, made when they are first needed. */
 export interface WorkerPool extends AsyncDisposable {
   /** A worker of one's own, in its turn. Throws `sandbox.unavailable` once the pool is closed, or the signal's reason. */
@@ -17,21 +24,35 @@ export interface WorkerPool extends AsyncDisposable {
 
 interface Started {
   readonly worker: Worker;
+  /** Ends it where it waits too long. */
+  idle?: NodeJS.Timeout;
   /** Rejects when the worker ended before it could take a run. */
   readonly online: Promise<void>;
 }
 
-/**
- * Opens a pool that keeps at most `size` workers waiting. At most `maxBusy` guests compute at the same time (default: two for each
- * processor, at least 8), and more wait for their turn; those that wait for the host don't count.
- */
-export function openWorkerPool(size: number, maxBusy = Math.max(8, 2 * availableParallelism())): WorkerPool {
+export interface WorkerPoolOptions {
+  /** So many guests at a time get a worker at once; more wait a moment for one of theirs. */
+  readonly size: number;
+  /** How many guests compute at a time (default: two for each processor, at least 8); more wait for their turn. Who waits for the host does not count. */
+  readonly maxBusy?: number;
+  readonly idleMs?: number;
+}
+
+/** Opens a pool. Its workers wait for the next guest, also more than `size`, until they had nothing to do for `idleMs` (default: a minute). */
+export function openWorkerPool(options: WorkerPoolOptions): WorkerPool {
+  const { size, maxBusy = Math.max(8, 2 * availableParallelism()), idleMs = defaultIdleMs } = options;
   const all = new Set<Worker>();
   const ready: Started[] = [];
   const queue: (() => void)[] = [];
+  /** Guests in their turn that have no worker yet. */
+  const hungry = new Set<PromiseWithResolvers<Started>>();
   let busy = 0;
   let isClosed = false;
 
+  const forget = (worker: Worker): void => {
+    const at = ready.findIndex((waiting) => waiting.worker === worker);
+    if (at >= 0) clearTimeout(ready.splice(at, 1)[0]?.idle);
+  };
   const start = (): Started => {
     const worker = startWorker();
     const { promise: online, resolve, reject } = Promise.withResolvers<void>();
@@ -40,8 +61,7 @@ export function openWorkerPool(size: number, maxBusy = Math.max(8, 2 * available
     worker.once("exit", () => {
       reject(unavailable("A JavaScript worker did not start. Run capstan doctor."));
       all.delete(worker);
-      const at = ready.findIndex((waiting) => waiting.worker === worker);
-      if (at >= 0) ready.splice(at, 1);
+      forget(worker);
     });
     // One that waits may end before anyone asks for it.
     online.catch(() => {});
@@ -69,8 +89,43 @@ export function openWorkerPool(size: number, maxBusy = Math.max(8, 2 * available
     busy -= 1;
     admit();
   };
+  /** A worker that another guest gives back, or a new one where that takes too long. */
+  const nextFree = async (signal: AbortSignal): Promise<Started> => {
+    const next = Promise.withResolvers<Started>();
+    const leaveTable = (): void => void hungry.delete(next);
+    const onAbort = (): void => {
+      leaveTable();
+      next.reject(signal.reason);
+    };
+    const timer = setTimeout(() => {
+      leaveTable();
+      next.resolve(start());
+    }, patienceMs);
+    signal.addEventListener("abort", onAbort, { once: true });
+    hungry.add(next);
+    return await next.promise.finally(() => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", onAbort);
+    });
+  };
+  /** For the guest that waits longest, or for one that comes later. */
+  const keep = (started: Started): void => {
+    const [next] = hungry;
+    if (next !== undefined) {
+      hungry.delete(next);
+      return next.resolve(started);
+    }
+    const { worker } = started;
+    worker.unref();
+    ready.push(started);
+    started.idle = setTimeout(() => {
+      forget(worker);
+      // It would fail only where the worker is gone already.
+      worker.terminate().catch(() => {});
+    }, idleMs).unref();
+  };
   const demandOpen = (): void => {
-    if (isClosed) throw unavailable("The JavaScript engine is closed. Open another Capstan.");
+    if (isClosed) throw unavailable(closed);
   };
 
   return {
@@ -80,7 +135,9 @@ export function openWorkerPool(size: number, maxBusy = Math.max(8, 2 * available
       await enter(signal);
       try {
         demandOpen();
-        const started = ready.pop() ?? start();
+        const isCrowded = busy - hungry.size > size;
+        const started = ready.pop() ?? (isCrowded ? await nextFree(signal) : start());
+        clearTimeout(started.idle);
         started.worker.ref();
         await started.online;
         return started.worker;
@@ -90,13 +147,12 @@ export function openWorkerPool(size: number, maxBusy = Math.max(8, 2 * available
       }
     },
     async give(worker, isClean) {
-      if (isClean && !isClosed && ready.length < size) {
-        worker.unref();
-        ready.push({ worker, online: Promise.resolve() });
+      if (isClean && !isClosed) {
+        keep({ worker, online: Promise.resolve() });
       } else {
         await worker.terminate();
         // The next run should not pay for the end of this one.
-        if (!isClean && !isClosed && ready.length === 0) ready.push(start());
+        if (!isClosed && ready.length === 0) keep(start());
       }
       leave();
     },
@@ -107,6 +163,8 @@ export function openWorkerPool(size: number, maxBusy = Math.max(8, 2 * available
     async [Symbol.asyncDispose]() {
       isClosed = true;
       ready.length = 0;
+      for (const { reject } of hungry) reject(unavailable(closed));
+      hungry.clear();
       for (const enterNow of queue.splice(0)) {
         busy += 1;
         enterNow();
