@@ -24,7 +24,7 @@ for fd in (3, 4, 5):
     os.close(fd)
 _thread.stack_size(THREAD_STACK)
 owner, lock, hard = os.getpid(), _thread.allocate_lock(), resource.getrlimit(resource.RLIMIT_DATA)[1]
-last_id, waiting, reading, loop, order = 0, {}, None, None, {}
+last_id, waiting, reading, loop, order, first_data = 0, {}, None, None, {}, None
 
 
 class Counted(io.FileIO):
@@ -146,24 +146,27 @@ def run_python():
 
 
 def limit_data(more):
-    """By how much memory may grow. For good manners: what holds is outside."""
+    """By how much memory may grow from the first order on. For good manners: what holds is outside."""
+    global first_data
     try:
-        with open("/proc/self/status") as status:
-            now = next(int(line.split()[1]) << 10 for line in status if line.startswith("VmData"))
-        resource.setrlimit(resource.RLIMIT_DATA, (now + more if hard < 0 else min(now + more, hard), hard))
+        if first_data is None:
+            with open("/proc/self/status") as status:
+                first_data = next(int(line.split()[1]) << 10 for line in status if line.startswith("VmData"))
+        data = first_data + more
+        resource.setrlimit(resource.RLIMIT_DATA, (data if hard < 0 else min(data, hard), hard))
     except (OSError, StopIteration, ValueError):
         pass
 
 
-def put_files():
-    for file in order["files"]:
-        path = "/in/" + file["path"]
+def put_files(folder, files, mode):
+    for file in files:
+        path = folder + "/" + file["path"]
         os.makedirs(os.path.dirname(path), exist_ok=True)
         if os.path.lexists(path):
             os.unlink(path)
         with open(path, "wb") as target:
             target.write(a2b_base64(file["data"]))
-        os.chmod(path, 0o444)
+        os.chmod(path, mode)
 
 
 def send_files(room, count):
@@ -218,7 +221,8 @@ def fits(path):
 
 
 def serve(execute_order):
-    put_files()
+    put_files("/in", order["files"], 0o444)
+    put_files(FOLDER, order["outFiles"], 0o644)
     os.chdir(FOLDER)
     limit_data(order["memoryBytes"])
     status, result, note, error = execute_order()
