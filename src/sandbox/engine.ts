@@ -30,6 +30,8 @@ export interface ExecRequest {
   readonly language: Language;
   readonly code: string;
   readonly files: readonly SandboxFile[];
+  /** What is to stand in the output folder before the code runs: what a session had there that was opened before. */
+  readonly outFiles?: readonly SandboxFile[];
   readonly limits: ExecLimits;
   /**
    * Code mode: a call from the guest to the host. Missing: the guest has no way to call. `signal` aborts when the run ends. `pause` stops
@@ -54,6 +56,8 @@ export interface ExecResult {
   readonly artifacts: readonly SandboxFile[];
   readonly usage: { readonly wallMs: number; readonly cpuMs: number; readonly memoryBytes: number };
   readonly isolation: Isolation;
+  /** Of a session: nothing is left of it. */
+  readonly isOver?: true;
 }
 
 /** Which engine ran the code, at which level, and what denied it the network. */
@@ -106,8 +110,9 @@ export interface SandboxSpec {
 /** A sandbox for one run, or for those of one session. Disposing kills whatever is left of it; no other run ever uses it. */
 export interface Sandbox extends AsyncDisposable {
   /**
-   * Never throws for what the guest does. Aborting `signal` kills the guest: status `cancelled`. After any status but `ok`, `error` and
-   * `output` nothing is left of a session, and another run throws `sandbox.bad_request`.
+   * Never throws for what the guest does. Aborting `signal` kills the guest: status `cancelled`. The artifacts of a session's run are all
+   * that stands in its output folder. A run after the last, or while another runs, throws `sandbox.bad_request`; of a session, the last is
+   * the one that answers `isOver`, as after each status but `ok`, `error` and `output`.
    */
   run(request: ExecRequest, signal: AbortSignal): Promise<ExecResult>;
 }

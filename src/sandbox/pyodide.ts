@@ -1,7 +1,7 @@
 import { CapstanError, toCapstanError } from "../core/error.ts";
 import { demandAble, type Engine, type Isolation } from "./engine.ts";
-import { conduct } from "./process/conduct.ts";
 import { openPool } from "./process/pool.ts";
+import { toSandbox } from "./process/sandbox.ts";
 import { type Confinement, type LocalGuest, startGuest } from "./process/start.ts";
 import { launch } from "./pyodide/launch.ts";
 import { preparePython, type PythonFiles } from "./pyodide/prepare.ts";
@@ -16,7 +16,7 @@ const networks: Readonly<Record<Confinement, string>> = {
 };
 
 /**
- * Python: Pyodide in a process of its own for each run, sealed, and inside bubblewrap where that works. `cacheDir` receives what the
+ * Python: Pyodide in a process of its own for each run or session, sealed, and inside bubblewrap where that works. `cacheDir` receives what the
  * processes start from; it must belong to this user alone. `warm` (default 1) is how many interpreters are kept ready once Python was
  * used; 0 keeps none. `bubblewrap: "never"` does without it, and then only stubs in the process deny the network; "auto" is the default.
  */
@@ -60,7 +60,7 @@ export function openPyodideEngine(options: {
     name,
     level,
     languages: ["python"],
-    can: { sessions: false, network: false },
+    can: { sessions: true, network: false },
 
     async probe(signal) {
       try {
@@ -79,24 +79,9 @@ export function openPyodideEngine(options: {
 
     async open(spec, signal) {
       demandAble(engine, spec);
-      const { guest, end } = await pool.take(signal);
-      const isolation: Isolation = { engine: name, level, network: networks[guest.confinement] };
-      const disposing = new AbortController();
-      let used = false;
-      return {
-        async run(request, stop) {
-          if (used) {
-            throw new CapstanError("sandbox.bad_request", "A sandbox runs once. Open another one for another run.");
-          }
-          used = true;
-          const stops = [stop, disposing.signal, closing.signal];
-          return await conduct(guest, request, isolation, AbortSignal.any(stops));
-        },
-        async [Symbol.asyncDispose]() {
-          disposing.abort();
-          end(!used);
-        },
-      };
+      const lease = await pool.take(signal);
+      const isolation: Isolation = { engine: name, level, network: networks[lease.guest.confinement] };
+      return toSandbox(lease, spec, isolation, closing.signal);
     },
 
     async [Symbol.asyncDispose]() {

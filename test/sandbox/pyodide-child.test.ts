@@ -2,7 +2,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import type { ExecLimits, ExecResult, Isolation } from "../../src/sandbox/engine.ts";
-import { conduct } from "../../src/sandbox/process/conduct.ts";
+import { conduct, takeGuest } from "../../src/sandbox/process/conduct.ts";
 import { startGuest } from "../../src/sandbox/process/start.ts";
 import { launch } from "../../src/sandbox/pyodide/launch.ts";
 import { tempFolder } from "../support/temp.ts";
@@ -41,7 +41,7 @@ async function runChild(program: string, limits: Partial<ExecLimits> = {}): Prom
     limits: { ...testLimits, ...limits },
     onCall: () => Promise.resolve("x".repeat(1 << 20)),
   } as const;
-  const result = await conduct(started.guest, request, isolation, never);
+  const result = await conduct(takeGuest(started.guest, false), request, isolation, never);
   await started.guest.gone;
   return result;
 }

@@ -1,15 +1,15 @@
 import { randomUUID } from "node:crypto";
 import { openDeadline } from "../../core/deadline.ts";
-import { CapstanError } from "../../core/error.ts";
 import type { Json } from "../../core/json.ts";
 import { isShallow } from "../answer-call.ts";
-import type { ExecRequest, ExecResult, ExecStatus, Isolation } from "../engine.ts";
-import { wrongWithPath } from "../guest-path.ts";
+import type { ExecRequest, ExecResult, ExecStatus, Isolation, SandboxFile } from "../engine.ts";
+import { demandPaths } from "../guest-path.ts";
 import { openArtifacts } from "./artifacts.ts";
 import { openCalls } from "./calls.ts";
-import { readFrames } from "./frames.ts";
+import { type Frames, openFrames } from "./frames.ts";
 import type { Guest } from "./guest.ts";
-import { readOutput } from "./output.ts";
+import type { Reading } from "./meter.ts";
+import { openOutput, type Output } from "./output.ts";
 import type { Frame, Order } from "./wire.ts";
 
 /** How often memory and processor time are looked at: a guest can fill some 50 MB in between. */
@@ -28,12 +28,31 @@ interface End {
   readonly error?: string | undefined;
 }
 
+/** A guest that was taken for one run, or for those of a session, and what its runs have in common. */
+export interface TakenGuest {
+  readonly guest: Guest;
+  readonly isSession: boolean;
+  readonly frames: Frames;
+  readonly output: Output;
+  /** What it had used before its first run. */
+  readonly idle: Reading | null;
+}
+
+/** Takes a guest: from now on what it says and prints is read. */
+export const takeGuest = (guest: Guest, isSession: boolean): TakenGuest => ({
+  guest,
+  isSession,
+  frames: openFrames(guest.frames),
+  output: openOutput(guest),
+  idle: guest.meter(),
+});
+
 /**
- * Runs one request in a guest, which is of no use afterwards, and holds it to its limits from outside. Throws
- * `sandbox.bad_request` for a request that nobody could run; whatever the guest does is a value.
+ * Runs one request in a guest and holds it to its limits from outside; one run at a time. Afterwards the guest is frozen where it is that of
+ * a session which goes on, else killed. Throws `sandbox.bad_request` for a request that nobody could run; whatever the guest does is a value.
  */
 export async function conduct(
-  guest: Guest,
+  { guest, isSession, frames, output, idle }: TakenGuest,
   request: ExecRequest,
   isolation: Isolation,
   signal: AbortSignal,
@@ -50,7 +69,8 @@ export async function conduct(
   const measure = () => {
     last = guest.meter() ?? last;
     if (start === null || last === null) return;
-    if (last.residentBytes - start.residentBytes > limits.memoryBytes + allowanceBytes) {
+    // All runs of a session together have this much.
+    if (last.residentBytes - (idle ?? start).residentBytes > limits.memoryBytes + allowanceBytes) {
       end("memory", `The code took more than ${limits.memoryBytes} bytes of memory.`);
     }
     if (last.cpuMs - start.cpuMs > limits.cpuMs)
@@ -58,9 +78,11 @@ export async function conduct(
   };
 
   let done: Done | undefined;
-  const output = readOutput(guest, limits.outputBytes, () => {
-    const bytes = output.received("stdout") + output.received("stderr");
-    if (bytes > maxFloodBytes) end("output", `The code printed more than ${maxFloodBytes} bytes.`);
+  const received = () => output.received("stdout") + output.received("stderr");
+  const receivedBefore = received();
+  output.begin(limits.outputBytes, () => {
+    if (received() - receivedBefore > maxFloodBytes)
+      end("output", `The code printed more than ${maxFloodBytes} bytes.`);
     settle();
   });
   // Prints come on pipes of their own, so those that were made before the end may be read after it.
@@ -71,7 +93,7 @@ export async function conduct(
 
   const artifacts = openArtifacts(limits);
   const calls = openCalls(request, guest, { signal: over.signal, pause: clock.pause });
-  readFrames(guest.frames, order.nonce, limits, (frame) => {
+  using _ = frames.listen(order.nonce, limits, (frame) => {
     if (done !== undefined) return;
     if (frame === null) end("crashed", "The interpreter spoke out of form.");
     else if (frame.type === "artifact" && !artifacts.take(frame))
@@ -91,17 +113,23 @@ export async function conduct(
       ? end("memory", "The interpreter ran out of memory.")
       : end("crashed", "The interpreter ended without a result."),
   );
-  if (signal.aborted) abort();
-  else guest.orders.write(`${JSON.stringify(order)}\n`);
-
   guest.hold(true);
+  if (signal.aborted) abort();
+  else {
+    guest.freeze(false);
+    guest.orders.write(`${JSON.stringify(order)}\n`);
+  }
   const { status, result = null, note, error } = await ended.promise;
   measure();
   const usedMs = Math.round(clock.elapsedMs());
   clearInterval(meter);
   signal.removeEventListener("abort", abort);
   over.abort();
-  guest.kill();
+  const isOver = done === undefined || !["ok", "error", "output"].includes(status);
+  if (isSession && !isOver) {
+    guest.freeze(true);
+    guest.hold(false);
+  } else guest.kill();
   const notes = [note, artifacts.note()].filter((text) => text !== undefined);
   return {
     status,
@@ -119,24 +147,25 @@ export async function conduct(
       memoryBytes: last?.peakBytes ?? limits.memoryBytes,
     },
     isolation,
+    ...(isSession && isOver ? { isOver } : {}),
   };
 }
 
-function toOrder({ code, files, limits, onCall }: ExecRequest): Order {
-  for (const { path } of files) {
-    const wrong = wrongWithPath(path);
-    if (wrong !== undefined)
-      throw new CapstanError("sandbox.bad_request", `The input file ${JSON.stringify(path)}: ${wrong}.`);
-  }
+function toOrder({ language, code, files, outFiles = [], limits, onCall }: ExecRequest): Order {
+  demandPaths([...files, ...outFiles]);
   const { memoryBytes, resultBytes, artifactBytes, artifacts } = limits;
   return {
     nonce: randomUUID(),
+    language,
     code,
-    files: files.map(({ path, bytes }) => ({ path, data: Buffer.from(bytes).toString("base64") })),
+    files: files.map(toOrderFile),
+    outFiles: outFiles.map(toOrderFile),
     tools: onCall !== undefined,
     ...{ memoryBytes, resultBytes, artifactBytes, artifacts },
   };
 }
+
+const toOrderFile = ({ path, bytes }: SandboxFile) => ({ path, data: Buffer.from(bytes).toString("base64") });
 
 /** The guest's own account of its end, as far as it is in form. */
 function toEnd({ status, resultJson, note, error }: Done, resultBytes: number): End {

@@ -1,13 +1,13 @@
 import type { Readable, Writable } from "node:stream";
 import type { Reading } from "./meter.ts";
 
-/** A guest in a process of its own, started and ready for its order. Prints and frames never share a stream. */
+/** A guest in a process of its own, started and ready for an order. Prints and frames never share a stream. */
 export interface Guest {
   readonly stdout: Readable;
   readonly stderr: Readable;
   /** Frames from the guest, as wire.ts has them. */
   readonly frames: Readable;
-  /** The order, and the answers to calls that the guest blocks for. */
+  /** Orders, and the answers to calls that the guest blocks for. */
   readonly orders: Writable;
   /** The answers to all other calls. */
   readonly answers: Writable;
@@ -17,7 +17,12 @@ export interface Guest {
   diagnostics(): string;
   /** Whether the event loop stays alive for it. At first not: a guest in waiting holds nobody up. */
   hold(held: boolean): void;
-  /** Kills it and all that it started. May be called again. */
+  /**
+   * Stops it and all that it started, so that nothing in it moves, or lets it go on: between the runs of a session. May be called again,
+   * and once it has ended.
+   */
+  freeze(isFrozen: boolean): void;
+  /** Kills it and all that it started, frozen or not. May be called again. */
   kill(): void;
   /** Resolves when nothing of it is left; never rejects. */
   readonly gone: Promise<void>;

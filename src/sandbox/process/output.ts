@@ -1,29 +1,30 @@
 import type { Readable } from "node:stream";
 
-/** What a guest prints, kept up to a limit that stdout and stderr share. */
+/** What a guest prints, for all of its life. */
 export interface Output {
-  /** How much came on a stream, kept or not. */
+  /** Forgets what was kept, and keeps what comes from now on, up to a limit that both streams share; `changed` is called after each piece. */
+  begin(maxBytes: number, changed: () => void): void;
+  /** How much has come on a stream since it was opened, kept or not. */
   received(stream: "stdout" | "stderr"): number;
   /** What was kept of a stream: well-formed text of at most as many bytes as were kept. */
   text(stream: "stdout" | "stderr"): string;
-  /** Whether anything was dropped. */
+  /** Whether anything was dropped since `begin`. */
   cut(): boolean;
 }
 
-/** Reads both streams from now on; `changed` is called after each piece. */
-export function readOutput(
-  streams: { readonly stdout: Readable; readonly stderr: Readable },
-  maxBytes: number,
-  changed: () => void,
-): Output {
-  const kept = { stdout: [] as Buffer[], stderr: [] as Buffer[] };
+/** Reads both streams from now on. What comes before `begin` is dropped. */
+export function openOutput(streams: { readonly stdout: Readable; readonly stderr: Readable }): Output {
   const received = { stdout: 0, stderr: 0 };
-  let left = maxBytes;
+  let kept = { stdout: [] as Buffer[], stderr: [] as Buffer[] };
+  let left = 0;
+  let isCut = false;
+  let changed = () => {};
   const read = (name: "stdout" | "stderr") => {
     streams[name].on("data", (chunk: Buffer) => {
       received[name] += chunk.length;
       const part = chunk.subarray(0, left);
       left -= part.length;
+      isCut ||= part.length < chunk.length;
       if (part.length > 0) kept[name].push(part);
       changed();
     });
@@ -31,9 +32,15 @@ export function readOutput(
   read("stdout");
   read("stderr");
   return {
+    begin(maxBytes, tell) {
+      kept = { stdout: [], stderr: [] };
+      left = maxBytes;
+      isCut = false;
+      changed = tell;
+    },
     received: (stream) => received[stream],
     text: (stream) => toText(Buffer.concat(kept[stream])),
-    cut: () => received.stdout + received.stderr > maxBytes,
+    cut: () => isCut,
   };
 }
 

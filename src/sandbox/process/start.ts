@@ -1,6 +1,7 @@
 import type { ChildProcess } from "node:child_process";
 import { Socket } from "node:net";
 import { CapstanError } from "../../core/error.ts";
+import { freezeTree } from "./freeze.ts";
 import type { Guest } from "./guest.ts";
 import { readMeter } from "./meter.ts";
 import { pipes } from "./wire.ts";
@@ -68,6 +69,7 @@ export async function startGuest(
     if (said.startsWith("bwrap: ")) return { noBubblewrap: said.split("\n", 1).join("") };
     throw notStarted(new Error(said));
   }
+  let wasFrozen = false;
   const guest: LocalGuest = {
     confinement,
     meter: () => readMeter(pid),
@@ -78,6 +80,11 @@ export async function startGuest(
     answers: socketOf(child, pipes.answers),
     diagnostics,
     hold: (held) => hold(child, held),
+    freeze(isFrozen) {
+      if (left || isFrozen === wasFrozen) return;
+      wasFrozen = isFrozen;
+      freezeTree(pid, isFrozen);
+    },
     kill,
     gone,
   };
@@ -101,7 +108,9 @@ function killGroup(child: ChildProcess, confinement: Confinement): void {
 }
 
 function hold(child: ChildProcess, held: boolean): void {
-  for (const handle of [child, ...Object.values(pipes).map((fd) => socketOf(child, fd))]) {
+  // A socket that has ended would keep each of these for a connection that never comes.
+  const sockets = Object.values(pipes).map((fd) => socketOf(child, fd));
+  for (const handle of [child, ...sockets.filter(({ destroyed }) => !destroyed)]) {
     if (held) handle.ref();
     else handle.unref();
   }

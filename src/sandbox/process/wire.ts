@@ -1,19 +1,31 @@
 import { z } from "zod";
+import type { Language } from "../engine.ts";
 
-/** What the parent orders, one JSON line on the control pipe: a child answers exactly one order in its life. */
+/**
+ * What the parent orders, one JSON line on the control pipe. A child answers one order after the other, of which only those of a session
+ * get more than one; what it is told of memory and counts of prints go on from the first.
+ */
 export interface Order {
   /** Repeated by every frame of this run, so that a line that merely looks like a frame is none. */
   readonly nonce: string;
+  readonly language: Language;
   readonly code: string;
   /** Bytes are base64. */
-  readonly files: readonly { readonly path: string; readonly data: string }[];
+  readonly files: readonly OrderFile[];
+  /** What is to stand in the output folder, beside what earlier orders left there. */
+  readonly outFiles: readonly OrderFile[];
   /** Whether the guest may call tools. */
   readonly tools: boolean;
-  /** By how much the interpreter's memory may grow. */
+  /** By how much the interpreter's memory may grow beyond what it was at the first order. */
   readonly memoryBytes: number;
   readonly resultBytes: number;
   readonly artifactBytes: number;
   readonly artifacts: number;
+}
+
+interface OrderFile {
+  readonly path: string;
+  readonly data: string;
 }
 
 /** The answer to a call, one JSON line: on the control pipe when the guest blocks for it, else on the answers pipe. */
@@ -46,7 +58,7 @@ export const Frame = z.discriminatedUnion("type", [
     resultJson: z.string(),
     note: z.string().max(4096).optional(),
     error: z.string().max(65_536).optional(),
-    /** How much was printed, so that the parent knows when it has read it all. */
+    /** How much was printed since the child started, so that the parent knows when it has read it all. */
     stdoutBytes: z.int().min(0),
     stderrBytes: z.int().min(0),
   }),

@@ -42,7 +42,7 @@ interface Booted {
   readonly guest: { readonly run: RunGuest };
   /** To be called before any code of the guest. */
   readonly seal: () => void;
-  /** By how much memory may grow from now on. */
+  /** By how much memory may grow beyond what it is at the first call of this. */
   readonly capMemory: (moreBytes: number) => void;
 }
 
@@ -97,6 +97,7 @@ export async function boot(pythonFolder: string, madeFolder: string): Promise<Bo
   python.setStdin({ stdin: () => null });
   python.setStdout({ write: (bytes) => print(fds.stdout, bytes) });
   python.setStderr({ write: (bytes) => print(fds.stderr, bytes) });
+  let idleBytes: number | undefined;
   const guest: { readonly run: RunGuest } = python.pyimport("_capstan");
   // A rehearsal: what it compiles, the run in waiting need not.
   await guest.run(
@@ -112,7 +113,8 @@ export async function boot(pythonFolder: string, madeFolder: string): Promise<Bo
     guest,
     seal,
     capMemory(moreBytes) {
-      capBytes = module.HEAPU8.length + moreBytes;
+      idleBytes ??= module.HEAPU8.length;
+      capBytes = idleBytes + moreBytes;
     },
   };
 }

@@ -43,16 +43,19 @@ export interface Files {
 
 /**
  * Counts what files take and refuses more, as a full disk does. Best effort: the parent's watch on memory is the limit that holds. And a
- * file that grows takes its bytes along: by itself it leaves a copy at each step, and the watch would take them for a bomb.
+ * file that grows takes its bytes along: by itself it leaves a copy at each step, and the watch would take them for a bomb. What the parent
+ * sends is written `uncounted`.
  */
-export function capFiles(files: Files, noSpace: number): void {
+export function capFiles(files: Files, noSpace: number): { readonly uncounted: (write: () => void) => void } {
   const { MEMFS } = files.filesystems;
   const { file, dir } = MEMFS.ops_table;
   const { write } = file.stream;
   const { setattr } = file.node;
   const { unlink } = dir.node;
   let used = 0;
+  let counts = true;
   const changing = <T>(node: MemoryFile, toBytes: number, change: () => T): T => {
+    if (!counts) return change();
     const before = node.contents.length;
     if (used + Math.max(0, toBytes - before) > maxFileBytes) throw new files.ErrnoError(noSpace);
     const answer = change();
@@ -72,6 +75,16 @@ export function capFiles(files: Files, noSpace: number): void {
     const bytes = folder.contents[name]?.contents.length ?? 0;
     unlink(folder, name);
     used -= bytes;
+  };
+  return {
+    uncounted(work) {
+      counts = false;
+      try {
+        work();
+      } finally {
+        counts = true;
+      }
+    },
   };
 }
 

@@ -1,5 +1,5 @@
 /**
- * The program of one Python process: it boots Pyodide, seals itself, takes one order, runs it and waits to be killed. It runs from the
+ * The program of one Python process: it boots Pyodide, seals itself, and runs one order after the other until it is killed. It runs from the
  * cache folder (see make.ts), so these files import nothing but Node, each other and types. The parent trusts none of what it says.
  */
 import { Buffer } from "node:buffer";
@@ -15,13 +15,18 @@ const { process } = globalThis;
 const [pythonFolder = "", madeFolder = ""] = process.argv.slice(2);
 const noTools = JSON.stringify({ error: { code: "permission.no_right", message: "This code may not call tools." } });
 const waiting = new Map<number, (answer: string) => void>();
+const callIsOver = JSON.stringify({
+  error: { code: "tool.cancelled", message: "The run that made this call has ended." },
+});
 let lastCallId = 0;
-let finished = false;
+let isReading = false;
+let rest = Buffer.alloc(0);
+let isFinished = true;
 
 const { files, noSpace, module, guest, seal, capMemory } = await boot(pythonFolder, madeFolder);
 seal();
 say({ type: "ready" });
-const order: Order = JSON.parse(readLine());
+let order = readOrder();
 capMemory(order.memoryBytes);
 // After a trap in WebAssembly, and after os._exit, the interpreter only stops.
 module.API.on_fatal = (thrown) => finish("crashed", { error: died(thrown) });
@@ -29,20 +34,53 @@ process.on("unhandledRejection", () => undefined);
 process.on("uncaughtException", (thrown) => finish("crashed", { error: died(thrown) }));
 // Node leaves when nothing can happen any more.
 process.on("beforeExit", () => finish("error", { error: "The code waits for something that can never happen." }));
-serve().catch((thrown: unknown) => finish("crashed", { error: died(thrown) }));
+for (const folder of ["/in", "/out"]) files.mkdirTree(folder);
+files.chdir("/out");
+const { uncounted } = capFiles(files, noSpace);
+begin();
+
+function readOrder(): Order {
+  const next: Order = JSON.parse(readLine());
+  isFinished = false;
+  return next;
+}
+
+/** Waits for the next order and runs it. While it waits nothing in this process moves, and what tasks of earlier orders asked for is over. */
+function goOn(): void {
+  order = readOrder();
+  for (const answer of waiting.values()) answer(callIsOver);
+  waiting.clear();
+  capMemory(order.memoryBytes);
+  begin();
+}
+
+function begin(): void {
+  serve().catch((thrown: unknown) => finish("crashed", { error: died(thrown) }));
+}
 
 async function serve(): Promise<void> {
-  for (const folder of ["/in", "/out"]) files.mkdirTree(folder);
-  for (const { path, data } of order.files) {
-    const file = `/in/${path}`;
+  try {
+    uncounted(() => {
+      put("/in", order.files);
+      put("/out", order.outFiles);
+    });
+  } catch {
+    const error = "The files of this call can't be put where they belong: something of an earlier call stands there.";
+    return finish("error", { error });
+  }
+  const mine = order;
+  const outcome = await guest.run(mine.code, mine.resultBytes, call, acall);
+  const [status, resultJson, note, error] = outcome.toJs();
+  // Code that was given up may come to its end while a later order runs.
+  if (mine === order) finish(status, { resultJson, note, error });
+}
+
+function put(folder: string, given: Order["files"]): void {
+  for (const { path, data } of given) {
+    const file = `${folder}/${path}`;
     files.mkdirTree(file.slice(0, file.lastIndexOf("/")));
     files.writeFile(file, Buffer.from(data, "base64"));
   }
-  files.chdir("/out");
-  capFiles(files, noSpace);
-  const outcome = await guest.run(order.code, order.resultBytes, call, acall);
-  const [status, resultJson, note, error] = outcome.toJs();
-  finish(status, { resultJson, note, error });
 }
 
 /** A call that the interpreter stands still for, so that it is possible anywhere in Python. Answers JSON text. */
@@ -58,7 +96,7 @@ function acall(name: string, argsJson: string): Promise<string> {
   const id = sayCall(name, argsJson, false);
   return new Promise((resolve) => {
     waiting.set(id, resolve);
-    if (waiting.size === 1) readAnswers(Buffer.alloc(0));
+    if (!isReading) readAnswers();
   });
 }
 
@@ -69,7 +107,8 @@ function sayCall(name: string, argsJson: string, blocking: boolean): number {
 }
 
 /** Reads answers for as long as somebody waits for one. */
-function readAnswers(rest: Buffer): void {
+function readAnswers(): void {
+  isReading = true;
   const chunk = Buffer.allocUnsafe(65_536);
   read(fds.answers, chunk, 0, chunk.length, null, (failure, bytes) => {
     if (failure !== null || bytes === 0) exit();
@@ -82,17 +121,19 @@ function readAnswers(rest: Buffer): void {
       waiting.get(id)?.(line);
       waiting.delete(id);
     }
-    if (waiting.size > 0) readAnswers(lines.subarray(start));
+    rest = lines.subarray(start);
+    isReading = waiting.size > 0;
+    if (isReading) readAnswers();
   });
 }
 
-/** Sends what lies in /out, then the end. Only the first end counts. */
+/** Sends what lies in /out, then the end, and goes on with the next order where the interpreter is still good. Only the first end counts. */
 function finish(
   status: Done["status"],
   end: { readonly resultJson?: string; readonly note?: string | undefined; readonly error?: string | undefined },
 ): void {
-  if (finished) return;
-  finished = true;
+  if (isFinished) return;
+  isFinished = true;
   const left = collectArtifacts(files, order, (path, data) =>
     say({ type: "artifact", nonce: order.nonce, path, data }),
   );
@@ -106,6 +147,7 @@ function finish(
     ...(end.error === undefined ? {} : { error: end.error }),
     ...printedBytes(),
   });
+  if (status === "ok" || status === "error" || status === "output") goOn();
 }
 
 function died(thrown: unknown): string {

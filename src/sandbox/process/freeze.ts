@@ -1,0 +1,39 @@
+import { readdirSync, readFileSync } from "node:fs";
+
+/**
+ * Stops a process and all that it started, or lets them go on. A stopped process starts nothing, so passes over its children end: what
+ * was started between two of them is found by the next. Only Linux tells the children; elsewhere it is the process alone.
+ */
+export function freezeTree(pid: number, isFrozen: boolean): void {
+  const done = new Set<number>();
+  for (let found: readonly number[] = [pid]; found.length > 0;) {
+    for (const one of found) {
+      done.add(one);
+      signal(one, isFrozen ? "SIGSTOP" : "SIGCONT");
+    }
+    found = descendants(pid).filter((one) => !done.has(one));
+  }
+}
+
+function descendants(pid: number): number[] {
+  const children = childrenOf(pid);
+  return [...children, ...children.flatMap(descendants)];
+}
+
+function childrenOf(pid: number): number[] {
+  try {
+    return readdirSync(`/proc/${pid}/task`).flatMap((thread) =>
+      readFileSync(`/proc/${pid}/task/${thread}/children`, "latin1").split(" ").filter(Boolean).map(Number),
+    );
+  } catch {
+    return []; // It has ended, or there is no such list here.
+  }
+}
+
+function signal(pid: number, name: "SIGSTOP" | "SIGCONT"): void {
+  try {
+    process.kill(pid, name);
+  } catch {
+    // It has ended.
+  }
+}

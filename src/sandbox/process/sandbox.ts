@@ -1,0 +1,41 @@
+import { CapstanError } from "../../core/error.ts";
+import type { Isolation, Sandbox, SandboxSpec } from "../engine.ts";
+import { conduct, takeGuest, type TakenGuest } from "./conduct.ts";
+import type { Guest } from "./guest.ts";
+import type { Lease } from "./pool.ts";
+
+/** A sandbox around a guest that was taken from a pool. An abort of `closing`, which comes with the end of the engine, ends its run. */
+export function toSandbox(
+  { guest, end }: Lease<Guest>,
+  { isSession = false }: SandboxSpec,
+  isolation: Isolation,
+  closing: AbortSignal,
+): Sandbox {
+  const disposing = new AbortController();
+  let taken: TakenGuest | undefined;
+  let isRunning = false;
+  let isOver = false;
+  return {
+    async run(request, signal) {
+      if (isRunning || isOver || disposing.signal.aborted) {
+        const text =
+          "A sandbox runs once, and that of a session one run after the other until it is over. Open another one.";
+        throw new CapstanError("sandbox.bad_request", text);
+      }
+      isRunning = true;
+      taken ??= takeGuest(guest, isSession);
+      try {
+        const stops = AbortSignal.any([signal, disposing.signal, closing]);
+        const result = await conduct(taken, request, isolation, stops);
+        isOver = !isSession || result.isOver === true;
+        return result;
+      } finally {
+        isRunning = false;
+      }
+    },
+    async [Symbol.asyncDispose]() {
+      disposing.abort();
+      end(taken === undefined);
+    },
+  };
+}

@@ -1,0 +1,41 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import { createInterface } from "node:readline";
+import { setTimeout as sleep } from "node:timers/promises";
+import { expect } from "vitest";
+import { freezeTree } from "../../src/sandbox/process/freeze.ts";
+import { testWith } from "../support/machine.ts";
+
+/** What the kernel says a process does: T is stopped. */
+const stateOf = (pid: number): string | undefined =>
+  / ([A-Z]) /.exec(readFileSync(`/proc/${pid}/stat`, "latin1").replace(/^.*\)/, ""))?.[1];
+
+testWith("linux")("a frozen process stands still with all that it started, and goes on when it is let", async () => {
+  const script = `(sh -c 'echo $$; while :; do sleep 0.01; echo tick; done') & echo $$; wait`;
+  const child = spawn("/bin/sh", ["-c", script], { stdio: ["ignore", "pipe", "ignore"], detached: true });
+  try {
+    const lines: string[] = [];
+    createInterface({ input: child.stdout }).on("line", (line) => lines.push(line));
+    while (lines.filter((line) => line === "tick").length < 3) await sleep(10);
+    const pids = lines.filter((line) => /^\d+$/.test(line)).map(Number);
+    expect(pids).toHaveLength(2);
+    const root = child.pid ?? 0;
+    freezeTree(root, true);
+    await sleep(50);
+    const before = lines.length;
+    expect(pids.map(stateOf)).toEqual(["T", "T"]);
+    await sleep(150);
+    expect(lines.length).toBe(before);
+    freezeTree(root, false);
+    const deadline = AbortSignal.timeout(10_000);
+    while (lines.length === before && !deadline.aborted) await sleep(10);
+    expect(lines.length).toBeGreaterThan(before);
+  } finally {
+    const closed = once(child, "close");
+    process.kill(-(child.pid ?? 0), "SIGKILL");
+    await closed;
+  }
+  // What has ended is nobody.
+  freezeTree(child.pid ?? 0, true);
+});
