@@ -96,7 +96,13 @@ export function openDoor(services: DoorServices): Door {
     if (request.signal.aborted) throw cancelled(request.name);
     using admitted = await admit(admitting, request);
     const startedAt = now();
-    using nested = openNested({ request, timeoutMs: admitted.deadlineMs, call, now });
+    using nested = openNested({
+      request,
+      timeoutMs: admitted.deadlineMs,
+      maxCalls: admitted.call.nestedCalls,
+      call,
+      now,
+    });
     const outcome = await perform({ request, admitted, nested, onFault });
     // One call and nothing else was reserved: that is what was used, so there is nothing to give back.
     const isSettled = Object.keys(admitted.amounts).length === 1;

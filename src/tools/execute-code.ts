@@ -1,11 +1,10 @@
-import { mergeTaint, trusted } from "../core/taint.ts";
 import type { Grant } from "../permissions/grant.ts";
 import type { Engine, ExecLimits } from "../sandbox/engine.ts";
 import type { Artifacts } from "./artifacts.ts";
 import { openEngineFinder, strongest } from "./execute-code/engine.ts";
 import { toFiles } from "./execute-code/inputs.ts";
 import { toAmounts, toLimits } from "./execute-code/limits.ts";
-import { callTool, toNestedValue } from "./execute-code/nested.ts";
+import { openCodeCalls } from "./execute-code/nested.ts";
 import { keep, toContent, toOutput } from "./execute-code/outputs.ts";
 import { Input, Output } from "./execute-code/schema.ts";
 import { fromZod } from "./schema.ts";
@@ -50,30 +49,28 @@ export function executeCodeTool({ engines, limits, listed, artifacts }: CodeServ
       return level === undefined ? [] : [{ type: "isolation", level }];
     },
     reserve: (args, grant) => toAmounts(grant, toLimits(limits, args, grant)),
+    nestedCalls: limits.calls,
     timeoutMs: ({ timeoutMs = Infinity }) => Math.min(timeoutMs, limits.wallMs) + startMs,
     async run(args, context) {
       const { grant, progress, signal } = context;
-      // What the code was made of, and what its calls brought in.
-      let taint = context.taint;
       const starting = findEngine(args.language, grant.rights.isolation, signal).then((engine) =>
         engine.open({ language: args.language }, signal),
       );
       const slow = { done: 0, message: `Starting ${args.language}. The first time takes a few seconds.` };
       await using sandbox = await whenSlow(starting, () => progress(slow));
+      using calls = openCodeCalls(context);
       const result = await sandbox.run(
         {
           language: args.language,
           code: args.code,
           files: toFiles(args.files),
           limits: toLimits(limits, args, grant),
-          async onCall(name, nested) {
-            const outcome = await callTool(context, name, nested);
-            taint = mergeTaint(taint, outcome.taint ?? trusted);
-            return toNestedValue(outcome);
-          },
+          onCall: calls.onCall,
         },
         signal,
       );
+      calls[Symbol.dispose]();
+      const taint = calls.taint();
       const files = await keep(result.artifacts, artifacts, { ...context, taint });
       return {
         type: "done",

@@ -1,4 +1,4 @@
-import { CapstanError } from "../core/error.ts";
+import { CapstanError, toCapstanError } from "../core/error.ts";
 import { newId } from "../core/id.ts";
 import type { JsonObject } from "../core/json.ts";
 import { sha256 } from "../core/json.ts";
@@ -6,12 +6,16 @@ import type { Taint } from "../core/taint.ts";
 import { mergeTaint, trusted } from "../core/taint.ts";
 import { derive } from "../permissions/derive.ts";
 import type { Grant } from "../permissions/grant.ts";
+import { maxAskedMs, openAsking } from "./asking.ts";
 import type { CallRequest, Door } from "./call.ts";
-import type { Outcome } from "./tool.ts";
+import type { AroundNested, Outcome } from "./tool.ts";
+
+/** A call that asks more often than this is asking in circles. */
+const maxRounds = 8;
 
 /** The way back to the door for a running tool and for the code that it runs. */
 export interface Nested extends Disposable {
-  readonly call: (name: string, args: JsonObject) => Promise<Outcome>;
+  readonly call: (name: string, args: JsonObject, around: Required<AroundNested>) => Promise<Outcome>;
   /** Where untrusted parts of the nested results came from. */
   taint(): Taint;
 }
@@ -23,10 +27,14 @@ export interface Nested extends Disposable {
 export function openNested(around: {
   readonly request: CallRequest;
   readonly timeoutMs: number;
+  /** The most calls that its grant allows; missing: as many as the caller's. */
+  readonly maxCalls: number | undefined;
   readonly call: Door["call"];
   readonly now: () => number;
 }): Nested {
   const { caller, callId, signal: outer, log } = around.request;
+  const asking = openAsking(around.request.answerer);
+  const lastsMs = around.timeoutMs + (asking === undefined ? 0 : maxAskedMs);
   // Made by the first nested call, which most calls never make: a signal that aborts costs as much as a decision.
   let ending: AbortController | undefined;
   let signal: AbortSignal | undefined;
@@ -37,26 +45,31 @@ export function openNested(around: {
 
   return {
     taint: () => taint,
-    async call(name, args) {
+    async call(name, args, { progress, pause }) {
       if (hasEnded || outer.aborted) {
         throw new CapstanError("tool.cancelled", "The call that this one belongs to has ended.");
       }
       ending ??= new AbortController();
       signal ??= AbortSignal.any([outer, ending.signal]);
-      grant ??= forExecution(caller.grant, around.now(), around.timeoutMs);
-      const result = await around.call({
-        caller: { ...caller, grant, taint: mergeTaint(caller.taint, taint), depth: caller.depth + 1 },
+      grant ??= forExecution(caller.grant, around.now(), lastsMs, around.maxCalls);
+      const answerer = asking?.(pause);
+      const by = { ...caller, grant, depth: caller.depth + 1 };
+      const nested = {
         name,
         args,
         callId: toNestedId(callId, (calls += 1)),
         parentId: callId,
         signal,
+        progress,
         ...(log === undefined ? {} : { log }),
+        ...(answerer === undefined ? {} : { answerer }),
+      };
+      return await callUntilDone({ ...nested, caller: by }, async (request) => {
+        const result = await around.call({ ...request, caller: { ...by, taint: mergeTaint(caller.taint, taint) } });
+        taint = mergeTaint(taint, result.taint);
+        // What its own nested calls brought in is in it too: a tool that stores something stores all of it.
+        return result.taint.length > 0 ? { ...result.outcome, taint: result.taint } : result.outcome;
       });
-      taint = mergeTaint(taint, result.taint);
-      const { outcome } = result;
-      // What its own nested calls brought in is in it too: a tool that stores something stores all of it.
-      return outcome.type === "done" && result.taint.length > 0 ? { ...outcome, taint: result.taint } : outcome;
     },
     [Symbol.dispose]() {
       hasEnded = true;
@@ -65,12 +78,38 @@ export function openNested(around: {
   };
 }
 
+/** Makes a call, and goes on with it for as long as it asks and somebody answers now. */
+async function callUntilDone(
+  request: CallRequest & { readonly args: JsonObject },
+  call: (request: CallRequest) => Promise<Outcome>,
+): Promise<Outcome> {
+  const { answerer, signal, caller, ...held } = request;
+  let more: Pick<CallRequest, "approvalId" | "resumed"> = {};
+  for (let round = 1; ; round += 1) {
+    let outcome: Outcome;
+    try {
+      outcome = await call({ ...request, ...more });
+    } catch (thrown) {
+      const { code, message: why } = toCapstanError(thrown);
+      const isHeld = code === "permission.approval_needed" && more.approvalId === undefined;
+      const approvalId = isHeld ? await answerer?.now?.approve({ ...held, grant: caller.grant, why }, signal) : null;
+      if (typeof approvalId !== "string") throw thrown;
+      more = { approvalId };
+      continue;
+    }
+    if (outcome.type === "done" || answerer?.now === undefined || round === maxRounds) return outcome;
+    const { requests, state } = outcome;
+    if (requests.length === 0 || !requests.every(({ type }) => answerer.can[type])) return outcome;
+    more = { resumed: { responses: await answerer.now.ask(requests, signal), state } };
+  }
+}
+
 /** The same for the same place in the same call, so that a call that is made again after a crash repeats its nested ones by their ids. */
 function toNestedId(callId: string, index: number): string {
   return `call_${sha256(`${callId} ${index}`).slice(0, 32)}`;
 }
 
-function forExecution(parent: Grant, now: number, timeoutMs: number): Grant {
+function forExecution(parent: Grant, now: number, lastsMs: number, maxCalls = Infinity): Grant {
   const { rights, limits, delegations, run } = parent;
   if (delegations === 0) {
     throw new CapstanError(
@@ -78,7 +117,15 @@ function forExecution(parent: Grant, now: number, timeoutMs: number): Grant {
       "This grant may not be handed on, so code under it can't call tools.",
     );
   }
-  const expiresAt = Math.min(parent.expiresAt, now + timeoutMs);
-  const request = { rights, limits, expiresAt, delegations: delegations - 1, ...(run === undefined ? {} : { run }) };
+  const expiresAt = Math.min(parent.expiresAt, now + lastsMs);
+  const calls = Math.min(limits.calls ?? Infinity, maxCalls);
+  const narrowed = calls === Infinity ? limits : { ...limits, calls };
+  const request = {
+    rights,
+    limits: narrowed,
+    expiresAt,
+    delegations: delegations - 1,
+    ...(run === undefined ? {} : { run }),
+  };
   return derive(parent, request, { id: newId("grant"), now });
 }

@@ -1,3 +1,4 @@
+import { type Deadline, openDeadline } from "../core/deadline.ts";
 import { CapstanError, toCapstanError } from "../core/error.ts";
 import type { Admitted } from "./admit.ts";
 import type { CallRequest } from "./call.ts";
@@ -22,7 +23,7 @@ export async function perform(parts: {
   const ending = new AbortController();
   const { signal } = ending;
   try {
-    return await withDeadline(() => admitted.call.run(toContext(request, nested, signal)), {
+    return await withDeadline((deadline) => admitted.call.run(toContext(request, nested, signal, deadline)), {
       ending,
       outer: request.signal,
       ms: admitted.deadlineMs,
@@ -50,7 +51,7 @@ export function cancelled(name: string): CapstanError {
  * `AbortSignal.timeout` and `any` do the same at several times the cost, and each timeout stays in memory until its time is over.
  */
 async function withDeadline(
-  run: () => Promise<Outcome>,
+  run: (deadline: Deadline) => Promise<Outcome>,
   { ending, outer, ms }: { readonly ending: AbortController; readonly outer: AbortSignal; readonly ms: number },
 ): Promise<Outcome> {
   outer.throwIfAborted(); // It was cancelled while it was put on record: then it does not begin.
@@ -62,20 +63,19 @@ async function withDeadline(
     grace = setTimeout(() => abandoned.reject(reason), graceMs);
   };
   const cancel = (): void => end(outer.reason);
-  const deadline = setTimeout(() => end(new DOMException(`${ms} ms are over.`, "TimeoutError")), ms).unref();
+  using deadline = openDeadline(ms, () => end(new DOMException(`${ms} ms are over.`, "TimeoutError")));
   outer.addEventListener("abort", cancel, { once: true });
   try {
-    const outcome = await Promise.race([run(), abandoned.promise]);
+    const outcome = await Promise.race([run(deadline), abandoned.promise]);
     ending.signal.throwIfAborted();
     return outcome;
   } finally {
-    clearTimeout(deadline);
     clearTimeout(grace);
     outer.removeEventListener("abort", cancel);
   }
 }
 
-function toContext(request: CallRequest, nested: Nested, signal: AbortSignal): CallContext {
+function toContext(request: CallRequest, nested: Nested, signal: AbortSignal, deadline: Deadline): CallContext {
   const { caller, callId, parentId, resumed, progress, log, answerer, detach } = request;
   return {
     signal,
@@ -91,6 +91,13 @@ function toContext(request: CallRequest, nested: Nested, signal: AbortSignal): C
     ...(answerer === undefined ? {} : { answerer }),
     ...(resumed === undefined ? {} : { resumed }),
     ...(detach === undefined ? {} : { detach }),
-    call: nested.call,
+    call: (name, args, { progress: told = () => {}, pause } = {}) =>
+      nested.call(name, args, { progress: told, pause: () => pauseAll(deadline.pause, pause) }),
   };
+}
+
+function pauseAll(...pauses: readonly ((() => Disposable) | undefined)[]): Disposable {
+  const paused = new DisposableStack();
+  for (const pause of pauses) paused.use(pause?.());
+  return paused;
 }

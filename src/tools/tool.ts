@@ -42,6 +42,28 @@ export interface Answerer {
   readonly can: Readonly<Record<InputRequest["type"], boolean>>;
   /** Aborts when it cancels the call or is gone, also between a question and its answer. Missing: nothing would tell. */
   readonly gone?: AbortSignal;
+  /** Asks while the call stays open. Missing: whoever asks must wait until it is taken up with the answers. */
+  readonly now?: AnswererNow;
+}
+
+/** The way to whoever answers while a call stays open. An abort of `signal` withdraws what is asked. */
+export interface AnswererNow {
+  /** The answers, by the ids of the questions. Throws `tool.input_needed` where none comes. */
+  ask(requests: readonly InputRequest[], signal: AbortSignal): Promise<JsonObject>;
+  /**
+   * Asks whether exactly this call may run: the id of the approval, or null where whoever is there may not approve it. Throws
+   * `permission.approval_refused` for a no, and what `ask` throws.
+   */
+  approve(call: HeldCall, signal: AbortSignal): Promise<string | null>;
+}
+
+/** A call that was refused until a person approves it, and why. */
+export interface HeldCall {
+  readonly grant: Grant;
+  readonly callId: string;
+  readonly name: string;
+  readonly args: JsonObject;
+  readonly why: string;
 }
 
 /** A line that a running tool has for whoever called it, by syslog's levels (MCP, utilities/logging). */
@@ -116,8 +138,19 @@ export interface CallContext {
    * `task.too_many`. Missing: the caller waits for the end.
    */
   readonly detach?: (state?: Json) => Promise<void>;
-  /** The door again, with a grant derived for this call. */
-  readonly call: (name: string, args: JsonObject) => Promise<Outcome>;
+  /**
+   * The door again, with a grant derived for this call. What the nested call asks is put to the caller where it answers while its calls
+   * stay open, and the time of this call stands still meanwhile; else the outcome is `waiting`, and nobody takes it up.
+   */
+  readonly call: (name: string, args: JsonObject, around?: AroundNested) => Promise<Outcome>;
+}
+
+/** What the tool around a nested call has to do with it. */
+export interface AroundNested {
+  /** Missing: nobody hears how far it has come. */
+  readonly progress?: (progress: Progress) => void;
+  /** Stops what else measures the tool's time, until it is disposed of. */
+  readonly pause?: () => Disposable;
 }
 
 export interface ToolDefinition<I, O> {
@@ -133,6 +166,8 @@ export interface ToolDefinition<I, O> {
   readonly needs: (args: I) => readonly Need[];
   /** What to reserve beyond one call, before it runs. Missing: nothing. */
   readonly reserve?: (args: I, grant: Grant) => Amounts;
+  /** How many calls may be nested in one of it, those inside them included. Missing: as many as its grant may make. */
+  readonly nestedCalls?: number;
   /** After how long the door ends a call; missing: 30 s. */
   readonly timeoutMs?: (args: I) => number;
   readonly run: (args: I, context: CallContext) => Promise<Outcome<O>>;
@@ -145,6 +180,7 @@ export interface BoundCall {
   readonly args: JsonObject;
   readonly needs: readonly Need[];
   readonly timeoutMs: number;
+  readonly nestedCalls?: number;
   effect(grant: Grant): Effect;
   reserve(grant: Grant): Amounts;
   run(context: CallContext): Promise<Outcome>;
@@ -191,12 +227,14 @@ export function defineTool<I extends object, O = Json>(definition: ToolDefinitio
     sink: hints.openWorld || hints.destructive,
     maybeOnce: effect === "once" || typeof effect === "function",
     bind(raw) {
+      const { nestedCalls } = definition;
       const args = deepFreeze(input.parse(raw));
       if (!isJsonObject(args)) throw new CapstanError("tool.bad_definition", `The arguments of ${name} are no object.`);
       return {
         args,
         needs: definition.needs(args),
         timeoutMs: definition.timeoutMs?.(args) ?? defaultTimeoutMs,
+        ...(nestedCalls === undefined ? {} : { nestedCalls }),
         effect: (grant) => (typeof effect === "function" ? effect(args, grant) : effect),
         reserve: (grant) => definition.reserve?.(args, grant) ?? {},
         async run(context) {

@@ -2,7 +2,7 @@ import { z } from "zod";
 import type { InputRequest } from "../../tools/tool.ts";
 import type { ApprovableCall, Permissions } from "../../permissions/permissions.ts";
 import type { Door } from "../../tools/call.ts";
-import type { Json, JsonObject } from "../../core/json.ts";
+import type { JsonObject } from "../../core/json.ts";
 import { type Asking, refused } from "./questions.ts";
 
 /** What is longer than this can't be shown to a person whole, so it can't be approved here. */
@@ -10,6 +10,7 @@ const maxShown = 8_000;
 
 /** What is sealed with the question whether a call may run. */
 export const ApprovalState = z.strictObject({ type: z.literal("approval"), callId: z.string(), hash: z.string() });
+type ApprovalState = z.infer<typeof ApprovalState>;
 
 const answerKey = "approval";
 const answerSchema = {
@@ -36,7 +37,7 @@ export function toApprovalQuestion(
   asking: Asking,
   callId: string,
   why: string,
-): { readonly request: InputRequest; readonly state: Json } | null {
+): { readonly request: InputRequest; readonly state: ApprovalState } | null {
   const { grant, name } = asking;
   const call = toApprovable(services, asking, callId);
   if (call === null || !grant.rights.approve.includes(name)) return null;
@@ -52,7 +53,7 @@ export function toApprovalQuestion(
 export async function takeApproval(
   services: Services,
   asking: Asking,
-  { callId, hash }: z.infer<typeof ApprovalState>,
+  { callId, hash }: ApprovalState,
   responses: JsonObject,
 ): Promise<string> {
   const parsed = Response.safeParse(responses);

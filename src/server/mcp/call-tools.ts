@@ -9,7 +9,7 @@ import { toCapstanError, toText } from "../../core/error.ts";
 import { newId } from "../../core/id.ts";
 import type { Json, JsonObject } from "../../core/json.ts";
 import type { Taint } from "../../core/taint.ts";
-import type { Outcome } from "../../tools/tool.ts";
+import type { Answerer, Outcome } from "../../tools/tool.ts";
 import { ApprovalState, takeApproval, toApprovalQuestion } from "./approval.ts";
 import { addTaint, type Connection, taintOf, toGrant, toProgress } from "./connection.ts";
 import { demandAnswerable } from "./envelope.ts";
@@ -84,7 +84,7 @@ async function callUnder(
   let taint: Taint;
   try {
     const report = progress.report.bind(progress);
-    const answerer = toAnswerer(exchange);
+    const answerer = toCallAnswerer(connection, exchange);
     const request = { caller, name, args, ...begun, signal, progress: report, log, answerer };
     const result = takesTasks(exchange) ? await tasks.call(request) : await door.call(request);
     if ("taskId" in result) return result;
@@ -103,6 +103,26 @@ async function callUnder(
   }
   demandAnswerable(outcome.requests, exchange);
   return questions.ask(asking, outcome.requests, { type: "tool", callId, state: outcome.state });
+}
+
+/** The client of a call. One that answers while the call is open can be asked about the calls inside it, and approve them. */
+function toCallAnswerer(connection: Connection, exchange: Exchange): Answerer {
+  const { ask, can } = exchange;
+  const answerer = toAnswerer(exchange);
+  if (ask === undefined) return answerer;
+  return {
+    ...answerer,
+    now: {
+      ask,
+      async approve({ callId, why, ...held }, signal) {
+        const asking: Asking = { ...held, method: "tools/call" };
+        const question = can.form ? toApprovalQuestion(connection, asking, callId, why) : null;
+        if (question === null) return null;
+        const responses = await ask([question.request], signal);
+        return await takeApproval(connection, asking, question.state, responses);
+      },
+    },
+  };
 }
 
 /** A new call; or, where the request carries answers, the call that they are for. */

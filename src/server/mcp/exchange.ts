@@ -1,6 +1,6 @@
 import type { ErrorCode } from "../../core/error.ts";
 import type { JsonObject, JsonSchema } from "../../core/json.ts";
-import type { Answerer, LogEntry } from "../../tools/tool.ts";
+import type { Answerer, AnswererNow, LogEntry } from "../../tools/tool.ts";
 import type { CanAnswer } from "./envelope.ts";
 
 /** One request of a client, as the methods see it, whatever the era and the transport. */
@@ -15,6 +15,8 @@ export interface Exchange {
   readonly can: CanAnswer;
   /** Aborts when the client cancels or is gone, also while it is asked. Missing where each answer comes in a request of its own. */
   readonly gone?: AbortSignal;
+  /** Puts questions to the client while its request stays open. Missing: answers come in requests of their own. */
+  readonly ask?: AnswererNow["ask"];
   /** What a retried request brings back; undefined where it brings nothing. */
   readonly requestState: unknown;
   readonly inputResponses: unknown;

@@ -6,7 +6,8 @@ import type { Grant } from "../../permissions/grant.ts";
 /** How long a question may stay unanswered: as long as what was sealed with it is good. */
 const answerMs = 10 * 60 * 1000;
 
-type Requests = NonNullable<InputRequiredResult["inputRequests"]>;
+/** Questions as MCP writes them, by their keys. */
+export type Requests = NonNullable<InputRequiredResult["inputRequests"]>;
 
 /** The call that asks: under which grant, where its questions go, and when nobody wants their answers any more. */
 interface Asker {

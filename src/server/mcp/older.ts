@@ -15,7 +15,7 @@ import {
   type RequestId,
   SUPPORTED_PROTOCOL_VERSIONS,
 } from "@modelcontextprotocol/server";
-import { CapstanError } from "../../core/error.ts";
+import { CapstanError, toCapstanError } from "../../core/error.ts";
 import type { JsonObject } from "../../core/json.ts";
 import type { Grant } from "../../permissions/grant.ts";
 import type { Connection } from "./connection.ts";
@@ -26,7 +26,8 @@ import { expectedParams } from "./message.ts";
 import { findMethod, type Methods, methods } from "./methods.ts";
 import { type ModernIo, toEnvelope, toError, toLog, toServerInfo } from "./modern.ts";
 import { capabilities, instructions } from "./offer.ts";
-import { openOlderQuestions, speaksFor } from "./older-questions.ts";
+import { openOlderQuestions, type Requests, speaksFor } from "./older-questions.ts";
+import { toWireRequests } from "./questions.ts";
 import { toFailedCall, toProtocolError } from "./result.ts";
 
 /** A call that asks more often than this is asking in circles. */
@@ -116,19 +117,32 @@ export function openOlder({ connection, own: more, send, onInitialized, track }:
     const notify = async (notification: JSONRPCMessage): Promise<void> => {
       if (running.get(id) === own) tell(notification);
     };
-    const exchange = toExchange(params, sender, { signal, notify });
+    const put = async (requests: Requests, until: AbortSignal): Promise<JsonObject> => {
+      try {
+        return await questions.ask(requests, { grant: own.grant, tell, signal: until });
+      } catch (thrown) {
+        const why = thrown instanceof Error ? thrown.message : String(thrown);
+        throw new CapstanError("tool.input_needed", `What the call asked was not answered. ${why}`);
+      }
+    };
+    const exchange: Exchange = {
+      ...toExchange(params, sender, { signal, notify }),
+      ask: async (requests, until) => await put(toWireRequests(requests), AbortSignal.any([signal, until])),
+    };
     let result = await perform(connection, params, exchange);
     for (let round = 1; isInputRequiredResult(result); round += 1) {
       const { inputRequests = {}, requestState } = result;
       let inputResponses: JsonObject;
       try {
-        if (round > maxRounds) throw new Error(`It has asked ${maxRounds} times already.`);
-        inputResponses = await questions.ask(inputRequests, { grant: own.grant, tell, signal });
+        if (round > maxRounds)
+          throw new CapstanError(
+            "tool.input_needed",
+            `What the call asked was not answered. It has asked ${maxRounds} times.`,
+          );
+        inputResponses = await put(inputRequests, signal);
       } catch (thrown) {
-        const why = thrown instanceof Error ? thrown.message : String(thrown);
-        const failure = new CapstanError("tool.input_needed", `What the call asked was not answered. ${why}`);
-        if (method === "tools/call") return toFailedCall(failure);
-        throw toProtocolError(failure);
+        if (method === "tools/call") return toFailedCall(toCapstanError(thrown));
+        throw toProtocolError(thrown);
       }
       result = await perform(connection, params, { ...exchange, requestState, inputResponses });
     }

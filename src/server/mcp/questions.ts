@@ -55,7 +55,7 @@ export function openQuestions(permissions: Permissions): Questions {
       const sealed = { id: newId("question"), hash: toHash(asking), expiresAt: permissions.now() + questionMs, state };
       return inputRequired({
         requestState: permissions.seal(sealed, toBinding(asking)),
-        inputRequests: Object.fromEntries(requests.map((request) => [request.id, toWireRequest(request)])),
+        inputRequests: toWireRequests(requests),
       });
     },
 
@@ -92,6 +92,11 @@ export function refused(why: string): CapstanError {
 }
 
 type WireRequest = NonNullable<InputRequiredResult["inputRequests"]>[string];
+
+/** The requests as MCP writes them, by their ids. Throws what `toWireRequest` throws. */
+export function toWireRequests(requests: readonly InputRequest[]): Readonly<Record<string, WireRequest>> {
+  return Object.fromEntries(requests.map((request) => [request.id, toWireRequest(request)]));
+}
 
 /** The request as MCP writes it. Throws `tool.bad_output` for a form or parameters that MCP does not know. */
 export function toWireRequest(request: InputRequest): WireRequest {

@@ -2,27 +2,71 @@ import { CapstanError, errorCodes } from "../../core/error.ts";
 import type { ErrorCode } from "../../core/error.ts";
 import type { Json } from "../../core/json.ts";
 import { isJsonObject } from "../../core/json.ts";
+import type { Taint } from "../../core/taint.ts";
+import { mergeTaint, trusted } from "../../core/taint.ts";
+import type { ExecRequest } from "../../sandbox/engine.ts";
 import { questionsInWords } from "../result.ts";
-import type { CallContext, Outcome } from "../tool.ts";
+import type { CallContext, Outcome, Progress } from "../tool.ts";
 
-/** A call from the code, through the door. */
-export async function callTool({ call }: CallContext, name: string, args: Json): Promise<Done> {
-  if (!isJsonObject(args)) {
-    throw new CapstanError(
-      "tool.bad_arguments",
-      `${name} takes its arguments by name: tools.${name}({argument: value}).`,
-    );
-  }
-  const outcome = await call(name, args);
-  if (outcome.type === "done") return outcome;
-  const questions = questionsInWords(outcome.requests);
-  throw new CapstanError("tool.input_needed", `${name} waits for an answer, which code can't: ${questions}`);
+/** No more than four reports a second: a terminal shows each on a line. */
+const minReportMs = 250;
+
+/** The way of one execution to the tools. Disposing ends it: nothing that comes later reaches the door. */
+export interface CodeCalls extends Disposable {
+  readonly onCall: NonNullable<ExecRequest["onCall"]>;
+  /** What the code was made of, and what its calls brought in. */
+  readonly taint: () => Taint;
 }
 
-type Done = Extract<Outcome, { type: "done" }>;
+/** Opens the way to the tools for the code of one call of `execute_code`, which it reports the calls of. */
+export function openCodeCalls(context: Pick<CallContext, "call" | "progress" | "taint">): CodeCalls {
+  const report = openReport(context.progress);
+  let taint = context.taint;
+  let calls = 0;
+  let hasEnded = false;
+  return {
+    taint: () => taint,
+    async onCall(name, args, _signal, pause) {
+      if (hasEnded) throw new CapstanError("tool.cancelled", "The code that makes this call has ended.");
+      if (!isJsonObject(args)) {
+        throw new CapstanError(
+          "tool.bad_arguments",
+          `${name} takes its arguments by name: tools.${name}({argument: value}).`,
+        );
+      }
+      // The name is the code's word until the door has found a tool of that name.
+      const told = `${/^[\w-]{1,64}$/.test(name) ? name : "a tool"} (call ${(calls += 1)})`;
+      report(told);
+      const progress = ({ message }: Progress): void => report(message === undefined ? told : `${told}: ${message}`);
+      const outcome = await context.call(name, args, { progress, pause });
+      taint = mergeTaint(taint, outcome.taint ?? trusted);
+      return toValue(name, outcome);
+    },
+    [Symbol.dispose]() {
+      hasEnded = true;
+    },
+  };
+}
+
+/** Passes on what is not too soon after the last, which moves the progress one step further. */
+function openReport(progress: CallContext["progress"]): (message: string) => void {
+  let done = 0;
+  let nextAt = -Infinity;
+  return (message) => {
+    const now = performance.now();
+    if (now < nextAt) return;
+    nextAt = now + minReportMs;
+    progress({ done: (done += 1), message });
+  };
+}
 
 /** What the code gets is the tool's value; a failure is thrown, with its code. */
-export function toNestedValue({ value, content = [], isError, code = "tool.failed" }: Done): Json {
+function toValue(name: string, outcome: Outcome): Json {
+  if (outcome.type === "waiting") {
+    const questions = questionsInWords(outcome.requests);
+    throw new CapstanError("tool.input_needed", `${name} asks what nobody can answer while code runs: ${questions}`);
+  }
+  const { value, content = [], isError, code = "tool.failed" } = outcome;
   const text = content.map((block) => (block.type === "text" ? block.text : `[${block.type}]`)).join("\n");
   if (isError !== true) return value ?? text;
   const said = text === "" ? JSON.stringify(value ?? null) : text;
