@@ -2,7 +2,9 @@ import { constants } from "node:fs";
 import { access } from "node:fs/promises";
 import { delimiter, join } from "node:path";
 import { toCapstanError } from "../core/error.ts";
-import type { Engine } from "../sandbox/engine.ts";
+import type { SandboxConfig } from "../sandbox/config.ts";
+import type { Engine, Language } from "../sandbox/engine.ts";
+import { whyNotOffered } from "../sandbox/offer.ts";
 import type { ExitCode, Globals } from "./command.ts";
 import { print, tell, toHome, withApp } from "./command.ts";
 import { toJsonText } from "./json.ts";
@@ -14,22 +16,39 @@ interface Finding {
   readonly detail: string;
 }
 
-/** `capstan doctor`: tries each part on this machine. Exit code 1 where a part that the defaults need does not work. */
+/** An engine that was tried. Its languages are those for which the config offers it. */
+interface EngineFinding extends Finding {
+  readonly languages: readonly Language[];
+}
+
+/**
+ * `capstan doctor`: tries each part on this machine. Exit code 1 where the home does not work, or no engine of those that the config
+ * offers for a language of `neededLanguages`.
+ */
 export async function examine(globals: Globals, options: { json?: boolean }): Promise<ExitCode> {
   const { home, engines } = await tryHome(globals);
   const node = { name: "node", ok: true, detail: process.versions.node };
-  const findings = [node, home, await findBubblewrap(), ...engines, ...findKeys()];
-  if (options.json === true) print(toJsonText(findings));
+  const findings: readonly Finding[] = [node, home, await findBubblewrap(), ...engines, ...findKeys()];
+  if (options.json === true) print(toJsonText(findings.map(({ name, ok, detail }) => ({ name, ok, detail }))));
   else for (const { name, ok, detail } of findings) print(`${ok ? "ok     " : "missing"}  ${name}: ${detail}`);
-  return [home, ...engines].every(({ ok }) => ok) ? 0 : 1;
+  const isRun = (language: Language): boolean => {
+    const speakers = engines.filter(({ languages }) => languages.includes(language));
+    return speakers.length === 0 || speakers.some(({ ok }) => ok);
+  };
+  return home.ok && neededLanguages.every(isRun) ? 0 : 1;
 }
 
+/** What runs wherever Capstan does, with nothing installed beside it. */
+const neededLanguages: readonly Language[] = ["javascript", "typescript", "python"];
+
 /** The home with its config and its store, and the engines, which are set up by it: without a home there are none to try. */
-async function tryHome(globals: Globals): Promise<{ readonly home: Finding; readonly engines: readonly Finding[] }> {
-  let engines: readonly Finding[] = [];
+async function tryHome(
+  globals: Globals,
+): Promise<{ readonly home: Finding; readonly engines: readonly EngineFinding[] }> {
+  let engines: readonly EngineFinding[] = [];
   try {
     await withApp(globals, async ({ app, signal }) => {
-      engines = await Promise.all(app.engines.map((engine) => tryEngine(engine, signal)));
+      engines = await Promise.all(app.engines.map((engine) => tryEngine(engine, app.config.sandbox, signal)));
       return 0;
     });
     return { home: { name: "home", ok: true, detail: toHome(globals) }, engines };
@@ -40,12 +59,18 @@ async function tryHome(globals: Globals): Promise<{ readonly home: Finding; read
   }
 }
 
-async function tryEngine(engine: Engine, signal: AbortSignal): Promise<Finding> {
-  const hint = setTimeout(() => tell(`Trying ${engine.name}. The first time takes a few seconds.`), 1_000);
+async function tryEngine(engine: Engine, config: SandboxConfig, signal: AbortSignal): Promise<EngineFinding> {
+  const { name, level, languages } = engine;
+  const hint = setTimeout(() => tell(`Trying ${name}. The first time takes a few seconds.`), 1_000);
   const missing = await engine.probe(signal).finally(() => clearTimeout(hint));
-  const works = `${engine.languages.join(", ")}; isolation ${engine.level}`;
-  const detail = missing === null ? works : `${missing.reason} ${missing.remedy}`;
-  return { name: engine.name, ok: missing === null, detail };
+  const why = whyNotOffered(engine, config);
+  const what = `${languages.join(", ")}; isolation ${level}${why === undefined ? "" : `; not offered: ${why}`}`;
+  return {
+    name,
+    ok: missing === null,
+    detail: missing === null ? what : `${what}. ${missing.reason} ${missing.remedy}`,
+    languages: why === undefined ? languages : [],
+  };
 }
 
 async function findBubblewrap(): Promise<Finding> {

@@ -10,3 +10,6 @@ export const isolationLevels = [
 ] as const;
 export const IsolationLevel = z.enum(isolationLevels);
 export type IsolationLevel = z.infer<typeof IsolationLevel>;
+
+/** Levels as numbers: the stronger, the larger. */
+export const strengthOf = (level: IsolationLevel): number => isolationLevels.indexOf(level);

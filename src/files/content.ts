@@ -7,6 +7,7 @@ import { openContent } from "../permissions/safe-path-read.ts";
 import { headBytes, toMediaType } from "./media-type.ts";
 
 const hashChunkBytes = 256 * 1024;
+const readChunkBytes = 1024 * 1024;
 
 /** How many bytes a call may still hash. Each file draws it down, so that many files cost no more than one. */
 export interface HashBudget {
@@ -40,6 +41,27 @@ export async function hashContent(file: Opened, budget: HashBudget, signal: Abor
       `${JSON.stringify(file.path)} is not hashed: it has ${file.stat.size} bytes, and this call may hash ${budget.left} more.`,
     );
   }
+}
+
+/**
+ * The bytes of an opened file as it was when it was opened: what is appended meanwhile is left out. Throws `files.too_large` for more than
+ * `maxBytes`, before any room is made for them; else as `readMediaType`.
+ */
+export async function readContent(file: Opened, maxBytes: number, signal: AbortSignal): Promise<Uint8Array> {
+  const { size } = file.stat;
+  if (size > BigInt(maxBytes)) {
+    throw new CapstanError(
+      "files.too_large",
+      `${JSON.stringify(file.path)} is not read: it has ${size} bytes, and ${maxBytes} more may be read here.`,
+    );
+  }
+  const bytes = Buffer.alloc(Number(size));
+  let filled = 0;
+  for await (const chunk of chunksOf(file, readChunkBytes, signal)) {
+    filled += chunk.copy(bytes, filled);
+    if (filled === bytes.length) break;
+  }
+  return bytes.subarray(0, filled);
 }
 
 /** The bytes of a file in order. Each chunk is good until the next one is asked for. */

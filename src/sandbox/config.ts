@@ -1,17 +1,29 @@
 import { z } from "zod";
+import { IsolationLevel } from "../core/isolation.ts";
 
 const mebibyte = 1024 * 1024;
 
+const engineNames = ["quickjs", "pyodide", "bubblewrap", "docker"] as const;
+
 /** The `sandbox` part of the config: what one run of code may use at most, and how much is kept ready. */
 export const SandboxConfig = z.strictObject({
+  /** Which engines are offered. Code runs in the first that speaks its language, is as strong as is asked for, and works here. */
+  engines: z
+    .array(z.enum(engineNames))
+    .min(1)
+    .default([...engineNames]),
+  /** The weakest isolation that any code may run at; a grant can only ask for more. */
+  isolation: IsolationLevel.default("wasm-in-thread"),
   /** Wall time of one run; a call may ask for less. */
   timeoutMs: z.int().min(1).max(600_000).default(30_000),
   memoryMb: z.int().min(16).max(4096).default(256),
   /** stdout and stderr together; what is beyond is cut and flagged. */
   outputKb: z.int().min(1).max(4096).default(256),
   resultKb: z.int().min(1).max(4096).default(256),
+  /** All input files of a run together. */
+  inputMb: z.int().min(0).max(256).default(64),
   /** All artifacts of a run together. */
-  artifactKb: z.int().min(0).max(4096).default(1024),
+  artifactKb: z.int().min(0).max(65_536).default(16_384),
   artifacts: z.int().min(0).max(100).default(20),
   /** Tool calls that one run of code may make. */
   calls: z.int().min(0).max(10_000).default(100),
@@ -37,3 +49,6 @@ export function toExecLimits(config: SandboxConfig) {
     calls: config.calls,
   };
 }
+
+/** How many bytes all input files of a run may have together. */
+export const toInputBytes = ({ inputMb }: SandboxConfig): number => inputMb * mebibyte;

@@ -32,6 +32,20 @@ describe("capstan doctor", () => {
     expect(json).toContainEqual({ name: "home", ok: false, detail: expect.stringContaining(said) });
   });
 
+  test("tells which engines the config does not offer, and refuses a config that offers none", async () => {
+    await using home = await tempFolder();
+    const config = join(home.path, "capstan.yaml");
+    writeFileSync(config, "sandbox: { engines: [quickjs] }");
+    const { code, stdout } = await capstan(home.path, ["doctor"]);
+    expect(stdout).toMatch(/^ok {7}quickjs: javascript, typescript; isolation wasm-in-thread$/m);
+    expect(stdout).toMatch(/pyodide: python; isolation wasm-in-child; not offered: sandbox.engines leaves it out/);
+    expect(code).toBe(0);
+    writeFileSync(config, "sandbox: { engines: [quickjs], isolation: container }");
+    const none = await capstan(home.path, ["doctor"]);
+    expect(none).toMatchObject({ code: 1, stderr: "" });
+    expect(none.stdout).toMatch(/^missing {2}home: config.bad_value: No engine of sandbox.engines/m);
+  }, 120_000);
+
   test("does not take a bad token for a broken home", async () => {
     await using home = await tempFolder();
     expect(await capstan(home.path, ["--grant", "", "doctor"])).toMatchObject({ code: 3, stdout: "" });

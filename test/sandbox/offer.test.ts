@@ -1,0 +1,61 @@
+import { afterAll, describe, expect, test } from "vitest";
+import type { IsolationLevel } from "../../src/core/isolation.ts";
+import { openEngines } from "../../src/sandbox/all.ts";
+import { SandboxConfig, toExecLimits, toInputBytes } from "../../src/sandbox/config.ts";
+import type { Engine } from "../../src/sandbox/engine.ts";
+import { offeredEngines, whyNotOffered } from "../../src/sandbox/offer.ts";
+import { openQuickjsEngine } from "../../src/sandbox/quickjs.ts";
+import { tempFolder } from "../support/temp.ts";
+
+const quickjs = openQuickjsEngine();
+afterAll(() => quickjs[Symbol.asyncDispose]());
+
+const as = (name: string, level: IsolationLevel): Engine => ({ ...quickjs, name, level });
+const all = [quickjs, as("pyodide", "wasm-in-child"), as("bubblewrap", "os-sandbox"), as("docker", "container")];
+const offered = (config: object): readonly string[] =>
+  offeredEngines(all, SandboxConfig.parse(config)).map(({ name }) => name);
+
+describe("the engines that the config offers", () => {
+  test("are all of them unless it says less, in its order, and never one weaker than it says", () => {
+    expect(offered({})).toEqual(["quickjs", "pyodide", "bubblewrap", "docker"]);
+    expect(offered({ engines: ["docker", "quickjs", "docker"] })).toEqual(["docker", "quickjs"]);
+    expect(offered({ isolation: "os-sandbox" })).toEqual(["bubblewrap", "docker"]);
+    expect(offered({ isolation: "os-sandbox", engines: ["docker", "pyodide"] })).toEqual(["docker"]);
+  });
+
+  test("are never none: such a config is refused with what to change", () => {
+    expect(() => offered({ engines: ["quickjs"], isolation: "container" })).toThrow(
+      /^No engine of sandbox.engines \(quickjs\) is as strong as sandbox.isolation: container\./,
+    );
+    expect(() => offered({ isolation: "user-space-kernel" })).toThrow(
+      expect.objectContaining({ code: "config.bad_value" }),
+    );
+    expect(SandboxConfig.safeParse({ engines: [] }).success).toBe(false);
+    expect(SandboxConfig.safeParse({ engines: ["vm2"] }).success).toBe(false);
+    expect(SandboxConfig.safeParse({ isolation: "strong" }).success).toBe(false);
+  });
+
+  test("say of the others why", () => {
+    const config = SandboxConfig.parse({ engines: ["quickjs", "docker"], isolation: "os-sandbox" });
+    expect(all.map((engine) => whyNotOffered(engine, config))).toEqual([
+      "sandbox.isolation asks for os-sandbox",
+      "sandbox.engines leaves it out",
+      "sandbox.engines leaves it out",
+      undefined,
+    ]);
+  });
+
+  test("have a name in the config each, by which it can offer them", async () => {
+    await using folder = await tempFolder();
+    const config = SandboxConfig.parse({});
+    await using opened = new AsyncDisposableStack();
+    const engines = openEngines({ cacheDir: folder.path, config }).map((engine) => opened.use(engine));
+    expect(offeredEngines(engines, config)).toEqual(engines);
+  });
+});
+
+test("files come in up to 64 MiB and go out up to 16, unless the config says else", () => {
+  expect(toInputBytes(SandboxConfig.parse({}))).toBe(64 * 1024 * 1024);
+  expect(toInputBytes(SandboxConfig.parse({ inputMb: 1 }))).toBe(1024 * 1024);
+  expect(toExecLimits(SandboxConfig.parse({}))).toMatchObject({ artifactBytes: 16 * 1024 * 1024 });
+});
