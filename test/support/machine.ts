@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { test } from "vitest";
+import { describe, test } from "vitest";
 
 const works = (command: string, args: readonly string[]): boolean => {
   try {
@@ -14,6 +14,7 @@ const works = (command: string, args: readonly string[]): boolean => {
 const probes = {
   bubblewrap: () => works("bwrap", ["--unshare-all", "--ro-bind", "/", "/", "true"]),
   linux: () => process.platform === "linux",
+  docker: () => process.platform === "linux" && works("docker", ["version"]),
   cc: () => works("cc", ["--version"]),
   chromium: () => works("chromium", ["--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", "about:blank"]),
 } as const;
@@ -21,13 +22,20 @@ const probes = {
 const required = new Set((process.env["CAPSTAN_TEST_REQUIRE"] ?? "").split(",").filter(Boolean));
 const found = new Map<string, boolean>();
 
-/**
- * `test`, or a visible skip where this machine lacks the thing. `CAPSTAN_TEST_REQUIRE=bubblewrap,linux` (set in CI) turns the skip
- * into a failure.
- */
-export function testWith(thing: keyof typeof probes): typeof test | typeof test.skip {
-  if (!found.has(thing)) found.set(thing, probes[thing]());
-  if (found.get(thing) === true) return test;
-  if (required.has(thing)) throw new Error(`${thing} is required here (CAPSTAN_TEST_REQUIRE) and does not work.`);
-  return test.skip;
+/** Whether CI demands the thing: then a test that lacks it fails. */
+export const isRequired = (thing: string): boolean => required.has(thing);
+
+/** Whether this machine has the thing. Throws where it lacks what `CAPSTAN_TEST_REQUIRE=bubblewrap,linux` (set in CI) names. */
+function has(thing: keyof typeof probes): boolean {
+  const isThere = found.get(thing) ?? probes[thing]();
+  found.set(thing, isThere);
+  if (isThere || !required.has(thing)) return isThere;
+  throw new Error(`${thing} is required here (CAPSTAN_TEST_REQUIRE) and does not work.`);
 }
+
+/** `test`, or a visible skip where this machine lacks the thing; a failure where it is required. */
+export const testWith = (thing: keyof typeof probes): typeof test | typeof test.skip => (has(thing) ? test : test.skip);
+
+/** As `testWith`, for a whole group. */
+export const describeWith = (thing: keyof typeof probes): typeof describe | typeof describe.skip =>
+  has(thing) ? describe : describe.skip;

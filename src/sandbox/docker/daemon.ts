@@ -1,0 +1,99 @@
+import type Dockerode from "dockerode";
+import { z } from "zod";
+import type { Unavailable } from "../engine.ts";
+
+/** A daemon that can hold code to its limits, and the image that containers start from. */
+export interface Daemon {
+  readonly docker: Dockerode;
+  /** The image's id: its name may mean another image tomorrow. */
+  readonly imageId: string;
+}
+
+// What is read here of what daemons answer. podman leaves some of it out.
+const Info = z.object({
+  OSType: z.string().optional(),
+  MemoryLimit: z.boolean(),
+  CpuCfsQuota: z.boolean().optional(),
+  PidsLimit: z.boolean().optional(),
+  Runtimes: z.record(z.string(), z.unknown()).nullish(),
+});
+const Image = z.object({ Id: z.string(), Config: z.object({ Volumes: z.record(z.string(), z.unknown()).nullish() }) });
+
+/** Talks to the daemon at a socket, whatever the environment names. The package is loaded when it is needed: that takes 0.1 s. */
+async function openDocker(socket: string): Promise<Dockerode> {
+  const { default: Docker } = await import("dockerode");
+  return new Docker({ socketPath: socket, host: undefined, port: undefined, protocol: "http" });
+}
+
+/** Looks whether the daemon answers, can enforce limits, and has the image and the runtime. */
+export async function connect(options: {
+  readonly socket: string;
+  readonly image: string;
+  /** Missing: the daemon's default. */
+  readonly runtime?: string | undefined;
+}): Promise<Daemon | Unavailable> {
+  const { socket, image, runtime } = options;
+  const docker = await openDocker(socket);
+  try {
+    const { OSType, MemoryLimit, CpuCfsQuota, PidsLimit, Runtimes } = Info.parse(await docker.info());
+    if (OSType !== undefined && OSType !== "linux") {
+      return { reason: `Docker at ${socket} runs containers of ${OSType}.`, remedy: "Switch it to Linux containers." };
+    }
+    if (!MemoryLimit || CpuCfsQuota === false || PidsLimit === false) {
+      return {
+        reason: `Docker at ${socket} can't limit memory, processor time and processes.`,
+        remedy: "Run it as root, or rootless with control groups version 2 delegated to its user.",
+      };
+    }
+    if (runtime !== undefined && Runtimes?.[runtime] === undefined) {
+      return {
+        reason: `Docker at ${socket} has no runtime ${runtime}.`,
+        remedy: `Install it and add it to the runtimes of the daemon (daemon.json), or change sandbox.docker.runtime.`,
+      };
+    }
+    const { Id, Config } = Image.parse(await docker.getImage(image).inspect());
+    const volumes = Object.keys(Config.Volumes ?? {});
+    if (volumes.length === 0) return { docker, imageId: Id };
+    return {
+      // Each would be a folder on the daemon's disk that code may fill.
+      reason: `The image ${image} declares volumes: ${volumes.join(", ")}.`,
+      remedy: "Name an image without volumes in sandbox.docker.image.",
+    };
+  } catch (thrown) {
+    return explain(thrown, socket, image);
+  }
+}
+
+/** What a failed request to the daemon means, and what to do. */
+export function explain(thrown: unknown, socket: string, image: string): Unavailable {
+  const { code, message, statusCode } = Failure.catch({}).parse(thrown);
+  if (code === "ENOENT" || code === "ECONNREFUSED") {
+    return {
+      reason: `There is no Docker at ${socket}.`,
+      remedy:
+        "Install and start it (Debian and Ubuntu: apt install docker.io), or set sandbox.docker.socket to its socket.",
+    };
+  }
+  if (code === "EACCES") {
+    return {
+      reason: `This user may not use Docker at ${socket}.`,
+      remedy: "Use a rootless Docker or podman, or join the group of that socket, which is as good as being root.",
+    };
+  }
+  if (statusCode === 404 && /no such image|image not known/i.test(message ?? "")) {
+    return {
+      reason: `The image ${image} is not there.`,
+      remedy: "Make it with `capstan sandbox build`, or name another one in sandbox.docker.image.",
+    };
+  }
+  return {
+    reason: `Docker at ${socket} answered: ${(message ?? "nothing").trim().slice(0, 500)}`,
+    remedy: "See the log of the daemon.",
+  };
+}
+
+const Failure = z.object({
+  code: z.string().optional().catch(undefined),
+  message: z.string().optional().catch(undefined),
+  statusCode: z.int().optional().catch(undefined),
+});

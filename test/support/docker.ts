@@ -1,0 +1,68 @@
+import { execFile, execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, readdirSync, realpathSync } from "node:fs";
+import { promisify } from "node:util";
+
+/** The socket of the daemon that tests use: that of DOCKER_HOST, else the usual one. */
+export const dockerSocket = (process.env["DOCKER_HOST"] ?? "unix:///var/run/docker.sock").replace(/^unix:\/\//, "");
+
+const library = "/usr/lib";
+const programs = [
+  "bash",
+  "sh",
+  "cat",
+  "echo",
+  "env",
+  "head",
+  "id",
+  "ln",
+  "ls",
+  "mkdir",
+  "mkfifo",
+  "rm",
+  "sleep",
+  "touch",
+];
+
+/**
+ * The name of an image with this machine's own Python, Node and bash, made without a registry where the daemon has none: 2 s. Its name
+ * changes with the machine's programs.
+ */
+export async function testImage(): Promise<string> {
+  const python = realpathSync("/usr/bin/python3");
+  const pythonLibrary = `${library}/${python.slice(python.lastIndexOf("/") + 1)}`;
+  const node = realpathSync(process.execPath);
+  const hash = createHash("sha256").update(`${node} ${process.version} ${python} ${toVersion(python)}`);
+  const image = `capstan-test:${hash.digest("hex").slice(0, 16)}`;
+  const docker = (args: readonly string[]) => promisify(execFile)("docker", ["-H", `unix://${dockerSocket}`, ...args]);
+  const isThere = await docker(["image", "inspect", image]).then(
+    () => true,
+    () => false,
+  );
+  if (isThere) return image;
+  const modules = readdirSync(`${pythonLibrary}/lib-dynload`).map((name) => `${pythonLibrary}/lib-dynload/${name}`);
+  const binaries = [python, "/usr/bin/python3", ...programs.map((name) => `/usr/bin/${name}`)].filter(existsSync);
+  const libraries = new Set([node, ...binaries, ...modules].flatMap(librariesOf));
+  const without = ["test", "__pycache__", "config-*", "dist-packages", "lib2to3"].map((name) => `--exclude=${name}`);
+  const files = [node, pythonLibrary, ...binaries, ...libraries].map((path) => path.slice(1));
+  const rename = `--transform=s,^${node.slice(1)}$,usr/local/bin/node,`;
+  const pack = ["tar", "-C", "/", "-ch", ...without, rename, ...files];
+  const unpack = ["docker", "-H", `unix://${dockerSocket}`, "import"];
+  const environment = ["--change", "ENV PATH=/usr/local/bin:/usr/bin:/bin"];
+  const quoted = (words: readonly string[]) => words.map((word) => `'${word}'`).join(" ");
+  const script = `set -o pipefail; ${quoted(pack)} | ${quoted([...unpack, ...environment, "-", image])}`;
+  await promisify(execFile)("bash", ["-c", script]);
+  return image;
+}
+
+const toVersion = (python: string): string => execFileSync(python, ["--version"], { encoding: "utf8" });
+
+function librariesOf(binary: string): readonly string[] {
+  try {
+    const said = execFileSync("ldd", [binary], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] });
+    return [...said.matchAll(/(?:=> |^\s+)(\/\S+)/gm)].flatMap(([, path]) => path ?? []);
+  } catch {
+    // It is linked to nothing.
+    return [];
+  }
+}
