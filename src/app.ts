@@ -20,7 +20,6 @@ import type { Grant } from "./permissions/grant.ts";
 import type { ToolName } from "./permissions/narrow.ts";
 import type { Permissions } from "./permissions/permissions.ts";
 import { openEngines } from "./sandbox/all.ts";
-import { toExecLimits } from "./sandbox/config.ts";
 import type { Engine } from "./sandbox/engine.ts";
 import { openSqliteStore } from "./store/sqlite.ts";
 import type { Store } from "./store/store.ts";
@@ -90,11 +89,10 @@ export async function openApp(options: AppOptions): Promise<App> {
   for (const engine of engines) opened.use(engine);
   const graphs = opened.use(openGraphs({ folder: join(home, "knowledge"), clock }));
   const artifacts = openArtifacts({ store, clock });
-  const limits = toExecLimits(config.sandbox);
   const hidden = await stat(home, { bigint: true });
   const listed = (grant: Grant): readonly Tool[] => door.list(grant);
   const tools = [
-    ...builtinTools({ store, graphs, engines, limits, clock, artifacts, hidden, listed }),
+    ...builtinTools({ store, graphs, engines, sandbox: config.sandbox, clock, artifacts, hidden, listed }),
     runAgentTool({ host: () => host, config: config.host }),
     ...(options.tools ?? []),
   ];

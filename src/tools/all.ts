@@ -2,7 +2,9 @@ import type { Clock } from "../core/clock.ts";
 import type { Graphs } from "../knowledge/graphs.ts";
 import type { Grant } from "../permissions/grant.ts";
 import type { FolderId } from "../permissions/safe-path.ts";
-import type { Engine, ExecLimits } from "../sandbox/engine.ts";
+import { type SandboxConfig, toExecLimits, toInputBytes } from "../sandbox/config.ts";
+import type { Engine } from "../sandbox/engine.ts";
+import { offeredEngines } from "../sandbox/offer.ts";
 import type { Store } from "../store/store.ts";
 import type { Artifacts } from "./artifacts.ts";
 import { calculatorTool } from "./calculator.ts";
@@ -20,7 +22,7 @@ export interface ToolServices {
   readonly store: Store;
   readonly graphs: Graphs;
   readonly engines: readonly Engine[];
-  readonly limits: ExecLimits;
+  readonly sandbox: SandboxConfig;
   readonly clock: Clock;
   readonly artifacts: Artifacts;
   /** The home: no file tool enters it, whatever is granted. */
@@ -31,11 +33,18 @@ export interface ToolServices {
 
 /** The built-in tools. A new one is one file and one line here. */
 export function builtinTools(services: ToolServices): readonly Tool[] {
-  const { store, graphs, engines, limits, clock, artifacts, hidden, listed } = services;
+  const { store, graphs, engines, sandbox, clock, artifacts, hidden, listed } = services;
   return [
     calculatorTool(),
     describeToolTool({ listed }),
-    executeCodeTool({ engines, limits, listed, artifacts }),
+    executeCodeTool({
+      engines: offeredEngines(engines, sandbox),
+      limits: toExecLimits(sandbox),
+      inputBytes: toInputBytes(sandbox),
+      listed,
+      artifacts,
+      hidden,
+    }),
     fsListTool(hidden),
     fsStatTool(hidden),
     kgAddFactsTool({ graphs }),

@@ -1,12 +1,15 @@
+import { mergeTaint } from "../core/taint.ts";
 import type { Grant } from "../permissions/grant.ts";
+import type { FolderId } from "../permissions/safe-path.ts";
 import type { Engine, ExecLimits } from "../sandbox/engine.ts";
 import type { Artifacts } from "./artifacts.ts";
-import { openEngineFinder, strongest } from "./execute-code/engine.ts";
-import { toFiles } from "./execute-code/inputs.ts";
+import { languagesOf, openEngineFinder, strongest } from "./execute-code/engine.ts";
+import { defaultInputBytes, inputNeeds, readInputs } from "./execute-code/inputs.ts";
 import { toAmounts, toLimits } from "./execute-code/limits.ts";
 import { openCodeCalls } from "./execute-code/nested.ts";
 import { keep, toContent, toOutput } from "./execute-code/outputs.ts";
-import { Input, Output } from "./execute-code/schema.ts";
+import { type Input, Output, toDescription, toInput } from "./execute-code/schema.ts";
+import { toFailure } from "./result.ts";
 import { fromZod } from "./schema.ts";
 import type { Tool } from "./tool.ts";
 import { defineTool } from "./tool.ts";
@@ -24,46 +27,49 @@ interface CodeServices {
   /** What a grant may call: code reaches it. */
   readonly listed: (grant: Grant) => readonly Tool[];
   readonly artifacts: Artifacts;
+  /** A folder that no input file comes from; missing: none. */
+  readonly hidden?: FolderId;
+  /** All input files of a run together; missing: 64 MiB. */
+  readonly inputBytes?: number;
 }
 
 /** `execute_code`: runs code in a sandbox, which may call tools under a grant derived from its caller's. */
-export function executeCodeTool({ engines, limits, listed, artifacts }: CodeServices): Tool {
+export function executeCodeTool(services: CodeServices): Tool {
+  const { engines, limits, listed, artifacts, hidden, inputBytes = defaultInputBytes } = services;
   const findEngine = openEngineFinder(engines);
+  const languages = languagesOf(engines);
   return defineTool<Input, Output>({
     name: toolName,
     title: "Run code in a sandbox",
-    description:
-      "Runs code without network and without this machine's files. The value of the last expression is the result; " +
-      "top-level await works. JavaScript and TypeScript: console, timers, files.list(), files.read(path), " +
-      "files.readBytes(path), files.write(path, textOrBytes), await tools.NAME({argument: value}). Python (standard " +
-      "library): the files are in /in, what is written to /out comes back, tools.NAME(argument=value). Each run starts anew.",
-    input: fromZod(Input),
+    description: toDescription(languages),
+    input: fromZod(toInput(languages)),
     output: fromZod(Output),
     hints: { readOnly: false, destructive: false, idempotent: false, openWorld: false },
     // The code itself changes nothing outside. Nested calls that ran before a crash would be made again.
     effect: (_args, grant) =>
       listed(grant).some(({ name, maybeOnce }) => maybeOnce && name !== toolName) ? "once" : "idempotent",
     // The engine is found when the call runs: none weaker than the grant's level, and never one stronger than this.
-    needs: ({ language }) => {
-      const level = strongest(engines.filter(({ languages }) => languages.includes(language)));
-      return level === undefined ? [] : [{ type: "isolation", level }];
+    needs: ({ language, files }) => {
+      const level = strongest(engines, { language });
+      return [...(level === undefined ? [] : [{ type: "isolation" as const, level }]), ...inputNeeds(files)];
     },
     reserve: (args, grant) => toAmounts(grant, toLimits(limits, args, grant)),
     nestedCalls: limits.calls,
     timeoutMs: ({ timeoutMs = Infinity }) => Math.min(timeoutMs, limits.wallMs) + startMs,
     async run(args, context) {
       const { grant, progress, signal } = context;
-      const starting = findEngine(args.language, grant.rights.isolation, signal).then((engine) =>
-        engine.open({ language: args.language }, signal),
-      );
+      const spec = { language: args.language };
+      const inputs = await readInputs(args.files, { artifacts, hidden, maxBytes: inputBytes }, context);
+      if ("failure" in inputs) return toFailure(inputs.failure, mergeTaint(context.taint, inputs.taint));
+      const starting = findEngine(spec, grant.rights.isolation, signal).then((engine) => engine.open(spec, signal));
       const slow = { done: 0, message: `Starting ${args.language}. The first time takes a few seconds.` };
       await using sandbox = await whenSlow(starting, () => progress(slow));
-      using calls = openCodeCalls(context);
+      using calls = openCodeCalls({ ...context, taint: mergeTaint(context.taint, inputs.taint) });
       const result = await sandbox.run(
         {
           language: args.language,
           code: args.code,
-          files: toFiles(args.files),
+          files: inputs.files,
           limits: toLimits(limits, args, grant),
           onCall: calls.onCall,
         },

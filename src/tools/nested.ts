@@ -45,10 +45,11 @@ export function openNested(around: {
 
   return {
     taint: () => taint,
-    async call(name, args, { progress, pause }) {
+    async call(name, args, { progress, pause, taint: brought }) {
       if (hasEnded || outer.aborted) {
         throw new CapstanError("tool.cancelled", "The call that this one belongs to has ended.");
       }
+      taint = mergeTaint(taint, brought);
       ending ??= new AbortController();
       signal ??= AbortSignal.any([outer, ending.signal]);
       grant ??= forExecution(caller.grant, around.now(), lastsMs, around.maxCalls);

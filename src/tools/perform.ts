@@ -1,5 +1,6 @@
 import { type Deadline, openDeadline } from "../core/deadline.ts";
 import { CapstanError, toCapstanError } from "../core/error.ts";
+import { trusted } from "../core/taint.ts";
 import type { Admitted } from "./admit.ts";
 import type { CallRequest } from "./call.ts";
 import type { Nested } from "./nested.ts";
@@ -91,8 +92,8 @@ function toContext(request: CallRequest, nested: Nested, signal: AbortSignal, de
     ...(answerer === undefined ? {} : { answerer }),
     ...(resumed === undefined ? {} : { resumed }),
     ...(detach === undefined ? {} : { detach }),
-    call: (name, args, { progress: told = () => {}, pause } = {}) =>
-      nested.call(name, args, { progress: told, pause: () => pauseAll(deadline.pause, pause) }),
+    call: (name, args, { progress: told = () => {}, pause, taint = trusted } = {}) =>
+      nested.call(name, args, { progress: told, pause: () => pauseAll(deadline.pause, pause), taint }),
   };
 }
 

@@ -151,6 +151,8 @@ export interface AroundNested {
   readonly progress?: (progress: Progress) => void;
   /** Stops what else measures the tool's time, until it is disposed of. */
   readonly pause?: () => Disposable;
+  /** Where untrusted parts came from of what the tool itself brought in: the arguments may hold them. Missing: it brought in nothing. */
+  readonly taint?: Taint;
 }
 
 export interface ToolDefinition<I, O> {

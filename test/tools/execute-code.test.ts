@@ -6,29 +6,20 @@ import { executeCodeTool } from "../../src/tools/execute-code.ts";
 import type { Tool } from "../../src/tools/tool.ts";
 import { testLimits } from "../sandbox/hostile.ts";
 import { openTestArtifacts } from "../support/artifacts.ts";
-import { openTestDoor, testTool, toGrant, valueOf } from "../support/door.ts";
+import { testTool, toGrant, valueOf } from "../support/door.ts";
+import { openCodeDoor as openDoorOver } from "./code-door.ts";
 
 const engine = openQuickjsEngine();
-afterAll(() => engine[Symbol.asyncDispose]());
+const opened = await openTestArtifacts();
+afterAll(async () => {
+  await engine[Symbol.asyncDispose]();
+  await opened[Symbol.asyncDispose]();
+});
 
 const refused = (code: string): object => expect.objectContaining({ name: "CapstanError", code });
 
-/** A door over `execute_code` with a real engine, and the other tools that its code may reach. */
-async function openCodeDoor(others: readonly Tool[] = [], engines: readonly Engine[] = [engine]) {
-  await using opened = new AsyncDisposableStack();
-  const { artifacts } = opened.use(await openTestArtifacts());
-  const tools: Tool[] = [...others];
-  tools.push(executeCodeTool({ engines, limits: testLimits, listed: () => tools, artifacts }));
-  const capstan = opened.use(await openTestDoor(tools));
-  const owned = opened.move();
-  return {
-    ...capstan,
-    artifacts,
-    [Symbol.asyncDispose]: () => owned.disposeAsync(),
-    run: (code: string, over: object = {}, request: Parameters<typeof capstan.call>[2] = {}) =>
-      capstan.call("execute_code", { language: "javascript", code, ...over }, request),
-  };
-}
+const openCodeDoor = (others: readonly Tool[] = [], engines: readonly Engine[] = [engine]) =>
+  openDoorOver(engines, { others });
 
 describe("execute_code", () => {
   test("answers result, output, usage and isolation", async () => {
@@ -172,16 +163,37 @@ describe("execute_code", () => {
     expect(valueOf((await capstan.run("1+1")).outcome)).toMatchObject({ result: 2 });
   });
 
-  test("says what to do when no engine runs the language, or the one that does can't", async () => {
-    await using without = await openCodeDoor();
-    const python = await without.call("execute_code", { language: "python", code: "1" });
-    expect(python.outcome).toMatchObject({ isError: true, code: "sandbox.unavailable" });
-    expect(JSON.stringify(python.outcome)).toContain("capstan doctor");
-    const broken: Engine = { ...engine, probe: async () => ({ reason: "it is not there", remedy: "Install it." }) };
-    await using defect = await openCodeDoor([], [broken]);
-    expect(JSON.stringify((await defect.run("1")).outcome)).toContain("quickjs: it is not there. Install it.");
+  test("never runs in a weaker engine than the grant asks for, also where the strong one does not work", async () => {
+    const strong = { ...engine, name: "strong", level: "os-sandbox" as const };
+    const broken: Engine = { ...strong, probe: async () => ({ reason: "It is not there.", remedy: "Install it." }) };
+    await using capstan = await openCodeDoor([], [engine, broken]);
+    const rights = { ...capstan.grant.rights, isolation: "os-sandbox" as const };
+    const { outcome } = await capstan.run("1+1", {}, { by: { grant: { ...capstan.grant, rights } } });
+    expect(outcome).toMatchObject({ isError: true, code: "sandbox.unavailable" });
+    expect(JSON.stringify(outcome)).toContain("Nothing here runs javascript now. strong: It is not there. Install it.");
+    await using working = await openCodeDoor([], [engine, strong]);
+    const by = { grant: { ...working.grant, rights: { ...working.grant.rights, isolation: "os-sandbox" as const } } };
+    expect(valueOf((await working.run("1+1", {}, { by })).outcome)).toMatchObject({ result: 2 });
+  });
+
+  test("offers the languages of its engines, in the first of them that works", async () => {
+    await using capstan = await openCodeDoor();
+    const python = { language: "python", code: "1" };
+    await expect(capstan.call("execute_code", python)).rejects.toThrow(refused("tool.bad_arguments"));
+    const broken: Engine = {
+      ...engine,
+      languages: ["javascript", "bash"],
+      probe: async () => ({ reason: "It is not there.", remedy: "Install it." }),
+    };
     await using second = await openCodeDoor([], [broken, engine]);
     expect(valueOf((await second.run("1+1")).outcome)).toMatchObject({ result: 2 });
+    const bash = await second.call("execute_code", { language: "bash", code: "true" });
+    expect(bash.outcome).toMatchObject({ isError: true, code: "sandbox.unavailable" });
+    expect(JSON.stringify(bash.outcome)).toContain("quickjs: It is not there. Install it.");
+    const described = (engines: readonly Engine[]) => JSON.stringify(toTool(engines).inputSchema);
+    expect(described([engine])).toContain('"enum":["javascript","typescript"]');
+    expect(described([broken, engine])).toContain('"enum":["javascript","bash","typescript"]');
+    expect(toTool([engine]).description).not.toContain("Python");
   });
 
   test("tells of a start that takes long, and of no other", async () => {
@@ -207,23 +219,23 @@ describe("execute_code", () => {
   });
 
   test("has effect once where a once tool is within reach of the code", async () => {
-    await using opened = await openTestArtifacts();
-    const { artifacts } = opened;
     const once = testTool("send", { effect: "once" });
     const all = [testTool("look"), once];
-    const effectWith = (listed: readonly Tool[]) => {
-      const tool: Tool = executeCodeTool({
-        engines: [engine],
-        limits: testLimits,
-        listed: () => [...listed, tool],
-        artifacts,
-      });
-      return tool.bind({ language: "javascript", code: "1" }).effect(toGrant(listed, 0, 0));
-    };
+    const effectWith = (listed: readonly Tool[]) =>
+      toTool([engine], listed)
+        .bind({ language: "javascript", code: "1" })
+        .effect(toGrant(listed, 0, 0));
     expect(effectWith(all)).toBe("once");
     expect(effectWith([testTool("look")])).toBe("idempotent");
   });
 });
+
+/** The tool by itself, beside others. */
+function toTool(engines: readonly Engine[], others: readonly Tool[] = []): Tool {
+  const { artifacts } = opened;
+  const tool: Tool = executeCodeTool({ engines, limits: testLimits, listed: () => [...others, tool], artifacts });
+  return tool;
+}
 
 describe("code that calls tools", () => {
   test("goes through the door: charged, audited with its parent, and no further than the grant", async () => {

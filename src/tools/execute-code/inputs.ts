@@ -1,24 +1,113 @@
 import { CapstanError } from "../../core/error.ts";
+import type { Taint } from "../../core/taint.ts";
+import { mergeTaint, trusted } from "../../core/taint.ts";
+import { readContent } from "../../files/content.ts";
+import { locate, readNeeds } from "../../files/locate.ts";
+import type { Need } from "../../permissions/grant.ts";
+import type { FolderId } from "../../permissions/safe-path.ts";
+import { openInside, openRoot } from "../../permissions/safe-path.ts";
 import type { SandboxFile } from "../../sandbox/engine.ts";
-import type { Input } from "./schema.ts";
+import type { Artifacts } from "../artifacts.ts";
+import { artifactPrefix } from "../artifacts.ts";
+import type { CallContext } from "../tool.ts";
+import type { InputFile } from "./schema.ts";
 
-const maxInputBytes = 8 * 1024 * 1024;
+/** Of what stands in the arguments themselves; more belongs into a file or an artifact. */
+const maxWrittenBytes = 8 * 1024 * 1024;
+/** All input files of a run together, where the config says nothing else. */
+export const defaultInputBytes = 64 * 1024 * 1024;
 
-/** The files of a call. Throws `sandbox.bad_request` for too many bytes, and for two files of one path. */
-export function toFiles(given: Input["files"] = []): readonly SandboxFile[] {
-  const files = given.map((file) => ({
-    path: file.path,
-    bytes: "text" in file ? Buffer.from(file.text) : Buffer.from(file.base64, "base64"),
-  }));
-  const bytes = files.reduce((sum, file) => sum + file.bytes.length, 0);
-  if (bytes > maxInputBytes) {
+/** What a call's files need of its grant: the right to read each artifact and each path that it names. Throws `files.bad_path`. */
+export function inputNeeds(given: readonly InputFile[] = []): readonly Need[] {
+  const artifacts = given.flatMap((file): Need[] =>
+    "artifact" in file ? [{ type: "resource", uri: file.artifact }] : [],
+  );
+  return [...artifacts, ...readNeeds(given.flatMap((file) => ("from" in file ? [file.from] : [])))];
+}
+
+/** Where input files are read from, and how many bytes all of them may have. */
+export interface InputSources {
+  readonly artifacts: Artifacts;
+  /** A folder that no path leads into. */
+  readonly hidden: FolderId | undefined;
+  readonly maxBytes: number;
+}
+
+/** Input files with what is in them, or why there are none; and where untrusted parts of either came from. */
+type Inputs = ({ readonly files: readonly SandboxFile[] } | { readonly failure: CapstanError }) & {
+  readonly taint: Taint;
+};
+
+/**
+ * Reads the files of a call whose needs were granted. Failures: `sandbox.bad_request` for two files of one path and for more than may be
+ * written into arguments, `resource.unknown` for an artifact that is not there for this grant, `files.too_large` for more than
+ * `maxBytes` in all, and `files.*` for a path that can't be read. Throws the reason of an aborted signal.
+ */
+export async function readInputs(
+  given: readonly InputFile[] = [],
+  { artifacts, hidden, maxBytes }: InputSources,
+  context: Pick<CallContext, "scope" | "principal" | "grant" | "signal">,
+): Promise<Inputs> {
+  // A sentence about a path may quote names and targets of links, which came from the folder too.
+  let taint: Taint = given.some((file) => "from" in file) ? ["files"] : trusted;
+  let [left, writtenLeft] = [maxBytes, maxWrittenBytes];
+  try {
+    demandOnePathEach(given);
+    const files: SandboxFile[] = [];
+    for (const file of given) {
+      const bytes = await read(file);
+      left -= bytes.length;
+      if (left < 0) throw tooLarge(file.path, maxBytes);
+      files.push({ path: file.path, bytes });
+    }
+    return { files, taint };
+  } catch (failure) {
+    if (failure instanceof CapstanError) return { failure, taint };
+    throw failure;
+  }
+
+  async function read(file: InputFile): Promise<Uint8Array> {
+    if ("from" in file) return await readPath(file.from);
+    if ("artifact" in file) return await readArtifact(file.artifact);
+    const bytes = "text" in file ? Buffer.from(file.text) : Buffer.from(file.base64, "base64");
+    writtenLeft -= bytes.length;
+    if (writtenLeft >= 0) return bytes;
     throw new CapstanError(
       "sandbox.bad_request",
-      `The files have ${bytes} bytes, more than the ${maxInputBytes} that a run takes.`,
+      `The texts of the files have more than ${maxWrittenBytes} bytes together. Name larger files by "from" or "artifact".`,
     );
   }
-  const [twice] = files.filter(({ path }, index) => files.findIndex((file) => file.path === path) < index);
-  if (twice !== undefined)
-    throw new CapstanError("sandbox.bad_request", `Two files are called ${twice.path}. Rename one.`);
-  return files;
+
+  async function readPath(path: string): Promise<Uint8Array> {
+    const { root, names } = locate(context.grant.rights.read, path);
+    using from = openRoot(root, { hidden });
+    using opened = openInside(from, names, { want: "file", symlinks: "deny" });
+    return await readContent(opened, left, context.signal);
+  }
+
+  async function readArtifact(uri: string): Promise<Uint8Array> {
+    const found = await artifacts.read(context, uri.slice(artifactPrefix.length));
+    if (found === null) {
+      throw new CapstanError("resource.unknown", `There is no artifact ${uri} here. It may be too old by now.`);
+    }
+    taint = mergeTaint(taint, found.taint);
+    return found.bytes;
+  }
+}
+
+function demandOnePathEach(given: readonly InputFile[]): void {
+  const seen = new Set<string>();
+  for (const { path } of given) {
+    if (seen.has(path)) {
+      throw new CapstanError("sandbox.bad_request", `Two files are called ${path}. Rename one.`);
+    }
+    seen.add(path);
+  }
+}
+
+function tooLarge(path: string, maxBytes: number): CapstanError {
+  return new CapstanError(
+    "files.too_large",
+    `With ${path} the files have more than the ${maxBytes} bytes that a run takes. Pass less, or have sandbox.inputMb raised.`,
+  );
 }

@@ -38,7 +38,7 @@ export function openCodeCalls(context: Pick<CallContext, "call" | "progress" | "
       const told = `${/^[\w-]{1,64}$/.test(name) ? name : "a tool"} (call ${(calls += 1)})`;
       report(told);
       const progress = ({ message }: Progress): void => report(message === undefined ? told : `${told}: ${message}`);
-      const outcome = await context.call(name, args, { progress, pause });
+      const outcome = await context.call(name, args, { progress, pause, taint: context.taint });
       taint = mergeTaint(taint, outcome.taint ?? trusted);
       return toValue(name, outcome);
     },

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { IsolationLevel } from "../../core/isolation.ts";
+import type { Language } from "../../sandbox/engine.ts";
 import { wrongWithPath } from "../../sandbox/guest-path.ts";
 
 const maxCodeLength = 256 * 1024;
@@ -8,24 +9,61 @@ const maxFiles = 100;
 const Path = z.string().refine((path) => wrongWithPath(path) === undefined, {
   error: ({ input }) => wrongWithPath(String(input)) ?? "a path is expected",
 });
+const InputFile = z.union([
+  z.strictObject({ path: Path, text: z.string() }),
+  z.strictObject({ path: Path, base64: z.base64() }),
+  z.strictObject({
+    path: Path,
+    artifact: z
+      .string()
+      .regex(/^capstan:\/\/artifacts\/artifact_[0-9a-f]{32}$/)
+      .describe("capstan://artifacts/ID of an earlier answer"),
+  }),
+  z.strictObject({
+    path: Path,
+    from: z.string().min(1).max(4096).describe("A file of this machine in a granted folder: its absolute path."),
+  }),
+]);
+/** A file for the code: what is in it, or where that is. */
+export type InputFile = Readonly<z.infer<typeof InputFile>>;
+
 /**
- * What `execute_code` takes. Defaults are applied in `run`, not by the schema: a grant that names arguments is not tripped by what nobody
- * passed.
+ * What `execute_code` takes, of the languages that are offered. Defaults are applied in `run`, not by the schema: a grant that names
+ * arguments is not tripped by what nobody passed.
  */
-export const Input = z.strictObject({
-  language: z.enum(["javascript", "typescript", "python"]),
-  code: z.string().max(maxCodeLength),
-  files: z
-    .array(
-      z.union([z.strictObject({ path: Path, text: z.string() }), z.strictObject({ path: Path, base64: z.base64() })]),
-    )
-    .max(maxFiles)
-    .optional()
-    .describe("Files that the code can read, by their relative paths."),
-  timeoutMs: z.int().min(1).optional().describe("Wall time; never more than what is configured and granted."),
-  memoryMb: z.int().min(16).optional().describe("Memory; never more than what is configured and granted."),
-});
-export type Input = z.infer<typeof Input>;
+export const toInput = (languages: readonly Language[]) =>
+  z.strictObject({
+    language: z.enum(languages),
+    code: z.string().max(maxCodeLength),
+    files: z
+      .array(InputFile)
+      .max(maxFiles)
+      .optional()
+      .describe("Files that the code can read, by their relative paths."),
+    timeoutMs: z.int().min(1).optional().describe("Wall time; never more than what is configured and granted."),
+    memoryMb: z.int().min(16).optional().describe("Memory; never more than what is configured and granted."),
+  });
+export type Input = z.infer<ReturnType<typeof toInput>>;
+
+/** What the tool says of itself, as far as it is true of these languages. */
+export function toDescription(languages: readonly Language[]): string {
+  const speaks = (language: Language): boolean => languages.includes(language);
+  return [
+    "Runs code without network and without this machine's files. The value of the last expression is the result; top-level await works.",
+    ...(speaks("javascript")
+      ? [
+          "JavaScript and TypeScript: console, timers, files.list(), files.read(path), files.readBytes(path), " +
+            "files.write(path, textOrBytes), await tools.NAME({argument: value}).",
+        ]
+      : []),
+    ...(speaks("python")
+      ? [
+          "Python (standard library): the files are in /in, what is written to /out comes back, tools.NAME(argument=value).",
+        ]
+      : []),
+    "Each run starts anew.",
+  ].join(" ");
+}
 
 /** What `execute_code` answers. */
 export const Output = z.strictObject({
