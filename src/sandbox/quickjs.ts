@@ -16,8 +16,10 @@ const isolation: Isolation = {
   network: "the interpreter has no function that reaches a network",
 };
 
+type Supervise = (worker: Worker, request: ExecRequest, signal: AbortSignal) => Promise<Supervised>;
+
 /**
- * JavaScript and TypeScript in QuickJS, compiled to WebAssembly: a new interpreter for each run, in a worker thread that is ended from
+ * JavaScript and TypeScript in QuickJS, compiled to WebAssembly: a new interpreter for each run or session, in a worker thread that is ended from
  * outside when its time is up. Up to `workers` guests at a time (default 2) get a thread at once, see pool.ts; the first is made by the first run.
  */
 export function openQuickjsEngine(options: { readonly workers?: number } = {}): Engine {
@@ -25,17 +27,28 @@ export function openQuickjsEngine(options: { readonly workers?: number } = {}): 
   const pool = openWorkerPool({ size: options.workers ?? 2 });
   const outputs = new WeakMap<Worker, OutputBuffer>();
   let runs = 0;
-  const supervise = async (worker: Worker, request: ExecRequest, signal: AbortSignal): Promise<Supervised> => {
-    const bounded = await moduleFor(request.limits.memoryBytes);
-    const output = toOutputBuffer(request.limits.outputBytes, outputs.get(worker));
-    outputs.set(worker, output);
-    return await superviseRun({ worker, bounded, output, run: (runs += 1), request, signal, onWait: pool.wait });
-  };
+  const openSupervise =
+    (isSession: boolean): Supervise =>
+    async (worker, request, signal) => {
+      const bounded = await moduleFor(request.limits.memoryBytes);
+      const output = toOutputBuffer(request.limits.outputBytes, outputs.get(worker));
+      outputs.set(worker, output);
+      return await superviseRun({
+        worker,
+        bounded,
+        output,
+        run: (runs += 1),
+        request,
+        isSession,
+        signal,
+        onWait: pool.wait,
+      });
+    };
   const engine: Engine = {
     name: isolation.engine,
     level: isolation.level,
     languages: ["javascript", "typescript"],
-    can: { sessions: false, network: false },
+    can: { sessions: true, network: false },
     async probe() {
       try {
         await moduleFor(0);
@@ -49,44 +62,58 @@ export function openQuickjsEngine(options: { readonly workers?: number } = {}): 
     },
     async open(spec, signal) {
       demandAble(engine, spec);
-      return openSandbox(await pool.take(signal), pool, supervise);
+      const { isSession = false } = spec;
+      return openSandbox(await pool.take(signal), isSession, pool, openSupervise(isSession));
     },
     [Symbol.asyncDispose]: () => pool[Symbol.asyncDispose](),
   };
   return engine;
 }
 
-function openSandbox(
-  worker: Worker,
-  pool: WorkerPool,
-  supervise: (worker: Worker, request: ExecRequest, signal: AbortSignal) => Promise<Supervised>,
-): Sandbox {
+function openSandbox(worker: Worker, isSession: boolean, pool: WorkerPool, supervise: Supervise): Sandbox {
   const disposed = new AbortController();
   let running: Promise<ExecResult> | undefined;
-  const runOnce = async (request: ExecRequest, signal: AbortSignal): Promise<ExecResult> => {
+  let state: "unused" | "running" | "frozen" | "over" = "unused";
+  const runNow = async (request: ExecRequest, signal: AbortSignal): Promise<ExecResult> => {
+    let goesOn = false;
     let isReusable = false;
     try {
       const ended = await supervise(worker, request, AbortSignal.any([signal, disposed.signal]));
       ({ isReusable } = ended);
-      return { ...ended.result, isolation };
+      goesOn = isSession && isReusable && ["ok", "error", "output"].includes(ended.result.status);
+      return { ...ended.result, isolation, ...(isSession && !goesOn ? { isOver: true } : {}) };
     } finally {
-      await pool.give(worker, isReusable);
+      state = goesOn ? "frozen" : "over";
+      if (goesOn) freeze(true);
+      else await pool.give(worker, isReusable && !isSession);
     }
+  };
+  /** Between its runs a session leaves its turn to others, and does not keep the process alive. */
+  const freeze = (isFrozen: boolean): void => {
+    pool.wait(isFrozen ? 1 : -1);
+    if (isFrozen) worker.unref();
+    else worker.ref();
   };
   return {
     async run(request, signal) {
-      if (running !== undefined || disposed.signal.aborted) {
-        throw new CapstanError("sandbox.bad_request", "A sandbox runs once. Open another one for the next code.");
+      if (state === "running" || state === "over" || disposed.signal.aborted) {
+        const text =
+          "A sandbox runs once, and that of a session one run after the other until it is over. Open another one.";
+        throw new CapstanError("sandbox.bad_request", text);
       }
-      demandPaths(request.files);
-      running = runOnce(request, signal);
+      demandPaths([...request.files, ...(request.outFiles ?? [])]);
+      if (state === "frozen") freeze(false);
+      state = "running";
+      running = runNow(request, signal);
       return await running;
     },
     async [Symbol.asyncDispose]() {
       if (disposed.signal.aborted) return;
       disposed.abort();
-      if (running === undefined) await pool.give(worker, true);
-      else await running.catch(() => {});
+      if (state === "running") await running?.catch(() => {});
+      if (state === "frozen") freeze(false);
+      if (state !== "over") await pool.give(worker, state === "unused");
+      state = "over";
     },
   };
 }

@@ -22,6 +22,8 @@ export interface Failure {
 
 /** The guest's own functions, GuestApi, for the worker. They throw only where the interpreter has no room to run them. */
 export interface Api {
+  /** Readies the guest for another run of the same session. Throws where it has no room for one. */
+  readonly begin: () => void;
   /** Notes on what JSON could not hold; undefined: the result is too large. */
   readonly finish: (value: JSValueHandle) => string | undefined;
   readonly settle: (answer: AnswerMessage) => void;
@@ -45,7 +47,7 @@ export function openPrelude(): Prelude {
 
 /** Sets up the guest's world. `isFull` says whether its memory is all but used up. */
 export function openApi(vm: QuickJS, prelude: Prelude, host: JSValueHandle, isFull: () => boolean): Api {
-  const ballast = vm.newArrayBuffer(ballastBytes);
+  let ballast = vm.newArrayBuffer(ballastBytes);
   const api = vm.callFunction(prelude(vm), vm.undefined, host);
   const toCaller = (name: keyof GuestApi) => {
     const found = api.getProp(name);
@@ -54,7 +56,8 @@ export function openApi(vm: QuickJS, prelude: Prelude, host: JSValueHandle, isFu
       return answer.isUndefined ? undefined : toText(answer);
     };
   };
-  const [finish, describe, settle, fire] = [
+  const [begin, finish, describe, settle, fire] = [
+    toCaller("begin"),
     toCaller("finish"),
     toCaller("describe"),
     toCaller("settle"),
@@ -67,6 +70,11 @@ export function openApi(vm: QuickJS, prelude: Prelude, host: JSValueHandle, isFu
   };
 
   return {
+    begin() {
+      ballast.dispose();
+      ballast = vm.newArrayBuffer(ballastBytes);
+      begin();
+    },
     finish(value) {
       ballast.dispose();
       return finish(value);

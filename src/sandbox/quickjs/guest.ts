@@ -31,6 +31,8 @@ export interface GuestHost {
 
 /** What the worker calls in the guest. None of these throws for what the guest's code does. */
 export interface GuestApi {
+  /** Readies the world for another run of the same session. */
+  readonly begin: () => void;
   /** Writes the result through `emit`; gives the notes on what JSON could not hold, or undefined when it is too large. */
   readonly finish: (value: unknown) => string | undefined;
   /** A thrown value as text: its name, message and trace. */
@@ -238,6 +240,9 @@ export function guest(host: GuestHost, write: Write): GuestApi {
   define(globalThis, "tools", tools);
 
   return {
+    begin: () => {
+      isOpen = true;
+    },
     finish: (value) => {
       const { tooLarge, notes } = write(value, host.emit, limits.resultBytes);
       return tooLarge ? undefined : notes;

@@ -2,7 +2,10 @@ import type { ExecLimits, ExecStatus, Language, SandboxFile } from "../engine.ts
 import type { CompiledModule } from "./module.ts";
 import type { OutputBuffer } from "./output.ts";
 
-/** The main thread starts a run. `run` numbers the runs of a worker; messages of another run are dropped on both sides. */
+/**
+ * The main thread starts a run. `run` numbers the runs of a worker; messages of another run are dropped on both sides. After one of a
+ * session the worker keeps the interpreter, and the next goes on in it: that worker is the session's alone.
+ */
 export interface RunMessage {
   readonly type: "run";
   readonly run: number;
@@ -11,6 +14,8 @@ export interface RunMessage {
   readonly language: Language;
   readonly code: string;
   readonly files: readonly SandboxFile[];
+  readonly outFiles: readonly SandboxFile[];
+  readonly isSession: boolean;
   readonly limits: ExecLimits;
   readonly mayCall: boolean;
   readonly output: OutputBuffer;
@@ -36,7 +41,10 @@ export interface CallMessage {
   readonly args: string;
 }
 
-/** How the guest ended. `result` is JSON text. `isReusable`: nothing happened that could have harmed the worker. */
+/**
+ * How the guest ended. `result` is JSON text. `isReusable`: nothing happened that could have harmed the worker or, in a session, the
+ * interpreter.
+ */
 export interface DoneMessage {
   readonly type: "done";
   readonly run: number;

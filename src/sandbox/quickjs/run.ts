@@ -34,78 +34,115 @@ export interface Parts {
   readonly instances: Instances;
 }
 
-/** A guest that was started. */
+/** A guest whose code was started. */
 export interface Running {
-  /** Never rejects. */
-  readonly done: Promise<DoneMessage>;
+  /** How it ended, and the guest itself, of which a session runs more. Never rejects. */
+  readonly done: Promise<{ readonly message: DoneMessage; readonly guest?: Guest }>;
   readonly answer: (message: AnswerMessage) => void;
 }
 
-/** Starts one run in an interpreter of its own. Nothing here watches the time: the main thread does, and it ends this thread. */
-export function startGuest(request: RunMessage, parts: Parts, send: (message: FromWorker) => void): Running {
-  const events: Event[] = [];
-  let wake = (): void => {};
-  const put = (event: Event): void => {
-    events.push(event);
-    wake();
-  };
-  const take = async (): Promise<Event | undefined> => {
-    if (events.length === 0) await new Promise<void>((resolve) => (wake = resolve));
-    return events.shift();
-  };
-  return { done: run(request, parts, send, { put, take, isEmpty: () => events.length === 0 }), answer: put };
+/** An interpreter with the world that our code in it has set up. */
+export interface Guest {
+  readonly vm: QuickJS;
+  readonly memoryBytes: () => number;
+  readonly api: Api;
+  readonly world: World;
+  readonly inbox: Inbox;
+  readonly rejections: Map<number, JSValueHandle>;
 }
 
 interface Inbox {
   readonly put: (event: Event) => void;
   readonly take: () => Promise<Event | undefined>;
   readonly isEmpty: () => boolean;
+  readonly clear: () => void;
 }
 
-async function run(
+/**
+ * Starts one run, in an interpreter of its own or in that of the session which was `kept`. Nothing here watches the time: the main thread
+ * does, and it ends this thread.
+ */
+export function startGuest(
+  request: RunMessage,
+  parts: Parts,
+  send: (message: FromWorker) => void,
+  kept: Guest | undefined,
+): Running {
+  const inbox = kept?.inbox ?? openInbox();
+  const guest = kept === undefined ? openGuest(request, parts, send, inbox) : goOn(kept, request);
+  return { done: run(request, guest), answer: inbox.put };
+}
+
+function openInbox(): Inbox {
+  const events: Event[] = [];
+  let wake = (): void => {};
+  return {
+    put(event) {
+      events.push(event);
+      wake();
+    },
+    async take() {
+      if (events.length === 0) await new Promise<void>((resolve) => (wake = resolve));
+      return events.shift();
+    },
+    isEmpty: () => events.length === 0,
+    clear: () => void (events.length = 0),
+  };
+}
+
+async function openGuest(
   request: RunMessage,
   { prelude, instances }: Parts,
   send: (message: FromWorker) => void,
   inbox: Inbox,
-): Promise<DoneMessage> {
-  const cpuBefore = process.threadCpuUsage();
+): Promise<Guest> {
   const rejections = new Map<number, JSValueHandle>();
-  let world: World | undefined;
-  let memoryBytes = (): number => 0;
+  const instance = await instances.open(request, (promise, reason, isHandled) => {
+    if (isHandled) rejections.delete(promise.identity);
+    else if (rejections.size < maxRejections) rejections.set(promise.identity, reason.dup());
+  });
+  const { vm, memoryBytes } = instance;
+  const world = openWorld(vm, request, send, (id) => inbox.put({ type: "timer", id }));
+  const api = openApi(vm, prelude, world.host, () => memoryBytes() > 0.9 * request.maxBytes);
+  return { vm, memoryBytes, api, world, inbox, rejections };
+}
+
+async function goOn(guest: Guest, request: RunMessage): Promise<Guest> {
+  const { api, world, inbox, rejections } = guest;
+  inbox.clear();
+  for (const reason of rejections.values()) reason.dispose();
+  rejections.clear();
+  world.begin(request);
+  api.begin();
+  return guest;
+}
+
+async function run(request: RunMessage, opening: Promise<Guest>): Running["done"] {
+  const cpuBefore = process.threadCpuUsage();
+  let guest: Guest | undefined;
   let end: End;
   try {
-    const instance = await instances.open(request, (promise, reason, isHandled) => {
-      if (isHandled) rejections.delete(promise.identity);
-      else if (rejections.size < maxRejections) rejections.set(promise.identity, reason.dup());
-    });
-    ({ memoryBytes } = instance);
-    world = openWorld(instance.vm, request, send, (id) => inbox.put({ type: "timer", id }));
-    const api = openApi(instance.vm, prelude, world.host, () => memoryBytes() > 0.9 * request.maxBytes);
-    end = await evaluate({ vm: instance.vm, api, world, inbox, rejections }, request);
+    guest = await opening;
+    end = await evaluate(guest, request);
   } catch (thrown) {
     end = toEnd(thrown);
   }
-  world?.close();
+  guest?.world.close();
+  const memoryBytes = guest?.memoryBytes() ?? 0;
   const { user, system } = process.threadCpuUsage(cpuBefore);
   const { result = "null", isBroken, ...rest } = end;
-  return {
+  const isSound = isBroken !== true && rest.status !== "memory";
+  const message: DoneMessage = {
     type: "done",
     run: request.run,
     ...rest,
     result,
-    artifacts: [...(world?.written ?? [])].map(([path, bytes]) => ({ path, bytes })),
+    artifacts: [...(guest?.world.written ?? [])].map(([path, bytes]) => ({ path, bytes })),
     cpuMs: (user + system) / 1_000,
-    memoryBytes: memoryBytes(),
-    isReusable: isBroken !== true && rest.status !== "memory" && memoryBytes() <= reusableBytes,
+    memoryBytes,
+    isReusable: isSound && (request.isSession || memoryBytes <= reusableBytes),
   };
-}
-
-interface Guest {
-  readonly vm: QuickJS;
-  readonly api: Api;
-  readonly world: World;
-  readonly inbox: Inbox;
-  readonly rejections: ReadonlyMap<number, JSValueHandle>;
+  return guest === undefined ? { message } : { message, guest };
 }
 
 /** Runs the code to its end: the value of its last expression, awaited as long as it is a promise. */

@@ -2,7 +2,7 @@ import type { Worker } from "node:worker_threads";
 import { openDeadline } from "../../core/deadline.ts";
 import type { Json } from "../../core/json.ts";
 import { answerCall } from "../answer-call.ts";
-import type { ExecRequest, ExecResult, ExecStatus } from "../engine.ts";
+import type { ExecRequest, ExecResult, ExecStatus, SandboxFile } from "../engine.ts";
 import type { BoundedModule } from "./module.ts";
 import { readOutput } from "./output.ts";
 import type { OutputBuffer } from "./output.ts";
@@ -16,6 +16,7 @@ export interface Supervision {
   /** Unlike that of every other run of the worker. */
   readonly run: number;
   readonly request: ExecRequest;
+  readonly isSession: boolean;
   readonly signal: AbortSignal;
   /** Hears 1 when the guest begins to wait for the host, and -1 when it ends to. */
   readonly onWait: (change: 1 | -1) => void;
@@ -37,6 +38,7 @@ export async function superviseRun({
   output,
   run,
   request,
+  isSession,
   signal,
   onWait,
 }: Supervision): Promise<Supervised> {
@@ -85,15 +87,16 @@ export async function superviseRun({
   else if (worker.threadId < 0) onExit();
   else {
     watchBusy();
-    const { language, code, files } = request;
+    const { language, code, files, outFiles = [] } = request;
     const message: RunMessage = {
       type: "run",
       run,
       ...bounded,
       language,
       code,
-      // A view would take everything else that its buffer holds with it.
-      files: files.map(({ path, bytes }) => ({ path, bytes: new Uint8Array(bytes) })),
+      files: files.map(toOwn),
+      outFiles: outFiles.map(toOwn),
+      isSession,
       limits,
       mayCall: request.onCall !== undefined,
       output,
@@ -118,6 +121,9 @@ export async function superviseRun({
     isReusable: done?.isReusable ?? isUntouched,
   };
 }
+
+/** A view would take everything else that its buffer holds with it. */
+const toOwn = ({ path, bytes }: SandboxFile): SandboxFile => ({ path, bytes: new Uint8Array(bytes) });
 
 function toOutcome(end: End): Pick<ExecResult, "status" | "result" | "resultNote" | "error"> {
   if (end.type === "stopped") return { status: end.status, result: null, error: end.error };

@@ -18,7 +18,9 @@ export interface World {
   /** Whether a timer or a call may still wake the guest. */
   readonly mayWake: () => boolean;
   readonly answered: (answer: AnswerMessage) => void;
-  /** Stops the timers. */
+  /** Counts anew, for another run in the same interpreter; files stay. */
+  readonly begin: (request: RunMessage) => void;
+  /** Stops the timers, and forgets the calls. */
   readonly close: () => void;
 }
 
@@ -28,13 +30,14 @@ export interface World {
  */
 export function openWorld(
   vm: QuickJS,
-  request: RunMessage,
+  first: RunMessage,
   send: (message: CallMessage) => void,
   onTimer: (id: number) => void,
 ): World {
-  const { limits, files, output, run } = request;
+  let request = first;
   const host = vm.newObject();
   const pieces: string[] = [];
+  const files = new Map<string, Uint8Array>();
   const written = new Map<string, Uint8Array>();
   const timers = new Map<number, NodeJS.Timeout>();
   const queued: CallMessage[] = [];
@@ -58,19 +61,34 @@ export function openWorld(
   const toBoolean = (value: boolean): JSValueHandle => (value ? vm.true : vm.false);
   const toReason = (reason: string | undefined): JSValueHandle =>
     reason === undefined ? vm.undefined : vm.newString(reason);
-  const find = (path: string): Uint8Array | undefined =>
-    written.get(path) ?? files.find((file) => file.path === path)?.bytes;
+  const find = (path: string): Uint8Array | undefined => written.get(path) ?? files.get(path);
+  const begin = (next: RunMessage): void => {
+    request = next;
+    pieces.length = 0;
+    resultBytes = 0;
+    calls = 0;
+    for (const { path, bytes } of request.files) {
+      files.set(path, bytes);
+      // What a call brings is newer than what one before it wrote.
+      written.delete(path);
+    }
+    for (const { path, bytes } of request.outFiles) written.set(path, bytes);
+  };
+  begin(first);
 
-  offer("write", (stream, text) => toBoolean(appendOutput(output, toNumber(stream) === 2 ? 2 : 1, toText(text))));
+  offer("write", (stream, text) =>
+    toBoolean(appendOutput(request.output, toNumber(stream) === 2 ? 2 : 1, toText(text))),
+  );
   offer("emit", (piece) => {
     const text = toText(piece);
     resultBytes += Buffer.byteLength(text);
-    if (resultBytes > limits.resultBytes) return vm.false;
+    if (resultBytes > request.limits.resultBytes) return vm.false;
     pieces.push(text);
     return vm.true;
   });
 
   offer("call", (id, name, args) => {
+    const { run, limits } = request;
     const message: CallMessage = { type: "call", run, id: toNumber(id), name: toText(name), args: toText(args) };
     if (!request.mayCall) return toReason("permission.no_right: This code may not call tools.");
     if (Buffer.byteLength(message.args) > maxCallBytes || message.name.length > 1_000) {
@@ -103,13 +121,11 @@ export function openWorld(
     return vm.undefined;
   });
 
-  offer("list", () =>
-    vm.newString(JSON.stringify([...new Set([...files.map(({ path }) => path), ...written.keys()])].sort())),
-  );
+  offer("list", () => vm.newString(JSON.stringify([...new Set([...files.keys(), ...written.keys()])].sort())));
   const read = (path: JSValueHandle | undefined, toHandle: (bytes: Uint8Array) => JSValueHandle): JSValueHandle => {
     const bytes = find(toText(path));
     if (bytes === undefined) return vm.undefined;
-    return bytes.length > limits.memoryBytes ? vm.null : toHandle(bytes);
+    return bytes.length > request.limits.memoryBytes ? vm.null : toHandle(bytes);
   };
   offer("readText", (path) => read(path, (bytes) => vm.newString(new TextDecoder().decode(bytes))));
   offer("readBytes", (path) => read(path, (bytes) => vm.newUint8Array(bytes)));
@@ -118,6 +134,7 @@ export function openWorld(
     return toReason(bytes === undefined ? "there is nothing to write" : save(toText(path), bytes));
   });
   const save = (path: string, bytes: Uint8Array): string | undefined => {
+    const { limits } = request;
     const wrong = wrongWithPath(path);
     if (wrong !== undefined) return wrong;
     if (!written.has(path) && written.size >= limits.artifacts)
@@ -130,6 +147,7 @@ export function openWorld(
     return undefined;
   };
 
+  const { limits } = first;
   using known = vm.hostToHandle({
     outputBytes: limits.outputBytes,
     resultBytes: limits.resultBytes,
@@ -148,9 +166,12 @@ export function openWorld(
       const next = queued.shift();
       if (next !== undefined) start(next);
     },
+    begin,
     close: () => {
       for (const timer of timers.values()) clearTimeout(timer);
       timers.clear();
+      inFlight.clear();
+      queued.length = 0;
     },
   };
 }
