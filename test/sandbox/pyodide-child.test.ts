@@ -39,7 +39,7 @@ async function runChild(program: string, limits: Partial<ExecLimits> = {}): Prom
     code: "",
     files: [],
     limits: { ...testLimits, ...limits },
-    onCall: () => Promise.resolve("x".repeat(1 << 20)),
+    onCall: () => Promise.resolve("x".repeat(1_000_000)),
   } as const;
   const result = await conduct(takeGuest(started.guest, false), request, isolation, never);
   await started.guest.gone;
