@@ -1,4 +1,3 @@
-import { execFileSync } from "node:child_process";
 import { appendFile, mkdir, symlink, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
@@ -6,6 +5,7 @@ import { localPrincipal, localScope } from "../../src/core/scope.ts";
 import { derive } from "../../src/permissions/derive.ts";
 import type { Grant } from "../../src/permissions/grant.ts";
 import { openQuickjsEngine } from "../../src/sandbox/quickjs.ts";
+import { makePipe } from "../files/tree.ts";
 import { sameAs, testTool } from "../support/door.ts";
 import { tempFolder } from "../support/temp.ts";
 import { openCodeDoor } from "./code-door.ts";
@@ -93,7 +93,7 @@ describe("input files of this machine", () => {
     await symlink(join(beside, "secret.txt"), join(granted, "link"));
     await symlink(beside, join(granted, "folder-link"));
     await symlink(join(granted, "table.csv"), join(granted, "inner-link"));
-    execFileSync("mkfifo", [join(granted, "pipe")]);
+    makePipe(join(granted, "pipe"));
     const cases: readonly (readonly [from: string, code: string])[] = [
       [join(beside, "secret.txt"), "permission.argument_refused"],
       [join(beside, "absent.txt"), "permission.argument_refused"],
