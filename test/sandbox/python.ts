@@ -2,7 +2,6 @@ import { tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
 import type { Engine } from "../../src/sandbox/engine.ts";
 import { openPyodideEngine } from "../../src/sandbox/pyodide.ts";
-import type { HostileCase } from "./hostile.ts";
 
 /** Kept between runs of the tests: making it takes some seconds. Its folder's name tells versions apart. */
 export const pythonCache = join(tmpdir(), `capstan-test-python-${userInfo().uid}`);
@@ -16,8 +15,3 @@ export const openPython = (options: { readonly bubblewrap?: "auto" | "never"; re
  * each case starts interpreters. Elsewhere those cases are skipped, and it shows.
  */
 export const alsoPlain = (process.env["CAPSTAN_TEST_REQUIRE"] ?? "") !== "";
-
-/** A hostile case in Python; it ends as an ordinary error unless it says otherwise. */
-export type PythonCase = Omit<HostileCase, "language" | "status"> & Partial<Pick<HostileCase, "status">>;
-
-export const toHostile = (given: PythonCase): HostileCase => ({ status: "error", ...given, language: "python" });
