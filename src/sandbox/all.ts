@@ -1,4 +1,5 @@
-import type { SandboxConfig } from "./config.ts";
+import { type SandboxConfig, toExecLimits } from "./config.ts";
+import { openDockerEngine } from "./docker.ts";
 import type { Engine } from "./engine.ts";
 import { openPyodideEngine } from "./pyodide.ts";
 import { openQuickjsEngine } from "./quickjs.ts";
@@ -12,5 +13,6 @@ export function openEngines(options: { readonly cacheDir: string; readonly confi
   return [
     openQuickjsEngine({ workers: config.workers }),
     openPyodideEngine({ cacheDir, warm: config.warmPython, bubblewrap: config.bubblewrap }),
+    openDockerEngine({ cacheDir, memoryBytes: toExecLimits(config).memoryBytes, ...config.docker }),
   ];
 }

@@ -33,6 +33,19 @@ export const SandboxConfig = z.strictObject({
   warmPython: z.int().min(0).max(16).default(1),
   /** `auto` starts Python inside bubblewrap where it works; `never` does not, and its network is then only stubbed. */
   bubblewrap: z.enum(["auto", "never"]).default("auto"),
+  /** Containers of Docker or podman. */
+  docker: z
+    .strictObject({
+      /** The daemon's Unix socket. Who may use it is as good as root on its machine, unless the daemon is rootless. */
+      socket: z.string().min(1).default("/var/run/docker.sock"),
+      /** It is never pulled: `capstan sandbox build` makes the default one. */
+      image: z.string().min(1).default("capstan-sandbox"),
+      /** What the daemon runs containers with, where it is not its default: `runsc` is gVisor. */
+      runtime: z.string().min(1).optional(),
+      /** Containers of each language kept ready after the first use. */
+      warm: z.int().min(0).max(16).default(1),
+    })
+    .prefault({}),
 });
 export type SandboxConfig = Readonly<z.infer<typeof SandboxConfig>>;
 
