@@ -16,6 +16,8 @@ import type { Frame, Order } from "./wire.ts";
 const meterMs = 20;
 /** What a run may take beyond its limit for files (64 MiB), compiled code and what V8 keeps of its own accord. */
 const allowanceBytes = 128 * 1024 * 1024;
+/** How often a file that comes in may stand in memory while it is unpacked: as a line, as text, decoded, and where it stays. */
+const inputCopies = 5;
 /** Printing so much more than is kept that it can only be a flood. */
 const maxFloodBytes = 256 * 1024 * 1024;
 
@@ -65,12 +67,14 @@ export async function conduct(
   const end = (status: ExecStatus, error?: string) => ended.resolve({ status, error });
   using clock = openDeadline(limits.wallMs, () => end("timeout", `The code ran longer than ${limits.wallMs} ms.`));
 
+  const given = [...request.files, ...(request.outFiles ?? [])].reduce((sum, { bytes }) => sum + bytes.length, 0);
+  const mostBytes = limits.memoryBytes + allowanceBytes + inputCopies * given;
   let last = start;
   const measure = () => {
     last = guest.meter() ?? last;
     if (start === null || last === null) return;
     // All runs of a session together have this much.
-    if (last.residentBytes - (idle ?? start).residentBytes > limits.memoryBytes + allowanceBytes) {
+    if (last.residentBytes - (idle ?? start).residentBytes > mostBytes) {
       end("memory", `The code took more than ${limits.memoryBytes} bytes of memory.`);
     }
     if (last.cpuMs - start.cpuMs > limits.cpuMs)

@@ -68,6 +68,8 @@ async function serve(): Promise<void> {
     const error = "The files of this call can't be put where they belong: something of an earlier call stands there.";
     return finish("error", { error });
   }
+  // As text they take more room than as files, where they are by now.
+  order = { ...order, files: [], outFiles: [] };
   const mine = order;
   const outcome = await guest.run(mine.code, mine.resultBytes, call, acall);
   const [status, resultJson, note, error] = outcome.toJs();
