@@ -1,14 +1,13 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, describe, expect, test } from "vitest";
 import { z } from "zod";
-import type { Engine, ExecLimits, Language } from "../../src/sandbox/engine.ts";
-import { executeCodeTool } from "../../src/tools/execute-code.ts";
+import type { Engine, ExecLimits, ExecRequest, Language } from "../../src/sandbox/engine.ts";
 import { fromZod } from "../../src/tools/schema.ts";
 import type { Tool } from "../../src/tools/tool.ts";
 import { defineTool } from "../../src/tools/tool.ts";
 import { testLimits } from "../sandbox/hostile.ts";
-import { openTestArtifacts } from "../support/artifacts.ts";
-import { openTestDoor, testTool, valueOf } from "../support/door.ts";
+import { testTool, valueOf } from "../support/door.ts";
+import { openCodeDoor } from "./code-door.ts";
 
 /** The same small programs in a language. Each is a whole program; what its result must be stands beside it. */
 export interface CodeMode {
@@ -25,6 +24,8 @@ export interface CodeMode {
   readonly forever: string;
   /** Calls `echo` with the JSON text that `args` is, parsed by the language itself; result: its answer. */
   readonly parsed: (args: string) => string;
+  /** Calls `look` and keeps its answer; result: which of these patterns stand in what the code can read of itself and around it. */
+  readonly finds: (patterns: readonly string[]) => string;
 }
 
 const Anything = z.looseObject({});
@@ -41,21 +42,6 @@ const echo = defineTool({
   run: async (args) => ({ type: "done", value: JSON.stringify(args) }),
 });
 
-/** A door over `execute_code` with these engines, and the other tools that its code may reach. */
-async function openCodeDoor(
-  engines: readonly Engine[],
-  others: readonly Tool[] = [],
-  limits: Partial<ExecLimits> = {},
-) {
-  await using opened = new AsyncDisposableStack();
-  const { artifacts } = opened.use(await openTestArtifacts());
-  const tools: Tool[] = [...others];
-  tools.push(executeCodeTool({ engines, limits: { ...testLimits, ...limits }, listed: () => tools, artifacts }));
-  const capstan = opened.use(await openTestDoor(tools));
-  const owned = opened.move();
-  return { ...capstan, artifacts, [Symbol.asyncDispose]: () => owned.disposeAsync() };
-}
-
 /** What code mode promises in every engine, through the real door. */
 export function describeCodeMode(name: string, openEngine: () => Engine, code: CodeMode): void {
   const { language } = code;
@@ -68,12 +54,11 @@ export function describeCodeMode(name: string, openEngine: () => Engine, code: C
       readonly limits?: Partial<ExecLimits>;
       readonly timeoutMs?: number;
     };
-    const run = async (text: string, { tools = [], limits = {}, timeoutMs }: Over = {}) => {
-      await using capstan = await openCodeDoor([engine], tools, limits);
-      const args = { language, code: text, ...(timeoutMs === undefined ? {} : { timeoutMs }) };
-      const { outcome, taint } = await capstan.call("execute_code", args);
+    const run = async (program: string, { tools = [], limits = {}, timeoutMs }: Over = {}) => {
+      await using capstan = await openCodeDoor([engine], { others: tools, limits });
+      const { outcome } = await capstan.run(program, { language, ...(timeoutMs === undefined ? {} : { timeoutMs }) });
       const used = (await capstan.store.used([capstan.grant.id])).get(capstan.grant.id);
-      return { value: valueOf(outcome), taint, calls: used?.calls, faults: capstan.faults };
+      return { value: valueOf(outcome), calls: used?.calls, faults: capstan.faults };
     };
 
     test("a tool is called by its name, whatever characters that has", async () => {
@@ -155,5 +140,120 @@ export function describeCodeMode(name: string, openEngine: () => Engine, code: C
         ],
       });
     });
+
+    test("no id of a grant or of a call enters the sandbox, and nothing else that a right could be had by", async () => {
+      const planted = testTool("look", { run: async () => ({ type: "done", value: "planted_0123456789abcdef" }) });
+      const patterns = ["planted_[0-9a-f]{16}", "grant_[0-9a-f]{16}", "call_[0-9a-f]{16}", "writer_[0-9a-f]{16}"];
+      const { value } = await run(code.finds(patterns), { tools: [planted], timeoutMs: 10_000 });
+      expect(value).toMatchObject({ status: "ok", result: patterns.slice(0, 1) });
+    });
+
+    test("the handle dies with its execution: a late call is refused and charged nothing", async () => {
+      const kept: NonNullable<ExecRequest["onCall"]>[] = [];
+      const keeping: Engine = {
+        ...engine,
+        async open(spec, signal) {
+          const sandbox = await engine.open(spec, signal);
+          return {
+            run(request, stop) {
+              if (request.onCall !== undefined) kept.push(request.onCall);
+              return sandbox.run(request, stop);
+            },
+            [Symbol.asyncDispose]: () => sandbox[Symbol.asyncDispose](),
+          };
+        },
+      };
+      await using capstan = await openCodeDoor([keeping], { others: [testTool("look")] });
+      const ran = await capstan.run(code.call("look", "{}"), { language });
+      expect(valueOf(ran.outcome)).toMatchObject({ status: "ok", result: { text: "" } });
+      const rows = (await capstan.audit()).length;
+      const [late] = kept;
+      const noPause = (): Disposable => ({ [Symbol.dispose]() {} });
+      await expect(late?.("look", {}, AbortSignal.timeout(1_000), noPause)).rejects.toMatchObject({
+        code: "tool.cancelled",
+      });
+      expect((await capstan.store.used([capstan.grant.id])).get(capstan.grant.id)).toEqual({ calls: 2 });
+      expect(await capstan.audit()).toHaveLength(rows);
+    });
   });
 }
+
+const text = (value: unknown): string => JSON.stringify(value);
+
+/** For every engine that speaks JavaScript. */
+export const scriptCodeMode: CodeMode = {
+  language: "javascript",
+  call: (name, args) => `await tools.${name}(${args})`,
+  byName: (name) => `[await tools[${text(name)}]({}), await tools.call(${text(name)}, {})]`,
+  caught: (names) => `const told = [];
+    for (const name of ${text(names)}) {
+      try { told.push(await tools.call(name, {})) } catch (error) { told.push([error.code, error.message, error instanceof ToolError]) }
+    } told`,
+  atOnce: (calls) => `const ends = await Promise.allSettled(Array.from({ length: ${calls} }, () => tools.slow({})));
+    const failed = ends.filter(({ status }) => status === "rejected");
+    [ends.length - failed.length, [...new Set(failed.map(({ reason }) => reason.code))]]`,
+  forever: "for (;;) try { await tools.look({}) } catch {}",
+  parsed: (args) => `await tools.echo(JSON.parse(${text(args)}))`,
+  finds: (patterns) => `globalThis.kept = await tools.look({});
+    const seen = new Set();
+    const texts = [];
+    const walk = (value, depth) => {
+      if (typeof value === "string") texts.push(value);
+      if (depth === 0 || value === null || !["object", "function"].includes(typeof value) || seen.has(value)) return;
+      seen.add(value);
+      if (typeof value === "function") texts.push(Function.prototype.toString.call(value));
+      for (const key of Reflect.ownKeys(value)) {
+        texts.push(String(key));
+        try { walk(Reflect.get(value, key), depth - 1) } catch {}
+      }
+      walk(Object.getPrototypeOf(value), depth - 1);
+    };
+    walk(globalThis, 6);
+    const all = texts.join("\\n");
+    ${text(patterns)}.filter((pattern) => new RegExp(pattern).test(all))`,
+};
+
+/** For every engine that speaks Python: what it reads of itself is all of its memory. */
+export const pythonCodeMode: CodeMode = {
+  language: "python",
+  call: (name, args) => `tools.${name}(**${args})`,
+  byName: (name) => `[tools[${text(name)}](), tools.call(${text(name)})]`,
+  caught: (names) => `
+told = []
+for name in ${text(names)}:
+    try: told.append(await tools.acall(name))
+    except Exception as error: told.append([error.code, str(error), isinstance(error, ToolError)])
+told`,
+  atOnce: (calls) => `
+import asyncio
+ends = await asyncio.gather(*[tools.acall("slow") for _ in range(${calls})], return_exceptions=True)
+failed = [end for end in ends if isinstance(end, ToolError)]
+[len(ends) - len(failed), sorted({end.code for end in failed})]`,
+  forever: `
+while True:
+    try: tools.look()
+    except ToolError: pass`,
+  parsed: (args) => `
+import json
+tools.echo(json.loads(${text(args)}))`,
+  finds: (patterns) => `
+import os, re, sys
+kept = tools.look()
+def memory():
+    yield repr([dict(os.environ), sys.argv]).encode()
+    try:
+        import pyodide_js
+        heap = pyodide_js._module.HEAPU8
+        for at in range(0, heap.length, 1 << 20): yield heap.subarray(at, at + (1 << 20) + 64).to_bytes()
+    except ImportError:
+        places = [line.split() for line in open("/proc/self/maps")]
+        with open("/proc/self/mem", "rb", 0) as file:
+            for place, *_ in (one for one in places if one[1].startswith("rw")):
+                first, last = (int(part, 16) for part in place.split("-"))
+                file.seek(first)
+                yield file.read(last - first)
+found = set()
+for part in memory():
+    found.update(pattern for pattern in ${text(patterns)} if re.search(pattern.encode(), part))
+sorted(found)`,
+};
