@@ -9,3 +9,9 @@ export const pureCases = Number(process.env["CAPSTAN_CASES"] ?? 2_000);
  * campaign raises, else 20.
  */
 export const slowCases = Number(process.env["CAPSTAN_SLOW_CASES"] ?? 20);
+
+/**
+ * How long fuzzers try in all, in milliseconds: `CAPSTAN_FUZZ_MS` (CI sets 60000), else 3 s, which the campaign makes more together with
+ * the slow cases.
+ */
+export const fuzzMs = Number(process.env["CAPSTAN_FUZZ_MS"] ?? 150 * slowCases);
