@@ -87,7 +87,7 @@ export function explain(thrown: unknown, socket: string, image: string): Unavail
     };
   }
   return {
-    reason: `Docker at ${socket} answered: ${(message ?? "nothing").trim().slice(0, 500)}`,
+    reason: `Docker at ${socket} answered: ${(message ?? "nothing").trim().slice(0, 500)}.`,
     remedy: "See the log of the daemon.",
   };
 }

@@ -1,0 +1,166 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { createInterface } from "node:readline";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { beforeAll, expect, test } from "vitest";
+import { connect, type Daemon } from "../../src/sandbox/docker/daemon.ts";
+import { toHomeId, toLabels } from "../../src/sandbox/docker/owner.ts";
+import { openDockerEngine } from "../../src/sandbox/docker.ts";
+import { dockerSocket, testImage } from "../support/docker.ts";
+import { describeWith } from "../support/machine.ts";
+import { runIn, testLimits } from "./hostile.ts";
+
+const never = new AbortController().signal;
+const mebibyte = 1024 * 1024;
+type Options = Parameters<typeof openDockerEngine>[0];
+
+test("without a daemon the engine says what to install", async () => {
+  await using engine = openDockerEngine({
+    cacheDir: "/none",
+    socket: "/none.sock",
+    image: "none",
+    memoryBytes: mebibyte,
+  });
+  expect(await engine.probe(never)).toMatchObject({
+    reason: "There is no Docker at /none.sock.",
+    remedy: expect.stringContaining("docker.io"),
+  });
+  await expect(engine.open({ language: "python" }, never)).rejects.toMatchObject({ code: "sandbox.unavailable" });
+});
+
+describeWith("docker")("containers", () => {
+  let image = "";
+  let daemon: Daemon;
+  beforeAll(async () => {
+    image = await testImage();
+    const connected = await connect({ socket: dockerSocket, image });
+    if ("reason" in connected) throw new Error(connected.reason);
+    daemon = connected;
+  });
+
+  /** An engine with a home of its own, so that nothing else is among its containers. */
+  const open = (over: Partial<Options> = {}, cacheDir = `/tests/${crypto.randomUUID()}`) => {
+    const options = { cacheDir, socket: dockerSocket, image, memoryBytes: 256 * mebibyte, warm: 0, ...over };
+    return { options, engine: openDockerEngine(options) };
+  };
+  const listed = async ({ cacheDir }: Options) => {
+    const filters = { label: [`dev.capstan.home=${toHomeId(cacheDir)}`] };
+    return await daemon.docker.listContainers({ all: true, filters });
+  };
+  const states = async (options: Options) => (await listed(options)).map(({ State }) => State);
+  const create = async (labels: Record<string, string>) =>
+    (await daemon.docker.createContainer({ Image: image, Cmd: ["true"], Labels: labels })).id;
+
+  test.for([
+    [{ image: "capstan-no-such-image" }, /^The image capstan-no-such-image is not there\.$/, /capstan sandbox build/],
+    [{ runtime: "no-such-runtime" }, /no runtime no-such-runtime/, /daemon\.json/],
+  ] as const)("probe says what is missing: %j", async ([over, reason, remedy]) => {
+    await using lacking = open(over).engine;
+    const missing = await lacking.probe(never);
+    expect(missing?.reason).toMatch(reason);
+    expect(missing?.remedy).toMatch(remedy);
+  });
+
+  test("an image that declares volumes is refused, since code could fill the disk of the machine", async () => {
+    const name = `capstan-test-volume-${crypto.randomUUID()}`;
+    const change = ["VOLUME /data"];
+    const container = await daemon.docker.createContainer({ Image: image, Cmd: ["true"] });
+    await container.commit({ repo: name, changes: change });
+    await container.remove();
+    await using lacking = open({ image: name }).engine;
+    expect((await lacking.probe(never))?.reason).toContain("declares volumes: /data");
+    await daemon.docker.getImage(name).remove();
+  });
+
+  test("a run that may take less memory than is usual gets less", async () => {
+    await using engine = open().engine;
+    const hog = "taken = bytearray(150 << 20)\nlen(taken)";
+    expect(await runIn(engine, "python", hog, { limits: { memoryBytes: 256 * mebibyte } })).toMatchObject({
+      result: 150 << 20,
+    });
+    // Shared memory, which the interpreter's own limit does not count.
+    const shared = "import mmap\ntaken = mmap.mmap(-1, 400 << 20)\nfor at in range(0, 400 << 20, 4096): taken[at] = 1";
+    const { status, usage } = await runIn(engine, "python", shared, { limits: { memoryBytes: 32 * mebibyte } });
+    expect(status).toBe("memory");
+    expect(usage.memoryBytes).toBeLessThanOrEqual((32 + 128) * mebibyte);
+  });
+
+  test("a container that is removed from outside has crashed", async () => {
+    const { engine, options } = open();
+    await using _ = engine;
+    await using sandbox = await engine.open({ language: "python" }, never);
+    const request = { language: "python" as const, code: "while True: pass", files: [], limits: testLimits };
+    const running = sandbox.run(request, never);
+    for (const { Id } of await listed(options)) await daemon.docker.getContainer(Id).remove({ force: true });
+    expect(await running).toMatchObject({ status: "crashed" });
+  });
+
+  test("nothing moves between the runs of a session, and its variables live on", async () => {
+    const { engine, options } = open();
+    await using _ = engine;
+    await using sandbox = await engine.open({ language: "python", isSession: true }, never);
+    const request = (code: string) => ({ language: "python" as const, code, files: [], limits: testLimits });
+    const count = `
+import threading, time
+ticks = 0
+def tick():
+    global ticks
+    while True:
+        time.sleep(0.001)
+        ticks += 1
+threading.Thread(target=tick, daemon=True).start()
+time.sleep(0.1)
+ticks`;
+    const { result: before } = await sandbox.run(request(count), never);
+    await expect.poll(() => states(options)).toEqual(["paused"]);
+    await sleep(1_000);
+    const { result: after } = await sandbox.run(request("ticks"), never);
+    // A second would have brought hundreds more.
+    expect(Number(after) - Number(before)).toBeLessThan(200);
+    await expect.poll(() => states(options)).toEqual(["paused"]);
+    await sandbox[Symbol.asyncDispose]();
+    await expect.poll(() => listed(options)).toEqual([]);
+  });
+
+  test("what a Capstan that was killed left behind ends by itself, and the next one removes it", async () => {
+    const program = join(import.meta.dirname, "docker-killed.ts");
+    const { engine, options } = open();
+    await using _ = engine;
+    const args = [program, JSON.stringify(options)];
+    const child = spawn(process.execPath, ["--no-warnings", ...args], { stdio: ["ignore", "pipe", "inherit"] });
+    await once(createInterface(child.stdout), "line");
+    expect(await states(options)).toEqual(["running"]);
+    child.kill("SIGKILL");
+    // It is busy, and ends because nobody is attached any more.
+    await expect.poll(() => states(options), { timeout: 10_000 }).toEqual(["exited"]);
+    expect(await runIn(engine, "python", "1+1")).toMatchObject({ result: 2 });
+    await expect.poll(() => listed(options)).toEqual([]);
+  });
+
+  test("the sweep leaves what belongs to another home, another machine, or a Capstan that lives", async () => {
+    const folder = `/tests/${crypto.randomUUID()}`;
+    const own = toLabels(toHomeId(folder));
+    const owner = JSON.parse(own["dev.capstan.owner"] ?? "");
+    const owned = (by: object) => create({ ...own, "dev.capstan.owner": JSON.stringify({ ...owner, ...by }) });
+    const kept = [
+      await create(own),
+      await create({ ...own, "dev.capstan.home": toHomeId("/another") }),
+      await create({ ...own, "dev.capstan.owner": "unreadable" }),
+      await owned({ host: "another-machine", boot: "x" }),
+    ];
+    const left = [
+      await owned({ boot: "an earlier one" }),
+      await owned({ start: "1" }),
+      await owned({ pid: 2 ** 22 + 1 }),
+    ];
+    {
+      await using sweeping = open({}, folder).engine;
+      await using _ = await sweeping.open({ language: "python" }, never);
+    }
+    const all = (await daemon.docker.listContainers({ all: true })).map(({ Id }) => Id);
+    expect(left.filter((id) => all.includes(id))).toEqual([]);
+    expect(kept.filter((id) => !all.includes(id))).toEqual([]);
+    for (const id of kept) await daemon.docker.getContainer(id).remove();
+  });
+});
