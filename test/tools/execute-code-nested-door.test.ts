@@ -66,13 +66,13 @@ describe("the calls of code", () => {
     expect(valueOf((await next).outcome)).toMatchObject({ status: "ok", result: "mine" });
   });
 
-  test.for([
+  test.for<readonly [string, () => unknown]>([
     ["an error of this process", () => new Error("secret")],
     ["an object that leads to this process", () => ({ constructor: { constructor: () => process } })],
     ["a function", () => () => "secret"],
     ["a proxy that throws", () => new Proxy({}, { get: fail })],
     ["nothing", () => undefined],
-  ] as const)("get nothing of %s that a tool throws", async ([, toThrown]) => {
+  ])("get nothing of %s that a tool throws", async ([, toThrown]) => {
     const fails = testTool("fails", { run: () => Promise.reject(toThrown()) });
     await using capstan = await openCodeDoor([engine], { others: [fails] });
     const code = `let told; try { await tools.fails({}) } catch (error) {
