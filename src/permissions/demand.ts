@@ -94,8 +94,7 @@ function demandNeed(grant: Grant, need: Need): void {
       if (rights.write.some((folder) => isUnder(folder, need.path))) return;
       throw outside("Writing", need.path, rights.write, "--write");
     case "net":
-      if (rights.net.some((rule) => checkUrl(rule, need.url))) return;
-      throw refusedUrl(need.url, rights.net.map(urlRuleInWords));
+      return demandNet(grant, need.url);
     case "run":
       if (grant.run !== undefined && need.action !== "create" && need.runId !== grant.run) throw otherRun();
       if (rights.runs.includes(need.action)) return;
@@ -154,6 +153,15 @@ function argumentNotGranted(tool: string, argument: string, granted: readonly st
       "Leave it out, or ask for a grant that allows it.",
     { details: { tool, argument } },
   );
+}
+
+function demandNet({ rights: { net } }: Grant, url: string | undefined): void {
+  if (url === undefined) {
+    if (net.length > 0) return;
+    throw noRight("to a network", "its hosts", []);
+  }
+  if (net.some((rule) => checkUrl(rule, url))) return;
+  throw refusedUrl(url, net.map(urlRuleInWords));
 }
 
 function outside(verb: "Reading" | "Writing", path: string, folders: readonly string[], option: string): CapstanError {

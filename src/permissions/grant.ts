@@ -137,7 +137,8 @@ export type Need =
   | { readonly type: "prompt"; readonly name: string }
   | { readonly type: "read"; readonly path: string }
   | { readonly type: "write"; readonly path: string }
-  | { readonly type: "net"; readonly url: string }
+  /** Without a URL: some host at all; which one, is asked again for each connection. */
+  | { readonly type: "net"; readonly url?: string }
   | { readonly type: "run"; readonly action: "create" | "read" | "resume" | "cancel"; readonly runId?: string }
   | { readonly type: "session"; readonly name: string }
   | { readonly type: "isolation"; readonly level: IsolationLevel }

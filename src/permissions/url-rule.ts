@@ -25,6 +25,11 @@ export function checkUrl(rule: UrlRule, value: string): boolean {
   );
 }
 
+/** Whether one of the rules that allow a URL lets it lead to private addresses. */
+export function allowsPrivate(rules: readonly UrlRule[], url: string): boolean {
+  return rules.some((rule) => rule.private && checkUrl(rule, url));
+}
+
 /**
  * The rule for a host as a person names it: `api.github.com`, `*.example.org`, `http://localhost:8080`, `*`. Without a scheme, https.
  * Private addresses are included only where the host itself is one. Throws `usage.bad_option`.

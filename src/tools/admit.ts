@@ -45,7 +45,7 @@ export async function admit(services: AdmitServices, request: CallRequest): Prom
     const deadlineMs = toDeadlineMs(call, grant, leftMs, now);
     const amounts = toReserved(call, grant, leftMs === undefined ? undefined : deadlineMs);
     const charges = [toCharge(grant, callId, amounts, now)];
-    if (request.resumed === undefined && mustAsk(right, tool.sink, caller.taint)) {
+    if (request.resumed === undefined && mustAsk(right, call.sink, caller.taint)) {
       charges.push(await release(services, request, toApprovable(request, tool, call), right.ask));
       entry = { ...entry, ...(request.approvalId === undefined ? {} : { approvalId: request.approvalId }) };
     }

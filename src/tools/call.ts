@@ -10,6 +10,7 @@ import type { Admitted } from "./admit.ts";
 import { admit, decideCall } from "./admit.ts";
 import { toUsed } from "./amounts.ts";
 import { openInFlight } from "./in-flight.ts";
+import { toActs } from "./acts.ts";
 import { openNested } from "./nested.ts";
 import { openReading } from "./open-reading.ts";
 import { cancelled, perform } from "./perform.ts";
@@ -103,7 +104,7 @@ export function openDoor(services: DoorServices): Door {
       call,
       now,
     });
-    const outcome = await perform({ request, admitted, nested, onFault });
+    const outcome = await perform({ request, admitted, nested, acts: toActs(services, request), onFault });
     // One call and nothing else was reserved: that is what was used, so there is nothing to give back.
     const isSettled = Object.keys(admitted.amounts).length === 1;
     if (outcome.type === "done" && !isSettled) await settle(admitted, outcome, now() - startedAt);

@@ -10,21 +10,24 @@ import type { CallContext, Outcome } from "./tool.ts";
 /** How long a tool may take to clean up once it was told to stop; then it is left behind and its result dropped. */
 const graceMs = 2_000;
 
+interface PerformParts {
+  readonly request: CallRequest;
+  readonly admitted: Admitted;
+  readonly nested: Nested;
+  readonly acts: Pick<CallContext, "demand" | "record">;
+  readonly onFault: (fault: unknown) => void;
+}
+
 /**
  * Runs an admitted call to its end: its value, the failure that its tool met (as an outcome), or its deadline (as an outcome). Only
  * a cancelled call throws (`tool.cancelled`). Faults that no caller may see go to `onFault`.
  */
-export async function perform(parts: {
-  readonly request: CallRequest;
-  readonly admitted: Admitted;
-  readonly nested: Nested;
-  readonly onFault: (fault: unknown) => void;
-}): Promise<Outcome> {
-  const { request, admitted, nested } = parts;
+export async function perform(parts: PerformParts): Promise<Outcome> {
+  const { request, admitted } = parts;
   const ending = new AbortController();
   const { signal } = ending;
   try {
-    return await withDeadline((deadline) => admitted.call.run(toContext(request, nested, signal, deadline)), {
+    return await withDeadline((deadline) => admitted.call.run(toContext(parts, signal, deadline)), {
       ending,
       outer: request.signal,
       ms: admitted.deadlineMs,
@@ -76,7 +79,7 @@ async function withDeadline(
   }
 }
 
-function toContext(request: CallRequest, nested: Nested, signal: AbortSignal, deadline: Deadline): CallContext {
+function toContext({ request, nested, acts }: PerformParts, signal: AbortSignal, deadline: Deadline): CallContext {
   const { caller, callId, parentId, resumed, progress, log, answerer, detach } = request;
   return {
     signal,
@@ -92,6 +95,7 @@ function toContext(request: CallRequest, nested: Nested, signal: AbortSignal, de
     ...(answerer === undefined ? {} : { answerer }),
     ...(resumed === undefined ? {} : { resumed }),
     ...(detach === undefined ? {} : { detach }),
+    ...acts,
     call: (name, args, { progress: told = () => {}, pause, taint = trusted } = {}) =>
       nested.call(name, args, { progress: told, pause: () => pauseAll(deadline.pause, pause), taint }),
   };

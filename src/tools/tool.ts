@@ -1,4 +1,4 @@
-import { CapstanError } from "../core/error.ts";
+import { CapstanError, type ErrorCode } from "../core/error.ts";
 import type { Block } from "../core/event.ts";
 import type { Json, JsonObject, JsonSchema } from "../core/json.ts";
 import { deepFreeze, isJson, isJsonObject } from "../core/json.ts";
@@ -139,10 +139,24 @@ export interface CallContext {
    */
   readonly detach?: (state?: Json) => Promise<void>;
   /**
+   * Asks the door whether the grant covers what shows only while the call runs. Throws `permission.*` and `token.*` as before a call;
+   * nothing is put on record.
+   */
+  readonly demand: (needs: readonly Need[]) => Promise<void>;
+  /** Puts an act of this call on record, as allowed or as refused with that code. Never rejects. */
+  readonly record: (act: Act) => Promise<void>;
+  /**
    * The door again, with a grant derived for this call. What the nested call asks is put to the caller where it answers while its calls
    * stay open, and the time of this call stands still meanwhile; else the outcome is `waiting`, and nobody takes it up.
    */
   readonly call: (name: string, args: JsonObject, around?: AroundNested) => Promise<Outcome>;
+}
+
+/** What a call did beside what it was called for: `action` as in the audit, such as `net/connect`. */
+interface Act {
+  readonly action: string;
+  readonly name: string;
+  readonly refused?: ErrorCode;
 }
 
 /** What the tool around a nested call has to do with it. */
@@ -166,6 +180,8 @@ export interface ToolDefinition<I, O> {
   readonly effect: Effect | ((args: I, grant: Grant) => Effect);
   /** What the call needs beyond the right to the tool itself. */
   readonly needs: (args: I) => readonly Need[];
+  /** Whether this call sends data out or destroys something, where by the hints calls don't. Missing: none does. */
+  readonly isSink?: (args: I) => boolean;
   /** What to reserve beyond one call, before it runs. Missing: nothing. */
   readonly reserve?: (args: I, grant: Grant) => Amounts;
   /** How many calls may be nested in one of it, those inside them included. Missing: as many as its grant may make. */
@@ -183,6 +199,8 @@ export interface BoundCall {
   readonly needs: readonly Need[];
   readonly timeoutMs: number;
   readonly nestedCalls?: number;
+  /** Sends data out or destroys something, or nobody said: asks after untrusted content came in. */
+  readonly sink: boolean;
   effect(grant: Grant): Effect;
   reserve(grant: Grant): Amounts;
   run(context: CallContext): Promise<Outcome>;
@@ -199,8 +217,6 @@ export interface Tool {
   /** `builtin` for what this process defines, else the hash of the definition that was approved. */
   readonly pin: string;
   readonly source: string;
-  /** Sends data out or destroys something, or nobody said: asks after untrusted content came in. */
-  readonly sink: boolean;
   /** Whether some call of it has effect `once`. */
   readonly maybeOnce: boolean;
   /** Throws `tool.bad_arguments`. */
@@ -226,7 +242,6 @@ export function defineTool<I extends object, O = Json>(definition: ToolDefinitio
     hints,
     pin: definition.origin?.pin ?? "builtin",
     source: definition.origin?.source ?? "builtin",
-    sink: hints.openWorld || hints.destructive,
     maybeOnce: effect === "once" || typeof effect === "function",
     bind(raw) {
       const { nestedCalls } = definition;
@@ -237,6 +252,7 @@ export function defineTool<I extends object, O = Json>(definition: ToolDefinitio
         needs: definition.needs(args),
         timeoutMs: definition.timeoutMs?.(args) ?? defaultTimeoutMs,
         ...(nestedCalls === undefined ? {} : { nestedCalls }),
+        sink: hints.openWorld || hints.destructive || (definition.isSink?.(args) ?? false),
         effect: (grant) => (typeof effect === "function" ? effect(args, grant) : effect),
         reserve: (grant) => definition.reserve?.(args, grant) ?? {},
         async run(context) {

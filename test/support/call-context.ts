@@ -42,6 +42,8 @@ function toCallContext(given: Partial<CallContext> = {}): CallContext {
     depth: 0,
     progress: () => {},
     log: () => {},
+    demand: () => Promise.resolve(),
+    record: () => Promise.resolve(),
     call: () => Promise.reject(new Error("This test gives the tool no way back to the door.")),
     ...given,
   };
