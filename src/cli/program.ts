@@ -196,6 +196,19 @@ export function toProgram(done: (code: ExitCode) => void): Command {
     .option("--json", "as JSON")
     .action((options) => inApp(async (session) => (await import("./audit.ts")).verifyAuditLog(session, options)));
 
+  const sandbox = program.command("sandbox").description("the image that code in containers runs in");
+  sandbox
+    .command("build [folder]")
+    .description("make it, from the Dockerfile that comes along or the one in a folder")
+    .action((folder: string | undefined) =>
+      inApp(async (session) => (await import("./sandbox.ts")).buildSandbox(session, folder)),
+    );
+  sandbox
+    .command("ls")
+    .description("those that were made")
+    .option("--json", "as JSON")
+    .action((options) => inApp(async (session) => (await import("./sandbox.ts")).listSandboxes(session, options)));
+
   program
     .command("install")
     .description("add Capstan to an MCP client's config")

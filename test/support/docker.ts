@@ -6,6 +6,8 @@ import { promisify } from "node:util";
 /** The socket of the daemon that tests use: that of DOCKER_HOST, else the usual one. */
 export const dockerSocket = (process.env["DOCKER_HOST"] ?? "unix:///var/run/docker.sock").replace(/^unix:\/\//, "");
 
+const docker = (...args: readonly string[]) => promisify(execFile)("docker", ["-H", `unix://${dockerSocket}`, ...args]);
+
 const library = "/usr/lib";
 const programs = [
   "bash",
@@ -34,8 +36,7 @@ export async function testImage(): Promise<string> {
   const node = realpathSync(process.execPath);
   const hash = createHash("sha256").update(`${node} ${process.version} ${python} ${toVersion(python)}`);
   const image = `capstan-test:${hash.digest("hex").slice(0, 16)}`;
-  const docker = (args: readonly string[]) => promisify(execFile)("docker", ["-H", `unix://${dockerSocket}`, ...args]);
-  const isThere = await docker(["image", "inspect", image]).then(
+  const isThere = await docker("image", "inspect", image).then(
     () => true,
     () => false,
   );
@@ -65,4 +66,9 @@ function librariesOf(binary: string): readonly string[] {
     // It is linked to nothing.
     return [];
   }
+}
+
+/** Removes an image that a test made. */
+export async function removeImage(image: string): Promise<void> {
+  await docker("image", "rm", "--force", image);
 }

@@ -20,7 +20,7 @@ const Info = z.object({
 const Image = z.object({ Id: z.string(), Config: z.object({ Volumes: z.record(z.string(), z.unknown()).nullish() }) });
 
 /** Talks to the daemon at a socket, whatever the environment names. The package is loaded when it is needed: that takes 0.1 s. */
-async function openDocker(socket: string): Promise<Dockerode> {
+export async function openDocker(socket: string): Promise<Dockerode> {
   const { default: Docker } = await import("dockerode");
   return new Docker({ socketPath: socket, host: undefined, port: undefined, protocol: "http" });
 }
