@@ -5,6 +5,8 @@ import { pipes } from "../process/wire.ts";
 
 /** The JavaScript heap of a child; the guest's own memory is WebAssembly's, with a limit of its own. */
 const heapMb = 512;
+/** Code that V8 compiled under other flags than these it would compile again. */
+export const v8Flags = ["--disallow-code-generation-from-strings", `--max-old-space-size=${heapMb}`] as const;
 
 /** One Python process, not ready yet. Its environment is empty and no descriptor but our pipes is open in it. */
 export function launch(files: PythonFiles, confinement: Confinement): ChildProcess {
@@ -44,8 +46,7 @@ function launchPlain(files: PythonFiles): ChildProcess {
 function nodeArguments({ pyodide, made }: Omit<PythonFiles, "libraries">): readonly string[] {
   return [
     ...["--permission", `--allow-fs-read=${pyodide}/`, `--allow-fs-read=${made}/`],
-    ...["--disallow-code-generation-from-strings", "--no-warnings", `--max-old-space-size=${heapMb}`],
-    ...[`${made}/main.mjs`, pyodide, made],
+    ...["--no-warnings", ...v8Flags, `${made}/main.mjs`, pyodide, made],
   ];
 }
 

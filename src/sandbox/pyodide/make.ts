@@ -1,13 +1,16 @@
 /**
  * A program, run once per machine and version: it writes what every Python process starts from into a folder, the files of child/
- * without their types, `library.zip` (Pyodide's standard library compiled to bytecode) and `exports.json`. Booting from bytecode takes a
- * third of the time and needs no memory snapshot, so that no two processes share a hash seed, random numbers or anything else.
+ * without their types, `library.zip` (Pyodide's standard library compiled to bytecode), `python.wasm` (the interpreter), `glue.js`
+ * (Pyodide's own script) and `glue.cache` (what V8 compiled of it in a boot). Booting from these takes a quarter of the time and needs no
+ * memory snapshot, so that no two processes share a hash seed, random numbers or anything else.
  */
+import { execFileSync } from "node:child_process";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { stripTypeScriptTypes } from "node:module";
 import { join } from "node:path";
 import { loadPyodide } from "pyodide";
 import { bootEnd, bootModule, guestModule, packagesModule } from "./guest.ts";
+import { trimBinary } from "../wasm-binary.ts";
 
 /** What of the global of this name is used here; Node has it, its types do not. */
 declare const WebAssembly: {
@@ -27,8 +30,13 @@ for (const file of readdirSync(childFolder).filter((name) => /^\w+\.[jt]s$/.test
   writeFileSync(join(folder, `${file.slice(0, -3)}.mjs`), file.endsWith(".ts") ? stripTypeScriptTypes(source) : source);
 }
 
-writeFileSync(join(folder, "exports.json"), JSON.stringify(await neededExports()));
+const script = readFileSync(join(pyodideFolder, "pyodide.asm.mjs"), "utf8");
+const binary = readFileSync(join(pyodideFolder, "pyodide.asm.wasm"));
+const exported = await neededExports();
+writeFileSync(join(folder, "python.wasm"), trimBinary(binary, { isNeeded: (name) => exported.has(name) }));
 writeFileSync(join(folder, "library.zip"), await compiledLibrary());
+writeFileSync(join(folder, "glue.js"), toGlue());
+execFileSync(process.execPath, [...process.execArgv, join(folder, "compile.mjs"), pyodideFolder, folder], { env: {} });
 process.exit(0);
 
 /**
@@ -36,9 +44,8 @@ process.exit(0);
  * script: variables, those that the script imports back, and those that its text names apart from wiring them, which names each
  * function as `_name` three times and as `name` once.
  */
-async function neededExports(): Promise<readonly string[]> {
-  const module = await WebAssembly.compile(readFileSync(join(pyodideFolder, "pyodide.asm.wasm")));
-  const script = readFileSync(join(pyodideFolder, "pyodide.asm.mjs"), "utf8");
+async function neededExports(): Promise<ReadonlySet<string>> {
+  const module = await WebAssembly.compile(binary);
   const named = new Map<string, number>();
   for (const [word] of script.matchAll(/[A-Za-z_$][\w$]*/g)) named.set(word, (named.get(word) ?? 0) + 1);
   const times = (word: string) => named.get(word) ?? 0;
@@ -52,7 +59,20 @@ async function neededExports(): Promise<readonly string[]> {
       times(`_${name}`) > 3 ||
       times(name) > (times(`_${name}`) === 0 ? 0 : 1),
   );
-  return needed.map(({ name }) => name);
+  return new Set(needed.map(({ name }) => name));
+}
+
+/**
+ * Pyodide's script as one that is no module: V8 takes cached code for such a script alone, and in it `import()` only throws. Its value
+ * is the one function that it exports.
+ */
+function toGlue(): string {
+  const ending = "export default _createPyodideModule;";
+  if (script.split(ending).length !== 2)
+    throw new Error("Pyodide's script does not end as that of the pinned version.");
+  return script
+    .replace(ending, "_createPyodideModule")
+    .replaceAll("import.meta.url", '"file:///pyodide/pyodide.asm.mjs"');
 }
 
 async function compiledLibrary(): Promise<Uint8Array> {

@@ -8,6 +8,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { z } from "zod";
 import { CapstanError } from "../../core/error.ts";
+import { v8Flags } from "./launch.ts";
 
 /** Where a Python process starts from; all of it is only read. */
 export interface PythonFiles {
@@ -33,7 +34,12 @@ export async function preparePython(cacheDir: string, signal: AbortSignal): Prom
   const manifest = createRequire(import.meta.url).resolve("pyodide/package.json");
   const extension = import.meta.url.endsWith(".ts") ? ".ts" : ".js";
   const children = (await readdir(join(own, "child"))).filter((name) => name.endsWith(extension)).sort();
-  const sources = [...children.map((name) => join("child", name)), `guest${extension}`, `make${extension}`];
+  const sources = [
+    ...children.map((name) => join("child", name)),
+    `guest${extension}`,
+    `make${extension}`,
+    `../wasm-binary${extension}`,
+  ];
   const hash = createHash("sha256")
     .update(process.version)
     .update(await readFile(manifest));
@@ -63,7 +69,7 @@ async function make(program: readonly string[], made: string, signal: AbortSigna
   const draft = `${made}.${randomUUID()}`;
   await mkdir(draft, { mode: 0o700 });
   try {
-    const args = ["--no-warnings", ...program, draft];
+    const args = ["--no-warnings", ...v8Flags, ...program, draft];
     await promisify(execFile)(process.execPath, args, { env: {}, timeout: makeMs, signal });
     await rename(draft, made);
   } catch (cause) {

@@ -1,6 +1,7 @@
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 import { setFlagsFromString } from "node:v8";
+import { Script } from "node:vm";
 import type * as Pyodide from "pyodide";
 import type { Frame } from "../../process/wire.ts";
 import type { Files } from "./files.ts";
@@ -42,6 +43,8 @@ interface Booted {
   readonly guest: { readonly run: RunGuest };
   /** To be called before any code of the guest. */
   readonly seal: () => void;
+  /** What V8 has compiled of Pyodide's script by now; make.ts keeps it. */
+  readonly codeCache: () => Uint8Array;
   /** By how much memory may grow beyond what it is at the first call of this. */
   readonly capMemory: (moreBytes: number) => void;
 }
@@ -52,11 +55,13 @@ export async function boot(pythonFolder: string, madeFolder: string): Promise<Bo
   limitMemory(() => capBytes);
   // Booting runs much code once: optimizing it early costs more than it gives. Loops of the guest still get there in milliseconds.
   setFlagsFromString("--wasm-tiering-budget=100000000");
-  const compiling = WebAssembly.compile(readFileSync(`${pythonFolder}/pyodide.asm.wasm`));
+  const compiling = WebAssembly.compile(readFileSync(`${madeFolder}/python.wasm`));
   // While other threads compile, this one loads what it can.
   const [{ hideNode }, { seal }] = await Promise.all([import("./hide.ts"), import("./seal.ts")]);
   const library = readFileSync(`${madeFolder}/library.zip`);
-  const needed: readonly string[] = JSON.parse(readFileSync(`${madeFolder}/exports.json`, "utf8"));
+  const cachePath = `${madeFolder}/glue.cache`;
+  const cached = existsSync(cachePath) ? { cachedData: readFileSync(cachePath) } : {};
+  const glue = new Script(readFileSync(`${madeFolder}/glue.js`, "latin1"), { filename: "pyodide.js", ...cached });
   const { info }: { info: unknown } = JSON.parse(readFileSync(`${pythonFolder}/pyodide-lock.json`, "utf8"));
   const url = (name: string) => pathToFileURL(`${pythonFolder}/${name}`).href;
   hideNode();
@@ -66,17 +71,10 @@ export async function boot(pythonFolder: string, madeFolder: string): Promise<Bo
   Object.assign(WebAssembly, {
     async instantiateStreaming(_response: unknown, imports: object) {
       const compiled = await compiling;
-      const { exports } = await WebAssembly.instantiate(compiled, imports);
-      // See make.ts: wiring the others takes time and gives the guest more to play with.
-      return {
-        module: compiled,
-        instance: { exports: Object.fromEntries(needed.map((name) => [name, exports[name]])) },
-      };
+      return { module: compiled, instance: await WebAssembly.instantiate(compiled, imports) };
     },
   });
-  const script: { readonly default: (settings: object) => Promise<PythonModule> } = await import(
-    url("pyodide.asm.mjs")
-  );
+  const createModule: (settings: object) => Promise<PythonModule> = glue.runInThisContext();
   const { loadPyodide }: { readonly loadPyodide: (options: object) => Promise<Python> } = await import(
     url("pyodide.mjs")
   );
@@ -87,7 +85,7 @@ export async function boot(pythonFolder: string, madeFolder: string): Promise<Bo
     lockFileContents: JSON.stringify({ info, packages: {} }),
     jsglobals: Object.create(null),
     async createPyodideModule(settings: object) {
-      const answer = script.default(settings);
+      const answer = createModule(settings);
       made.resolve(answer);
       return await answer;
     },
@@ -112,6 +110,7 @@ export async function boot(pythonFolder: string, madeFolder: string): Promise<Bo
     module,
     guest,
     seal,
+    codeCache: () => glue.createCachedData(),
     capMemory(moreBytes) {
       idleBytes ??= module.HEAPU8.length;
       capBytes = idleBytes + moreBytes;
