@@ -14,7 +14,7 @@ export const nodeProgram = `(${nodeGuest.toString()})((${guestJson.toString()})(
 /** Its source text is evaluated inside, so it refers to nothing outside of itself. What it needs is taken before any code of the guest. */
 function nodeGuest(write: Write): void {
   const fs = process.getBuiltinModule("node:fs");
-  const { dirname } = process.getBuiltinModule("node:path");
+  const paths = process.getBuiltinModule("node:path");
   const { Session } = process.getBuiltinModule("node:inspector");
   const { createRequire, stripTypeScriptTypes } = process.getBuiltinModule("node:module");
   const { Writable } = process.getBuiltinModule("node:stream");
@@ -22,7 +22,6 @@ function nodeGuest(write: Write): void {
   const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = fs.constants;
   const { parse, stringify } = JSON;
   const { keys } = Object;
-  const { from, concat } = Buffer;
   const [inFolder, outFolder, file] = ["/in", "/out", "main.js"];
   const pipes = { stdout: 1, control: 3, answers: 4, stderr: 5 };
   const limits = { entries: 1_000, depth: 16, callBytes: 1024 * 1024, errorLength: 8_000 };
@@ -43,7 +42,7 @@ function nodeGuest(write: Write): void {
       const name = names[at] ?? "";
       if (parts[name] !== undefined) line += `${at === 0 ? "" : ","}${stringify(name)}:${stringify(parts[name])}`;
     }
-    writeAll(pipes.control, from(`${line}}\n`));
+    writeAll(pipes.control, Buffer.from(`${line}}\n`));
   };
   const readLine = (): string => {
     const chunks: Buffer[] = [];
@@ -52,7 +51,7 @@ function nodeGuest(write: Write): void {
       const bytes = readSync(pipes.control, chunk, 0, chunk.length, null);
       if (bytes === 0) exit();
       chunks.push(chunk.subarray(0, bytes));
-      if (chunk[bytes - 1] === 10) return concat(chunks).toString();
+      if (chunk[bytes - 1] === 10) return Buffer.concat(chunks).toString();
     }
   };
 
@@ -86,26 +85,27 @@ function nodeGuest(write: Write): void {
   };
 
   type Answer = { readonly id: number; readonly value?: unknown; readonly error?: { code: string; message: string } };
-  const waiting = new Map<number, { resolve(value: unknown): void; reject(reason: unknown): void }>();
-  const { get, set, delete: forget } = Map.prototype;
+  const waiting: Record<number, { resolve(value: unknown): void; reject(reason: unknown): void }> = Object.create(null);
+  let waitingCalls = 0;
   let lastId = 0;
   let rest = Buffer.alloc(0);
   const readAnswers = (): void => {
     const chunk = Buffer.allocUnsafe(65_536);
     fs.read(pipes.answers, chunk, 0, chunk.length, null, (failure, bytes) => {
       if (failure !== null || bytes === 0) exit();
-      const lines = concat([rest, chunk.subarray(0, bytes)]);
+      const lines = Buffer.concat([rest, chunk.subarray(0, bytes)]);
       let start = 0;
       for (let end = lines.indexOf(10); end >= 0; end = lines.indexOf(10, start)) {
         const { id, value, error }: Answer = parse(lines.toString("utf8", start, end));
         start = end + 1;
-        const call = get.call(waiting, id);
-        forget.call(waiting, id);
+        const call = waiting[id];
+        delete waiting[id];
+        waitingCalls -= 1;
         if (error === undefined) call?.resolve(value);
         else call?.reject(new ToolError(error.code, error.message));
       }
       rest = lines.subarray(start);
-      if (waiting.size > 0) readAnswers();
+      if (waitingCalls > 0) readAnswers();
     });
   };
   const call = (name: unknown, args: unknown = {}): Promise<unknown> =>
@@ -119,10 +119,11 @@ function nodeGuest(write: Write): void {
         return refuse("tool.bad_arguments", `The arguments have more than ${limits.callBytes} bytes.`);
       if (notes !== "") return refuse("tool.bad_arguments", `The arguments must be JSON, but ${notes}.`);
       lastId += 1;
-      set.call(waiting, lastId, { resolve, reject });
+      waiting[lastId] = { resolve, reject };
+      waitingCalls += 1;
       const { nonce } = order;
       say({ type: "call", nonce, id: lastId, name: name.slice(0, 256), argsJson: json, blocking: false });
-      if (waiting.size === 1) readAnswers();
+      if (waitingCalls === 1) readAnswers();
     });
   // Any name is a tool until the host says otherwise. `then` is none: a promise would call it.
   const tools = new Proxy(Object.freeze(Object.create(null)), {
@@ -146,7 +147,7 @@ function nodeGuest(write: Write): void {
     read: (path: string) => readFileSync(find(path), "utf8"),
     readBytes: (path: string) => new Uint8Array(readFileSync(find(path))),
     write(path: string, data: string | NodeJS.ArrayBufferView) {
-      fs.mkdirSync(dirname(`${outFolder}/${path}`), { recursive: true });
+      fs.mkdirSync(paths.dirname(`${outFolder}/${path}`), { recursive: true });
       fs.writeFileSync(`${outFolder}/${path}`, data);
     },
   });
@@ -198,9 +199,9 @@ function nodeGuest(write: Write): void {
     for (let at = 0; at < given.length; at += 1) {
       const { path, data } = given[at] ?? { path: "", data: "" };
       const target = `${folder}/${path}`;
-      fs.mkdirSync(dirname(target), { recursive: true });
+      fs.mkdirSync(paths.dirname(target), { recursive: true });
       fs.rmSync(target, { force: true });
-      fs.writeFileSync(target, from(data, "base64"), { mode });
+      fs.writeFileSync(target, Buffer.from(data, "base64"), { mode });
     }
   };
 
@@ -282,18 +283,20 @@ function nodeGuest(write: Write): void {
   process.on("beforeExit", () =>
     finish({ status: "error", error: "The code stalled: it awaits a promise that nothing can settle." }),
   );
+  const begin = async (): Promise<void> => {
+    // A rehearsal: what it compiles, the run in waiting need not.
+    await evaluate("({})");
+    say({ type: "ready" });
+    await serve();
+  };
   Object.defineProperty(globalThis, "taker", { value: (value: unknown) => take(value), configurable: true });
   inspector.post(
     "Runtime.evaluate",
     { expression: "taker" },
-    (_failure: Error | null, answer: Runtime.EvaluateReturnType) => {
-      taker = { objectId: answer.result.objectId ?? "" };
+    (_failure: Error | null, { result }: Runtime.EvaluateReturnType) => {
+      taker = { objectId: result.objectId ?? "" };
       Reflect.deleteProperty(globalThis, "taker");
-      // A rehearsal: what it compiles, the run in waiting need not.
-      void evaluate("({})").then(() => {
-        say({ type: "ready" });
-        void serve();
-      });
+      void begin();
     },
   );
 }

@@ -15,18 +15,24 @@ export function freezeTree(pid: number, isFrozen: boolean): void {
   }
 }
 
-function descendants(pid: number): number[] {
+/** What a process started and what came of that, as far as it is there now; those that lost their parent are found at who inherited them. */
+export function descendants(pid: number): number[] {
   const children = childrenOf(pid);
   return [...children, ...children.flatMap(descendants)];
 }
 
 function childrenOf(pid: number): number[] {
+  return listed(() => readdirSync(`/proc/${pid}/task`)).flatMap((thread) =>
+    listed(() => readFileSync(`/proc/${pid}/task/${thread}/children`, "latin1").split(" ").filter(Boolean).map(Number)),
+  );
+}
+
+/** Nothing where the process or the thread has ended, or where there is no such list. */
+function listed<T>(list: () => T[]): T[] {
   try {
-    return readdirSync(`/proc/${pid}/task`).flatMap((thread) =>
-      readFileSync(`/proc/${pid}/task/${thread}/children`, "latin1").split(" ").filter(Boolean).map(Number),
-    );
+    return list();
   } catch {
-    return []; // It has ended, or there is no such list here.
+    return [];
   }
 }
 

@@ -3,7 +3,7 @@ import { Socket } from "node:net";
 import { CapstanError } from "../../core/error.ts";
 import { freezeTree } from "./freeze.ts";
 import type { Guest } from "./guest.ts";
-import { readMeter } from "./meter.ts";
+import { type Reading, readMeter } from "./meter.ts";
 import { pipes } from "./wire.ts";
 
 /** From the start of a process to its "ready"; half a second where nothing else runs. */
@@ -24,12 +24,14 @@ export type Started = { readonly guest: LocalGuest } | { readonly noBubblewrap: 
 
 /**
  * Waits until a process that `launch` started, with the descriptors of wire.ts and `detached`, says that it is ready. Confined by
- * bubblewrap, it tells its number on the lifeline (`--info-fd`). Throws `sandbox.unavailable`; aborting kills it.
+ * bubblewrap, it tells its number on the lifeline (`--info-fd`). `openMeter` makes the meter of a process by its number; the usual one counts
+ * that process alone. Throws `sandbox.unavailable`; aborting kills it.
  */
 export async function startGuest(
   launch: () => ChildProcess,
   confinement: Confinement,
   signal: AbortSignal,
+  openMeter: (pid: number) => () => Reading | null = (pid) => () => readMeter(pid),
 ): Promise<Started> {
   signal.throwIfAborted();
   const child = launch();
@@ -72,7 +74,7 @@ export async function startGuest(
   let wasFrozen = false;
   const guest: LocalGuest = {
     confinement,
-    meter: () => readMeter(pid),
+    meter: openMeter(pid),
     stdout: socketOf(child, pipes.stdout),
     stderr: socketOf(child, pipes.stderr),
     frames: control,

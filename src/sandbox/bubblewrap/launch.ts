@@ -1,0 +1,102 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { closeSync, lstatSync, openSync, readlinkSync } from "node:fs";
+import { Socket } from "node:net";
+import { nodeProgram } from "../guest/node.ts";
+import { pythonProgram } from "../guest/python.ts";
+import { pipes } from "../process/wire.ts";
+
+/** Which of the machine's programs runs the code; bash is kept by Python. */
+export type Interpreter = "python" | "node";
+
+/** Nobody's number, inside; and outside, where Capstan runs as root: what breaks out must not be root. */
+const nobody = 65_534;
+/** Of each folder that can be written; see docs/sandbox.md. */
+const folderBytes = 64 * 1024 * 1024;
+const sharedMemoryBytes = 16 * 1024 * 1024;
+/** Processes and threads of one sandbox; Node itself has a dozen. */
+const maxProcesses = 128;
+const maxDescriptors = 512;
+/** Node's heap never ends before the sandbox's memory does, which is measured from outside. */
+const heapMb = 8_192;
+// Descriptors beside those of wire.ts, which bubblewrap reads and the code does not get.
+const filterFd = 7;
+const nodeFd = 8;
+
+/** What of /etc the interpreters look at; nothing there is anybody's secret. */
+const settings = [
+  ...["/etc/alternatives", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/fonts"],
+  ...["/etc/localtime", "/etc/mime.types", "/etc/ssl/certs", "/etc/ssl/openssl.cnf", "/etc/pki/tls/certs"],
+];
+
+const environment = {
+  ...{ PATH: "/usr/local/bin:/usr/bin:/bin:/capstan", HOME: "/tmp", TMPDIR: "/tmp", LANG: "C.UTF-8" },
+  // Libraries for numbers would start a thread for each processor, with memory for each.
+  ...{ OMP_NUM_THREADS: "2", OPENBLAS_NUM_THREADS: "2", MPLCONFIGDIR: "/tmp", MPLBACKEND: "agg" },
+};
+
+/**
+ * One interpreter in namespaces of its own, not ready yet, behind the filter for system calls. Inside are the machine's programs and
+ * libraries, read-only, three folders that can be written, and nothing else of the machine. When Capstan or bubblewrap ends, the kernel kills
+ * what is inside.
+ */
+export function launch(interpreter: Interpreter, filter: Uint8Array): ChildProcess {
+  // Node may stand where only its owner looks, so its file is handed over open.
+  const node = openSync(process.execPath, "r");
+  try {
+    const child = spawn("bwrap", [...confinement(), "--", ...command(interpreter)], {
+      stdio: ["ignore", "pipe", "pipe", "pipe", "pipe", "pipe", "pipe", "pipe", node],
+      env: {},
+      cwd: "/",
+      detached: true,
+      ...(process.getuid?.() === 0 ? { uid: nobody, gid: nobody } : {}),
+    });
+    const streams: readonly unknown[] = child.stdio;
+    const input = streams[filterFd];
+    // A bubblewrap that does not start reads nothing; that is told elsewhere.
+    if (input instanceof Socket) input.on("error", () => undefined).end(filter);
+    return child;
+  } finally {
+    closeSync(node);
+  }
+}
+
+function confinement(): readonly string[] {
+  const folder = (path: string, bytes: number, mode: string) => [
+    ...["--perms", mode, "--size", String(bytes), "--tmpfs", path],
+  ];
+  return [
+    ...["--unshare-all", "--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL"],
+    ...["--uid", String(nobody), "--gid", String(nobody), "--hostname", "sandbox"],
+    ...["--info-fd", String(pipes.lifeline), "--seccomp", String(filterFd)],
+    ...Object.entries(environment).flatMap(([name, value]) => ["--setenv", name, value]),
+    ...["--ro-bind", "/usr", "/usr"],
+    ...["/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"].flatMap(systemFolder),
+    ...settings.flatMap((path) => ["--ro-bind-try", path, path]),
+    ...["--ro-bind", `/proc/self/fd/${nodeFd}`, "/capstan/node"],
+    ...["--proc", "/proc", "--dev", "/dev"],
+    ...folder("/dev/shm", sharedMemoryBytes, "1777"),
+    ...["/tmp", "/in", "/out"].flatMap((path) => folder(path, folderBytes, "1777")),
+    // The others are file systems of their own and stay as they are.
+    ...["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/out"],
+  ];
+}
+
+/** Part of /usr on most systems, and then a link. */
+function systemFolder(path: string): readonly string[] {
+  const found = lstatSync(path, { throwIfNoEntry: false });
+  if (found === undefined) return [];
+  return found.isSymbolicLink() ? ["--symlink", readlinkSync(path), path] : ["--ro-bind", path, path];
+}
+
+/** A shell sets the limits inside, where they count what is inside; shells differ in the letter for processes. */
+function command(interpreter: Interpreter): readonly string[] {
+  const limits = [
+    ...["ulimit -c 0", `ulimit -n ${maxDescriptors}`],
+    `if (ulimit -u ${maxProcesses}) 2>/dev/null; then ulimit -u ${maxProcesses}; else ulimit -p ${maxProcesses}; fi`,
+  ];
+  const streams = `${nodeFd}<&-${interpreter === "node" ? ` 2>&${pipes.stderr}` : ""}`;
+  const script = `${limits.join(" && ")} && exec "$@" ${streams}`;
+  const python = ["python3", "-I", "-X", "utf8", "-c", pythonProgram];
+  const javascript = ["/capstan/node", "--no-warnings", `--max-old-space-size=${heapMb}`, "-e", nodeProgram];
+  return ["/bin/sh", "-c", script, "sh", ...(interpreter === "node" ? javascript : python)];
+}
