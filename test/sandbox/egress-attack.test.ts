@@ -186,7 +186,7 @@ describe("a request for another host", () => {
     // Without a framing header of its own this body would be read as a second request.
     const named = `Connection: close, content-length\r\nContent-Length: ${hidden.length}\r\n`;
     expect(await send(proxy, `GET ${url} HTTP/1.1\r\nHost: x\r\n${named}\r\n${hidden}`)).toContain("200 OK");
-    expect(came.join("")).toContain(`Content-Length: ${hidden.length}\r\n`);
+    expect(came.join("").match(/content-length.*/gi)).toEqual([`Content-Length: ${hidden.length}`]);
     came.length = 0;
     expect(
       await send(

@@ -173,6 +173,22 @@ describe("the proxy of an execution", () => {
     expect(await send(proxy, ask)).toContain("403 permission.argument_refused");
   });
 
+  test("has no more connections out than it takes at a time, however many are asked for at once", async () => {
+    let [open, most] = [0, 0];
+    await using server = await openRawServer((socket) => {
+      most = Math.max(most, (open += 1));
+      socket.on("close", () => (open -= 1));
+      socket.once("data", () => setTimeout(() => socket.end("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"), 5));
+    });
+    const authority = `api.example.test:${server.port}`;
+    await using proxy = await openProxy([`http://${authority}`], { parallel: 3 });
+    const asked = Array.from({ length: 12 }, () => `GET http://${authority}/ HTTP/1.1\r\nHost: x\r\n\r\n`).join("");
+    const answers = await send(proxy, asked, /(HTTP\/1\.1 200[^]*){12}/);
+    expect(answers.match(/HTTP\/1\.1 200/g)).toHaveLength(12);
+    // The server hears of an end a little later than the proxy does.
+    expect(most).toBeLessThanOrEqual(6);
+  });
+
   test("waits for no one who is slow: heads, hellos, silence", async () => {
     await using server = await openRawServer(() => undefined);
     const authority = `api.example.test:${server.port}`;
