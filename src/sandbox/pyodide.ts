@@ -1,10 +1,12 @@
 import { CapstanError, toCapstanError } from "../core/error.ts";
 import { demandAble, type Engine, type Isolation } from "./engine.ts";
+import { conduct, takeGuest } from "./process/conduct.ts";
 import { openPool } from "./process/pool.ts";
 import { toSandbox } from "./process/sandbox.ts";
 import { type Confinement, type LocalGuest, startGuest } from "./process/start.ts";
 import { launch } from "./pyodide/launch.ts";
 import { preparePython, type PythonFiles } from "./pyodide/prepare.ts";
+import { findWheels, packWheels } from "./pyodide/wheels.ts";
 
 const name = "pyodide";
 const level = "wasm-in-child";
@@ -19,13 +21,17 @@ const networks: Readonly<Record<Confinement, string>> = {
  * Python: Pyodide in a process of its own for each run or session, sealed, and inside bubblewrap where that works. `cacheDir` receives what the
  * processes start from; it must belong to this user alone. `warm` (default 1) is how many interpreters are kept ready once Python was
  * used; 0 keeps none. `bubblewrap: "never"` does without it, and then only stubs in the process deny the network; "auto" is the default.
+ * `wheels` is a folder of wheels of pure Python that code can import, checked now by their names (`config.bad_value`) and by what is in
+ * them before the first run.
  */
 export function openPyodideEngine(options: {
   readonly cacheDir: string;
   readonly warm?: number;
   readonly bubblewrap?: "auto" | "never";
+  readonly wheels?: string;
 }): Engine {
   const { cacheDir, warm = 1, bubblewrap = "auto" } = options;
+  const wheels = options.wheels === undefined ? undefined : findWheels(options.wheels);
   const closing = new AbortController();
   const pool = openPool({ warm, maxTaken }, boot);
   let files: Promise<PythonFiles> | undefined;
@@ -34,21 +40,9 @@ export function openPyodideEngine(options: {
     bubblewrap === "never" || process.platform !== "linux" ? "plain" : undefined;
 
   async function boot(signal: AbortSignal): Promise<LocalGuest> {
-    const start = (from: PythonFiles, how: Confinement) => startGuest(() => launch(from, how), how, signal);
     try {
-      files ??= preparePython(cacheDir, signal);
-      const found = await files;
-      const booted = await start(found, confinement ?? "bubblewrap");
-      if ("guest" in booted) {
-        confinement ??= "bubblewrap";
-        return booted.guest;
-      }
-      // Once it has worked, bubblewrap is never given up: a passing failure must not weaken the later runs.
-      if (confinement !== undefined) throw notConfined(booted.noBubblewrap);
-      const plain = await start(found, "plain");
-      if (!("guest" in plain)) throw notConfined(plain.noBubblewrap);
-      confinement ??= "plain";
-      return plain.guest;
+      files ??= prepare(signal);
+      return await bootFrom(await files, signal);
     } catch (thrown) {
       // The next boot looks at the cache folder again.
       files = undefined;
@@ -56,10 +50,41 @@ export function openPyodideEngine(options: {
     }
   }
 
+  async function prepare(signal: AbortSignal): Promise<PythonFiles> {
+    const python = await preparePython(cacheDir, signal);
+    if (wheels === undefined) return python;
+    const packages = await packWheels(wheels, python, async (request) => {
+      const guest = await bootFrom(python, signal);
+      try {
+        return await conduct(takeGuest(guest, false), request, toIsolation(guest), signal);
+      } finally {
+        guest.kill();
+        await guest.gone;
+      }
+    });
+    return { ...python, packages };
+  }
+
+  async function bootFrom(from: PythonFiles, signal: AbortSignal): Promise<LocalGuest> {
+    const start = (how: Confinement) => startGuest(() => launch(from, how), how, signal);
+    const booted = await start(confinement ?? "bubblewrap");
+    if ("guest" in booted) {
+      confinement ??= "bubblewrap";
+      return booted.guest;
+    }
+    // Once it has worked, bubblewrap is never given up: a passing failure must not weaken the later runs.
+    if (confinement !== undefined) throw notConfined(booted.noBubblewrap);
+    const plain = await start("plain");
+    if (!("guest" in plain)) throw notConfined(plain.noBubblewrap);
+    confinement ??= "plain";
+    return plain.guest;
+  }
+
   const engine: Engine = {
     name,
     level,
     languages: ["python"],
+    ...(wheels === undefined ? {} : { packages: wheels.packages }),
     can: { sessions: true, network: false },
 
     async probe(signal) {
@@ -80,8 +105,7 @@ export function openPyodideEngine(options: {
     async open(spec, signal) {
       demandAble(engine, spec);
       const lease = await pool.take(signal);
-      const isolation: Isolation = { engine: name, level, network: networks[lease.guest.confinement] };
-      return toSandbox(lease, spec, isolation, closing.signal);
+      return toSandbox(lease, spec, toIsolation(lease.guest), closing.signal);
     },
 
     async [Symbol.asyncDispose]() {
@@ -91,6 +115,12 @@ export function openPyodideEngine(options: {
   };
   return engine;
 }
+
+const toIsolation = ({ confinement }: LocalGuest): Isolation => ({
+  engine: name,
+  level,
+  network: networks[confinement],
+});
 
 function notConfined(why: string): CapstanError {
   return new CapstanError(

@@ -18,7 +18,12 @@ export function launch(files: PythonFiles, confinement: Confinement): ChildProce
  * place to write. The network is a namespace without interfaces. When Capstan or bubblewrap ends, the kernel kills what is inside.
  */
 function launchConfined(files: PythonFiles): ChildProcess {
-  const inside = { pyodide: "/capstan/pyodide", made: "/capstan/made" };
+  const { packages } = files;
+  const inside = {
+    pyodide: "/capstan/pyodide",
+    made: "/capstan/made",
+    ...(packages === undefined ? {} : { packages: "/capstan/packages.zip" }),
+  };
   const bind = (from: string, to = from) => ["--ro-bind", from, to];
   const args = [
     ...["--unshare-all", "--die-with-parent", "--new-session", "--as-pid-1", "--clearenv", "--cap-drop", "ALL"],
@@ -27,6 +32,7 @@ function launchConfined(files: PythonFiles): ChildProcess {
     ...files.libraries.flatMap((library) => bind(library)),
     ...bind(files.pyodide, inside.pyodide),
     ...bind(files.made, inside.made),
+    ...(packages === undefined ? [] : bind(packages, inside.packages)),
     ...["--remount-ro", "/", "--chdir", "/", "--", "/capstan/node"],
   ];
   return start("bwrap", [...args, ...nodeArguments(inside)]);
@@ -43,10 +49,11 @@ function launchPlain(files: PythonFiles): ChildProcess {
   return start("/bin/sh", ["-c", script, process.execPath, ...nodeArguments(files)]);
 }
 
-function nodeArguments({ pyodide, made }: Omit<PythonFiles, "libraries">): readonly string[] {
+function nodeArguments({ pyodide, made, packages }: Omit<PythonFiles, "libraries">): readonly string[] {
   return [
     ...["--permission", `--allow-fs-read=${pyodide}/`, `--allow-fs-read=${made}/`],
-    ...["--no-warnings", ...v8Flags, `${made}/main.mjs`, pyodide, made],
+    ...(packages === undefined ? [] : [`--allow-fs-read=${packages}`]),
+    ...["--no-warnings", ...v8Flags, `${made}/main.mjs`, pyodide, made, ...(packages === undefined ? [] : [packages])],
   ];
 }
 

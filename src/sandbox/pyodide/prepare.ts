@@ -16,6 +16,8 @@ export interface PythonFiles {
   readonly pyodide: string;
   /** The folder that make.ts wrote: the child's program and the library. */
   readonly made: string;
+  /** A zip file to import from, beside the library; missing: none. */
+  readonly packages?: string;
   /** Absolute paths of the shared libraries of this very Node. */
   readonly libraries: readonly string[];
 }

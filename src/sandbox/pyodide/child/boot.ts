@@ -50,7 +50,7 @@ interface Booted {
 }
 
 /** Boots Pyodide, for which this process must look as little like Node as `hideNode` makes it. */
-export async function boot(pythonFolder: string, madeFolder: string): Promise<Booted> {
+export async function boot(pythonFolder: string, madeFolder: string, packages?: string): Promise<Booted> {
   let capBytes = Number.POSITIVE_INFINITY;
   limitMemory(() => capBytes);
   // Booting runs much code once: optimizing it early costs more than it gives. Loops of the guest still get there in milliseconds.
@@ -64,6 +64,7 @@ export async function boot(pythonFolder: string, madeFolder: string): Promise<Bo
   const glue = new Script(readFileSync(`${madeFolder}/glue.js`, "latin1"), { filename: "pyodide.js", ...cached });
   const { info }: { info: unknown } = JSON.parse(readFileSync(`${pythonFolder}/pyodide-lock.json`, "utf8"));
   const url = (name: string) => pathToFileURL(`${pythonFolder}/${name}`).href;
+  const imported = packages === undefined ? undefined : readFileSync(packages);
   hideNode();
   Object.assign(globalThis, {
     fetch: () => Promise.resolve({ ok: true, arrayBuffer: () => Promise.resolve(library.buffer) }),
@@ -92,6 +93,10 @@ export async function boot(pythonFolder: string, madeFolder: string): Promise<Bo
   };
   const python = await loadPyodide(options);
   const module = await made.promise;
+  if (imported !== undefined) {
+    python.FS.writeFile("/lib/packages.zip", imported);
+    python.pyimport("sys").path.append("/lib/packages.zip");
+  }
   python.setStdin({ stdin: () => null });
   python.setStdout({ write: (bytes) => print(fds.stdout, bytes) });
   python.setStderr({ write: (bytes) => print(fds.stderr, bytes) });

@@ -12,7 +12,7 @@ import { exit, fds, printedBytes, readLine, say } from "./pipes.ts";
 type Done = Extract<Frame, { type: "done" }>;
 // Kept from before `hideNode`; see pipes.ts for why it is not imported.
 const { process } = globalThis;
-const [pythonFolder = "", madeFolder = ""] = process.argv.slice(2);
+const [pythonFolder = "", madeFolder = "", packages] = process.argv.slice(2);
 const noTools = JSON.stringify({ error: { code: "permission.no_right", message: "This code may not call tools." } });
 const waiting = new Map<number, (answer: string) => void>();
 const callIsOver = JSON.stringify({
@@ -23,7 +23,7 @@ let isReading = false;
 let rest = Buffer.alloc(0);
 let isFinished = true;
 
-const { files, noSpace, module, guest, seal, capMemory } = await boot(pythonFolder, madeFolder);
+const { files, noSpace, module, guest, seal, capMemory } = await boot(pythonFolder, madeFolder, packages);
 seal();
 say({ type: "ready" });
 let order = readOrder();
