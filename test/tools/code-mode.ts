@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { afterAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { z } from "zod";
 import type { Engine, ExecLimits, ExecRequest, Language } from "../../src/sandbox/engine.ts";
 import { fromZod } from "../../src/tools/schema.ts";
@@ -46,7 +46,10 @@ const echo = defineTool({
 export function describeCodeMode(name: string, openEngine: () => Engine, code: CodeMode): void {
   const { language } = code;
   describe(`code mode in ${name}`, () => {
-    const engine = openEngine();
+    let engine: Engine;
+    beforeAll(() => {
+      engine = openEngine();
+    });
     afterAll(() => engine[Symbol.asyncDispose]());
 
     type Over = {
@@ -109,7 +112,10 @@ export function describeCodeMode(name: string, openEngine: () => Engine, code: C
           return { type: "done", value: "x" };
         },
       });
-      const { value, calls } = await run(code.atOnce(10_000), { tools: [slow], limits: { calls: 40 } });
+      const { value, calls } = await run(code.atOnce(language === "python" ? 2_000 : 10_000), {
+        tools: [slow],
+        limits: { calls: 40 },
+      });
       expect(value).toMatchObject({ status: "ok", result: [40, ["budget.calls"]] });
       expect(most).toBe(16);
       expect(calls).toBe(41);
