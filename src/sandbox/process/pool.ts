@@ -1,9 +1,12 @@
+import { availableParallelism } from "node:os";
 import { CapstanError } from "../../core/error.ts";
 import type { Guest } from "./guest.ts";
 import { openSlots } from "./slots.ts";
 
 /** A run of the usual length is over by then, and the boot that follows it takes none of its time. */
 const refillDelayMs = 100;
+/** Nobody wanted a guest for so long: those in waiting give their memory back, and the next `take` starts anew. */
+const defaultIdleMs = 300_000;
 
 /** A guest that is one's own until `end`. */
 export interface Lease<T extends Guest> {
@@ -20,33 +23,49 @@ export interface Pool<T extends Guest> extends AsyncDisposable {
 
 /**
  * Keeps `warm` guests booted from the first `take` on; of those taken, `maxTaken` at a time, and who wants one more waits. `boot` must give
- * up when its signal aborts, which disposing does; disposing then waits until nothing is left of any guest, taken ones too.
+ * up when its signal aborts, which disposing does; disposing then waits until nothing is left of any guest, taken ones too. As many boot at a
+ * time as there are processors: more would only all be ready later. When nobody takes one for `idleMs` (default: five minutes), none waits.
  */
 export function openPool<T extends Guest>(
-  { warm, maxTaken }: { readonly warm: number; readonly maxTaken: number },
+  {
+    warm,
+    maxTaken,
+    idleMs = defaultIdleMs,
+  }: { readonly warm: number; readonly maxTaken: number; readonly idleMs?: number },
   boot: (signal: AbortSignal) => Promise<T>,
 ): Pool<T> {
   const closing = new AbortController();
   const slots = openSlots(maxTaken);
+  const booting = openSlots(availableParallelism());
   const living = new Set<T>();
   const boots = new Set<Promise<T>>();
   const waiting = new Set<Promise<T>>();
 
+  const bootInTurn = async (): Promise<T> => {
+    const release = await booting.take(closing.signal);
+    const guest = await boot(closing.signal).finally(release);
+    living.add(guest);
+    void guest.gone.then(() => living.delete(guest));
+    return guest;
+  };
   const start = (): Promise<T> => {
-    const started = boot(closing.signal).then((guest) => {
-      living.add(guest);
-      void guest.gone.then(() => living.delete(guest));
-      return guest;
-    });
+    const started = bootInTurn();
     boots.add(started);
     const settle = () => boots.delete(started);
     started.then(settle, settle);
     return started;
   };
+  const giveUp = () => {
+    for (const started of waiting) started.then(kill, () => undefined);
+    waiting.clear();
+  };
+  let idle: NodeJS.Timeout | undefined;
   /** Whether it is one of those in waiting now. */
   const keep = (started: Promise<T>): boolean => {
     if (waiting.size >= warm || closing.signal.aborted) return false;
     waiting.add(started);
+    clearTimeout(idle);
+    idle = setTimeout(giveUp, idleMs).unref();
     const leave = () => waiting.delete(started);
     started.then(({ gone }) => gone.then(leave), leave);
     return true;
@@ -54,7 +73,6 @@ export function openPool<T extends Guest>(
   const refill = () => {
     while (waiting.size < warm && !closing.signal.aborted) keep(start());
   };
-
   const next = async (signal: AbortSignal): Promise<T> => {
     for (;;) {
       const [started = start()] = waiting;
@@ -91,6 +109,7 @@ export function openPool<T extends Guest>(
     },
     async [Symbol.asyncDispose]() {
       closing.abort();
+      clearTimeout(idle);
       await Promise.allSettled(boots);
       for (const guest of living) guest.kill();
       await Promise.all([...living].map(({ gone }) => gone));
