@@ -4,7 +4,7 @@ import { dockerSocket, testImage } from "../support/docker.ts";
 import { describeWith } from "../support/machine.ts";
 import { describeEngine } from "./conformance.ts";
 import { testLimits } from "./hostile.ts";
-import { pythonSnippets } from "./snippets.ts";
+import { pythonSnippets, scriptSnippets } from "./snippets.ts";
 
 describeWith("docker")("in containers", () => {
   let image = "";
@@ -15,4 +15,5 @@ describeWith("docker")("in containers", () => {
   const open = () => openDockerEngine({ cacheDir: "/tests", socket: dockerSocket, image, memoryBytes });
 
   describeEngine("Docker, Python", open, pythonSnippets);
+  describeEngine("Docker, JavaScript", open, scriptSnippets);
 });

@@ -83,7 +83,7 @@ describeWith("docker")("containers", () => {
     const shared = "import mmap\ntaken = mmap.mmap(-1, 400 << 20)\nfor at in range(0, 400 << 20, 4096): taken[at] = 1";
     const { status, usage } = await runIn(engine, "python", shared, { limits: { memoryBytes: 32 * mebibyte } });
     expect(status).toBe("memory");
-    expect(usage.memoryBytes).toBeLessThanOrEqual((32 + 128) * mebibyte);
+    expect(usage.memoryBytes).toBeLessThanOrEqual((32 + 192) * mebibyte);
   });
 
   test("a container that is removed from outside has crashed", async () => {

@@ -12,8 +12,8 @@ import { toSeccompProfile } from "./seccomp.ts";
 const mebibyte = 1024 * 1024;
 /** From the start of a container to its "ready"; a second where nothing else runs, three with gVisor. */
 const bootMs = 60_000;
-/** What a container may take beyond the limit of its run: files, which are memory, the interpreter, and what starts it. */
-const allowanceBytes = 128 * mebibyte;
+/** What a container may take beyond the limit of its run: files, which are memory, and two processes of an interpreter. */
+const allowanceBytes = 192 * mebibyte;
 /** Processors of a container. */
 const processors = 1;
 
