@@ -8,11 +8,13 @@ import { McpConfig } from "./host/mcp/config.ts";
 import { ServerSettings } from "./server/config.ts";
 import { PermissionsConfig } from "./permissions/config.ts";
 import { SandboxConfig } from "./sandbox/config.ts";
+import { ToolsConfig } from "./tools/config.ts";
 
 /** The whole config: one part per room, each with its defaults. `capstan.example.yaml` documents every key. */
 export const Config = z.strictObject({
   permissions: PermissionsConfig.prefault({}),
   sandbox: SandboxConfig.prefault({}),
+  tools: ToolsConfig.prefault({}),
   host: HostConfig.prefault({}),
   mcp: McpConfig.prefault({}),
   server: ServerSettings.prefault({}),

@@ -74,7 +74,7 @@ describe("config", () => {
       message: expect.stringContaining('did you mean "timeoutMs"?'),
     });
     expect((await refusal("sandbx: {}\n")).message).toContain('did you mean "sandbox"?');
-    expect((await refusal("zzzzzz: 1\n")).message).toContain("known here: permissions, sandbox, host");
+    expect((await refusal("zzzzzz: 1\n")).message).toContain("known here: permissions, sandbox, tools, host");
   });
 
   test.each([

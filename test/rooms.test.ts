@@ -29,7 +29,7 @@ const arrows: Readonly<Record<string, readonly string[] | "all">> = {
   cli: "all",
   "app.ts": "all",
   "cli.ts": "all",
-  "config.ts": ["core", "host", "permissions", "sandbox", "server"],
+  "config.ts": ["core", "host", "permissions", "sandbox", "server", ...tools("config")],
   "index.ts": "all",
   "run.ts": "all",
   "version.ts": [],

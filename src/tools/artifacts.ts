@@ -16,8 +16,6 @@ export interface ArtifactLimits {
   readonly bytes: number;
 }
 
-const defaultLimits: ArtifactLimits = { lifetimeMs: 7 * 24 * 60 * 60_000, count: 1_000, bytes: 256 * 1024 * 1024 };
-
 /** Where artifacts stand among the resources. */
 export const artifactPrefix = "capstan://artifacts/";
 
@@ -61,6 +59,8 @@ export interface Artifacts {
   save(artifact: NewArtifact): Promise<Artifact>;
   /** null for an id that there is not, that is expired, another principal's or beyond the grant: there is no telling which. */
   read(owner: ArtifactOwner, id: string): Promise<(Omit<Artifact, "bytes"> & Content) | null>;
+  /** Drops what is expired, whoever's it is. Saving does it too, once an hour. */
+  sweep(scope: Scope): Promise<void>;
   /** The newest first; `after` is the id behind which to go on. */
   list(owner: ArtifactOwner, page: { readonly after?: string; readonly limit: number }): Promise<readonly Artifact[]>;
 }
@@ -84,15 +84,19 @@ type Saved = z.infer<typeof Saved>;
 
 /** What a principal has. Every change of its artifacts changes this too, at its version, so that the sums are right. */
 const Sums = z.strictObject({ count: z.int(), bytes: z.int() });
+type Sums = z.infer<typeof Sums>;
+const none: Sums = { count: 0, bytes: 0 };
 
 /** Keys begin with the owner; ids begin with the time, so that the oldest come first. */
 const kind = "artifact";
 const sumsKind = "artifact-sums";
 const isId = (id: string): boolean => /^artifact_[0-9a-f]{32}$/.test(id);
 const toKey = ({ org, user }: Principal, id = ""): string => `${org}/${user}/${id}`;
+const toPlace = ({ org, project }: Scope): string => `${org}/${project}`;
 const toUri = (id: string): string => `${artifactPrefix}${id}`;
 
 const pageSize = 32;
+const sweepMs = 60 * 60_000;
 /** Each attempt fails only when another process got through. */
 const maxAttempts = 20;
 
@@ -100,14 +104,16 @@ const maxAttempts = 20;
 export function openArtifacts({
   store,
   clock,
-  limits = defaultLimits,
+  limits,
 }: {
   readonly store: Store;
   readonly clock: Clock;
-  readonly limits?: ArtifactLimits;
+  readonly limits: ArtifactLimits;
 }): Artifacts {
   /** One save at a time in this process: they would only refuse each other. */
   let last: Promise<unknown> = Promise.resolve();
+
+  const sweptAt = new Map<string, number>();
 
   async function saveNow(artifact: NewArtifact): Promise<Artifact> {
     const { scope, principal, grant, name, mimeType, bytes, taint, callId } = artifact;
@@ -122,28 +128,41 @@ export function openArtifacts({
       grantIds: lineageOf(grant),
       expiresAt: now + limits.lifetimeMs,
     };
+    if (now - (sweptAt.get(toPlace(scope)) ?? 0) >= sweepMs) await sweep(scope);
+    const record = { kind, key: toKey(principal, id), value, bytes, ifVersion: 0 };
+    await change(scope, toKey(principal), { count: 1, bytes: bytes.length }, [record]);
+    return { id, uri: toUri(id), name, mimeType, bytes: bytes.length };
+  }
+
+  async function sweep(scope: Scope): Promise<void> {
+    sweptAt.set(toPlace(scope), clock());
+    for (const { key } of await store.records(scope, sumsKind)) await change(scope, key, none, []);
+  }
+
+  /** Adds records of one owner, with what makes room for them and what is expired dropped in the same commit. */
+  async function change(scope: Scope, owner: string, added: Sums, records: readonly RecordWrite[]): Promise<void> {
+    const now = clock();
     for (let left = maxAttempts; ; left -= 1) {
-      const record = await store.record(scope, sumsKind, toKey(principal));
-      const sums = record === null ? { count: 0, bytes: 0 } : Sums.parse(record.value);
-      const { gone, kept } = await makeRoom(artifact, sums, now);
-      const next = { count: kept.count + 1, bytes: kept.bytes + bytes.length };
-      const records: RecordWrite[] = [
-        { kind: sumsKind, key: toKey(principal), value: next, ifVersion: record?.version ?? 0 },
+      const record = await store.record(scope, sumsKind, owner);
+      const sums = record === null ? none : Sums.parse(record.value);
+      const { gone, kept } = await makeRoom(scope, owner, added, { sums, now });
+      if (gone.length + records.length === 0) return;
+      const next = { count: kept.count + added.count, bytes: kept.bytes + added.bytes };
+      const changed: RecordWrite[] = [
+        { kind: sumsKind, key: owner, value: next, ifVersion: record?.version ?? 0 },
         ...gone.map((key) => ({ kind, key })),
-        { kind, key: toKey(principal, id), value, bytes, ifVersion: 0 },
+        ...records,
       ];
       try {
-        await store.commit({ scope, records });
-        return { id, uri: toUri(id), name, mimeType, bytes: bytes.length };
+        return await store.commit({ scope, records: changed });
       } catch (thrown) {
         if (left <= 1 || !(thrown instanceof CapstanError && thrown.code === "store.conflict")) throw thrown;
       }
     }
   }
 
-  /** Which artifacts go, oldest first: what is expired, and as many as it takes. */
-  async function makeRoom({ scope, principal, bytes }: NewArtifact, sums: z.infer<typeof Sums>, now: number) {
-    const prefix = toKey(principal);
+  /** Which artifacts of an owner go, oldest first: what is expired, and as many as it takes. */
+  async function makeRoom(scope: Scope, prefix: string, added: Sums, { sums, now }: { sums: Sums; now: number }) {
     const gone: string[] = [];
     let kept = sums;
     let after: string | undefined;
@@ -155,7 +174,7 @@ export function openArtifacts({
       });
       for (const { key, value } of page) {
         const old = Saved.parse(value);
-        const fits = kept.count < limits.count && kept.bytes + bytes.length <= limits.bytes;
+        const fits = kept.count + added.count <= limits.count && kept.bytes + added.bytes <= limits.bytes;
         if (fits && old.expiresAt > now) return { gone, kept };
         gone.push(key);
         kept = { count: kept.count - 1, bytes: kept.bytes - old.bytes };
@@ -177,6 +196,12 @@ export function openArtifacts({
       const saving = last.then(() => saveNow(artifact));
       last = saving.catch(() => {});
       return await saving;
+    },
+
+    async sweep(scope) {
+      const sweeping = last.then(() => sweep(scope));
+      last = sweeping.catch(() => {});
+      await sweeping;
     },
 
     async read({ scope, principal, grant }, id) {

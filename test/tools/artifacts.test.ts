@@ -85,6 +85,33 @@ describe("artifacts", () => {
     expect(await names(artifacts)).toEqual(["new"]);
   });
 
+  test("that are expired go with the first save of an hour, whoever's they are, and with a sweep; the others stay", async () => {
+    const clock = handClock();
+    await using opened = await openTestArtifacts({ clock, limits: { ...limits, lifetimeMs: 2 * 3_600_000, count: 2 } });
+    const { artifacts, store } = opened;
+    const kept = async (text: string): Promise<boolean> => (await store.blob(sha256(text))) !== null;
+    const theirs = { ...here, principal: bob };
+    await save(artifacts, "bob's old one", theirs);
+    await sleep(2); // Ids tell milliseconds apart.
+    clock.advance(3_600_000);
+    await save(artifacts, "bob's newer one", theirs);
+    clock.advance(3_600_000);
+    await save(artifacts, "mine");
+    expect(await Promise.all(["bob's old one", "bob's newer one", "mine"].map(kept))).toEqual([false, true, true]);
+    clock.advance(3_600_000 - 1);
+    await opened.open().sweep(localScope);
+    expect(await names(artifacts, theirs)).toEqual(["bob's newer one"]);
+    clock.advance(1);
+    await opened.open().sweep(localScope);
+    expect(await kept("bob's newer one")).toBe(false);
+    expect(await names(artifacts)).toEqual(["mine"]);
+    const sums = (await store.records(localScope, "artifact-sums")).map(({ value }) => value);
+    expect(sums).toEqual([
+      { count: 0, bytes: 0 },
+      { count: 1, bytes: 4 },
+    ]);
+  });
+
   test("make room for newer ones, oldest first, by count and by bytes, for each principal apart", async () => {
     const clock = handClock();
     await using opened = await openTestArtifacts({ clock, limits });
