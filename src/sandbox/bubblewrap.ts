@@ -1,13 +1,15 @@
 import { CapstanError, toCapstanError } from "../core/error.ts";
-import { type Interpreter, launch } from "./bubblewrap/launch.ts";
+import { guestUid, type Interpreter, launch } from "./bubblewrap/launch.ts";
 import { openTreeMeter } from "./bubblewrap/meter.ts";
 import { systemCallFilter } from "./bubblewrap/seccomp.ts";
 import { demandAble, type Engine, type Isolation, type Language } from "./engine.ts";
+import { openNetworked } from "./process/networked.ts";
 import { openPool, type Pool } from "./process/pool.ts";
 import { toSandbox } from "./process/sandbox.ts";
 import { type LocalGuest, startGuest } from "./process/start.ts";
 
 const isolation: Isolation = { engine: "bubblewrap", level: "os-sandbox", network: "network namespace (bubblewrap)" };
+const networkedIsolation: Isolation = { ...isolation, network: `${isolation.network}, out of it by a proxy alone` };
 /** Interpreters of one kind that may be taken at a time. */
 const maxTaken = 16;
 const interpreters: Readonly<Record<Language, Interpreter>> = {
@@ -25,24 +27,33 @@ export function openBubblewrapEngine(options: { readonly warm?: number } = {}): 
   const { warm = 1 } = options;
   const closing = new AbortController();
 
-  async function boot(interpreter: Interpreter, signal: AbortSignal): Promise<LocalGuest> {
+  async function boot(interpreter: Interpreter, signal: AbortSignal, socketPath?: string): Promise<LocalGuest> {
     const filter = process.platform === "linux" ? systemCallFilter(process.arch) : undefined;
     if (filter === undefined) {
       throw notHere(`It needs Linux on x64 or arm64, and this is ${process.platform} on ${process.arch}.`);
     }
-    const started = await startGuest(() => launch(interpreter, filter), "bubblewrap", signal, openTreeMeter);
+    const started = await startGuest(
+      () => launch(interpreter, filter, socketPath),
+      "bubblewrap",
+      signal,
+      openTreeMeter,
+    );
     if ("guest" in started) return started.guest;
     throw notHere(`${started.noBubblewrap}.`);
   }
   const open = (interpreter: Interpreter): Pool<LocalGuest> =>
     openPool({ warm, maxTaken }, (signal) => boot(interpreter, signal));
   const pools: Readonly<Record<Interpreter, Pool<LocalGuest>>> = { python: open("python"), node: open("node") };
+  const networked = openNetworked(
+    { isolation: networkedIsolation, maxTaken, guestUid },
+    (language, socketPath, signal) => boot(interpreters[language], signal, socketPath),
+  );
 
   const engine: Engine = {
     name: isolation.engine,
     level: isolation.level,
-    languages: ["python", "javascript", "typescript"],
-    can: { sessions: true, network: false },
+    languages: ["python", "javascript", "typescript", "bash"],
+    can: { sessions: true, network: true },
 
     async probe(signal) {
       const problems: string[] = [];
@@ -66,12 +77,14 @@ export function openBubblewrapEngine(options: { readonly warm?: number } = {}): 
 
     async open(spec, signal) {
       demandAble(engine, spec);
+      const { allowConnect } = spec;
+      if (allowConnect !== undefined) return await networked.open({ ...spec, allowConnect }, signal);
       return toSandbox(await pools[interpreters[spec.language]].take(signal), spec, isolation, closing.signal);
     },
 
     async [Symbol.asyncDispose]() {
       closing.abort();
-      await Promise.all(Object.values(pools).map((pool) => pool[Symbol.asyncDispose]()));
+      await Promise.all([networked, ...Object.values(pools)].map((part) => part[Symbol.asyncDispose]()));
     },
   };
   return engine;

@@ -195,6 +195,15 @@ function nodeGuest(write: Write): void {
   let taker: { readonly objectId?: string } = {};
   const toNumber = (text: string): number | bigint => (text.endsWith("n") ? BigInt(text.slice(0, -1)) : Number(text));
 
+  const withoutTypes = (code: string): string => {
+    try {
+      return stripTypeScriptTypes(code);
+    } catch (thrown) {
+      if (thrown instanceof SyntaxError) throw thrown;
+      throw new SyntaxError("The parser of TypeScript failed on this code. Nest it less deeply.", { cause: thrown });
+    }
+  };
+
   const putFiles = (folder: string, given: Order["files"], mode: number): void => {
     for (let at = 0; at < given.length; at += 1) {
       const { path, data } = given[at] ?? { path: "", data: "" };
@@ -262,7 +271,7 @@ function nodeGuest(write: Write): void {
       putFiles(inFolder, now.files, 0o444);
       putFiles(outFolder, now.outFiles, 0o644);
       process.chdir(outFolder);
-      const value = await evaluate(now.language === "typescript" ? stripTypeScriptTypes(now.code) : now.code);
+      const value = await evaluate(now.language === "typescript" ? withoutTypes(now.code) : now.code);
       const { json, notes } = encode(value, now.resultBytes);
       if (json !== undefined)
         finish({ status: "ok", resultJson: json, ...(notes === "" ? {} : { note: notes.slice(0, 4_096) }) });

@@ -1,10 +1,11 @@
 import { guestModule } from "../pyodide/guest.ts";
+import { bashModule } from "./bash.ts";
 
 /**
- * What the machine's own Python, or that of a container, runs: `python3 -I -X utf8 -c PROGRAM [bash]`, with the descriptors of wire.ts. It
- * takes orders until the control pipe ends. With the argument `bash` the code of an order is a script, and this program only its keeper.
+ * What the machine's own Python, or that of a container, runs: `python3 -I -X utf8 -c PROGRAM`, with the descriptors of wire.ts. It takes
+ * orders until the control pipe ends. Of an order in bash it is only the keeper.
  */
-export const pythonProgram = `exec(compile(${JSON.stringify(guestModule + driver())}, "capstan", "exec"), {"__name__": "capstan"})`;
+export const pythonProgram = `exec(compile(${JSON.stringify(guestModule + driver() + bashModule + service())}, "capstan", "exec"), {"__name__": "capstan"})`;
 
 /** Goes on in the names of the module that runs Python, which it shares with Pyodide: `run`, `encode`, `main`. */
 function driver(): string {
@@ -23,7 +24,7 @@ os.dup2(5, 2)
 for fd in (3, 4, 5):
     os.close(fd)
 _thread.stack_size(THREAD_STACK)
-owner, lock, hard = os.getpid(), _thread.allocate_lock(), resource.getrlimit(resource.RLIMIT_DATA)[1]
+owner, lock, writing, hard = os.getpid(), _thread.allocate_lock(), _thread.allocate_lock(), resource.getrlimit(resource.RLIMIT_DATA)[1]
 last_id, waiting, reading, loop, order, first_data = 0, {}, None, None, {}, None
 
 
@@ -48,8 +49,9 @@ sys.stderr = sys.__stderr__ = ERR
 
 def say(frame):
     line = memoryview((encode(frame, 1 << 62)[0] + "\n").encode())
-    while line:
-        line = line[os.write(CONTROL, line) :]
+    with writing:
+        while line:
+            line = line[os.write(CONTROL, line) :]
 
 
 def read_line():
@@ -235,15 +237,15 @@ def serve(execute_order):
     say({**done, "stdoutBytes": stdout.printed, "stderrBytes": stderr.printed})
 
 
-def main_loop():
-    global order
-    sys.argv = ["main.py"]
-    say({"type": "ready"})
-    while True:
-        order = loads(read_line())
-        serve(run_python)
+`;
+}
 
-
-main_loop()
+function service(): string {
+  return String.raw`
+sys.argv = ["main.py"]
+say({"type": "ready"})
+while True:
+    order = loads(read_line())
+    serve(run_bash if order["language"] == "bash" else run_python)
 `;
 }

@@ -20,6 +20,8 @@ const allowanceBytes = 128 * 1024 * 1024;
 const inputCopies = 5;
 /** Printing so much more than is kept that it can only be a flood. */
 const maxFloodBytes = 256 * 1024 * 1024;
+/** Turns of the event loop in which prints are waited for that come after the guest's end: each may bring what a pipe holds. */
+const maxTurns = 32;
 
 type Done = Extract<Frame, { type: "done" }>;
 /** How a run ended, before its output is put together. */
@@ -89,10 +91,18 @@ export async function conduct(
       end("output", `The code printed more than ${maxFloodBytes} bytes.`);
     settle();
   });
-  // Prints come on pipes of their own, so those that were made before the end may be read after it.
+  // Prints come on pipes of their own, so those that were made before the end may be read after it. What other processes printed is in no
+  // count of the guest: it has come when a turn of the event loop brings nothing more, or it has no end.
+  let turns = 0;
   const settle = () => {
     if (done === undefined || output.received("stdout") < done.stdoutBytes) return;
-    if (output.received("stderr") >= done.stderrBytes) ended.resolve(toEnd(done, limits.resultBytes));
+    if (output.received("stderr") < done.stderrBytes) return;
+    const [finished, before] = [done, received()];
+    setImmediate(() => {
+      turns += 1;
+      if (received() === before || turns > maxTurns) ended.resolve(toEnd(finished, limits.resultBytes));
+      else settle();
+    });
   };
 
   const artifacts = openArtifacts(limits);

@@ -15,7 +15,7 @@ export interface Output {
 /** Reads both streams from now on. What comes before `begin` is dropped. */
 export function openOutput(streams: { readonly stdout: Readable; readonly stderr: Readable }): Output {
   const received = { stdout: 0, stderr: 0 };
-  let kept = { stdout: [] as Buffer[], stderr: [] as Buffer[] };
+  const kept = { stdout: openKeep(), stderr: openKeep() };
   let left = 0;
   let isCut = false;
   let changed = () => {};
@@ -25,7 +25,7 @@ export function openOutput(streams: { readonly stdout: Readable; readonly stderr
       const part = chunk.subarray(0, left);
       left -= part.length;
       isCut ||= part.length < chunk.length;
-      if (part.length > 0) kept[name].push(part);
+      kept[name].add(part);
       changed();
     });
   };
@@ -33,14 +33,36 @@ export function openOutput(streams: { readonly stdout: Readable; readonly stderr
   read("stderr");
   return {
     begin(maxBytes, tell) {
-      kept = { stdout: [], stderr: [] };
+      kept.stdout.clear();
+      kept.stderr.clear();
       left = maxBytes;
       isCut = false;
       changed = tell;
     },
     received: (stream) => received[stream],
-    text: (stream) => toText(Buffer.concat(kept[stream])),
+    text: (stream) => toText(kept[stream].bytes()),
     cut: () => isCut,
+  };
+}
+
+/** Bytes, copied: pieces may be of one byte, and each as an object of its own would take a hundred times that. */
+function openKeep() {
+  let room = Buffer.alloc(0);
+  let length = 0;
+  return {
+    add(piece: Buffer): void {
+      if (length + piece.length > room.length) {
+        const wider = Buffer.alloc(Math.max(2 * room.length, length + piece.length));
+        room.copy(wider, 0, 0, length);
+        room = wider;
+      }
+      length += piece.copy(room, length);
+    },
+    bytes: () => room.subarray(0, length),
+    clear(): void {
+      room = Buffer.alloc(0);
+      length = 0;
+    },
   };
 }
 
