@@ -12,7 +12,12 @@ export function openEngines(options: { readonly cacheDir: string; readonly confi
   const { cacheDir, config } = options;
   return [
     openQuickjsEngine({ workers: config.workers }),
-    openPyodideEngine({ cacheDir, warm: config.warmPython, bubblewrap: config.bubblewrap }),
+    openPyodideEngine({
+      cacheDir,
+      warm: config.warmPython,
+      bubblewrap: config.bubblewrap,
+      ...(config.wheels === undefined ? {} : { wheels: config.wheels }),
+    }),
     openDockerEngine({ cacheDir, memoryBytes: toExecLimits(config).memoryBytes, ...config.docker }),
   ];
 }

@@ -1,3 +1,4 @@
+import { isAbsolute } from "node:path";
 import { z } from "zod";
 import { IsolationLevel } from "../core/isolation.ts";
 
@@ -33,6 +34,11 @@ export const SandboxConfig = z.strictObject({
   warmPython: z.int().min(0).max(16).default(1),
   /** `auto` starts Python inside bubblewrap where it works; `never` does not, and its network is then only stubbed. */
   bubblewrap: z.enum(["auto", "never"]).default("auto"),
+  /** A folder with wheels of pure Python, which code in Pyodide can import. Missing: it has the standard library only. */
+  wheels: z
+    .string()
+    .refine((path) => isAbsolute(path), "expected an absolute path")
+    .optional(),
   /** Containers of Docker or podman. */
   docker: z
     .strictObject({

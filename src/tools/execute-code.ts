@@ -41,7 +41,7 @@ export function executeCodeTool(services: CodeServices): Tool {
   return defineTool<Input, Output>({
     name: toolName,
     title: "Run code in a sandbox",
-    description: toDescription(languages),
+    description: toDescription(engines),
     input: fromZod(toInput(languages)),
     output: fromZod(Output),
     hints: { readOnly: false, destructive: false, idempotent: false, openWorld: false },

@@ -1,3 +1,5 @@
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import type { IsolationLevel } from "../../src/core/isolation.ts";
 import { openEngines } from "../../src/sandbox/all.ts";
@@ -52,6 +54,17 @@ describe("the engines that the config offers", () => {
     const engines = openEngines({ cacheDir: folder.path, config }).map((engine) => opened.use(engine));
     expect(offeredEngines(engines, config)).toEqual(engines);
   });
+});
+
+test("a folder of wheels in the config is Pyodide's, and must be there", async () => {
+  await using folder = await tempFolder();
+  await writeFile(join(folder.path, "six-1.17.0-py2.py3-none-any.whl"), "");
+  const open = (wheels: string) => openEngines({ cacheDir: folder.path, config: SandboxConfig.parse({ wheels }) });
+  const engines = open(folder.path);
+  expect(engines.find(({ name }) => name === "pyodide")?.packages).toEqual(["six 1.17.0"]);
+  await Promise.all(engines.map((engine) => engine[Symbol.asyncDispose]()));
+  expect(() => open(join(folder.path, "absent"))).toThrow(expect.objectContaining({ code: "config.bad_value" }));
+  expect(SandboxConfig.safeParse({ wheels: "wheels" }).success).toBe(false);
 });
 
 test("files come in up to 64 MiB and go out up to 16, unless the config says else", () => {

@@ -194,6 +194,8 @@ describe("execute_code", () => {
     expect(described([engine])).toContain('"enum":["javascript","typescript"]');
     expect(described([broken, engine])).toContain('"enum":["javascript","bash","typescript"]');
     expect(toTool([engine]).description).not.toContain("Python");
+    const snake: Engine = { ...engine, name: "snake", languages: ["python"], packages: ["six 1.17.0", "toml 1.0"] };
+    expect(toTool([snake]).description).toContain("Python (standard library; in snake also six 1.17.0, toml 1.0)");
   });
 
   test("tells of a start that takes long, and of no other", async () => {

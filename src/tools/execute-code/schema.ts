@@ -1,7 +1,8 @@
 import { z } from "zod";
 import { IsolationLevel } from "../../core/isolation.ts";
-import type { Language } from "../../sandbox/engine.ts";
+import type { Engine, Language } from "../../sandbox/engine.ts";
 import { wrongWithPath } from "../../sandbox/guest-path.ts";
+import { languagesOf } from "./engine.ts";
 
 const maxCodeLength = 256 * 1024;
 const maxFiles = 100;
@@ -46,7 +47,11 @@ export const toInput = (languages: readonly Language[]) =>
 export type Input = z.infer<ReturnType<typeof toInput>>;
 
 /** What the tool says of itself, as far as it is true of these languages. */
-export function toDescription(languages: readonly Language[]): string {
+export function toDescription(engines: readonly Engine[]): string {
+  const languages = languagesOf(engines);
+  const packages = engines.flatMap((engine) =>
+    (engine.packages ?? []).length === 0 ? [] : [` in ${engine.name} also ${shortList(engine.packages)}`],
+  );
   const speaks = (language: Language): boolean => languages.includes(language);
   return [
     "Runs code without network and without this machine's files. The value of the last expression is the result; top-level await works.",
@@ -58,11 +63,19 @@ export function toDescription(languages: readonly Language[]): string {
       : []),
     ...(speaks("python")
       ? [
-          "Python (standard library): the files are in /in, what is written to /out comes back, tools.NAME(argument=value).",
+          `Python (${["standard library", ...packages].join(";")}): the files are in /in, what is written to /out comes back, tools.NAME(argument=value).`,
         ]
       : []),
     "Each run starts anew.",
   ].join(" ");
+}
+
+/** So many names of packages are told; the others import as well. */
+const maxPackages = 30;
+
+function shortList(packages: readonly string[] = []): string {
+  const more = packages.length > maxPackages ? `, and ${packages.length - maxPackages} more` : "";
+  return `${packages.slice(0, maxPackages).join(", ")}${more}`;
 }
 
 /** What `execute_code` answers. */
