@@ -19,6 +19,7 @@ import type { Grant } from "./permissions/grant.ts";
 import type { ToolName } from "./permissions/narrow.ts";
 import type { Permissions } from "./permissions/permissions.ts";
 import { openEngines } from "./sandbox/all.ts";
+import { toSessionLimits } from "./sandbox/config.ts";
 import type { Engine } from "./sandbox/engine.ts";
 import { openSqliteStore } from "./store/sqlite.ts";
 import type { Store } from "./store/store.ts";
@@ -29,6 +30,7 @@ import { toArtifactLimits } from "./tools/config.ts";
 import { type Door, openDoor } from "./tools/call.ts";
 import { configPrompts } from "./tools/config-prompts.ts";
 import { graphResources } from "./tools/graph-resources.ts";
+import { openSessions } from "./tools/sessions.ts";
 import type { Tool } from "./tools/tool.ts";
 import type { Toolbox } from "./tools/toolbox.ts";
 import { toToolbox } from "./tools/toolbox.ts";
@@ -89,10 +91,11 @@ export async function openApp(options: AppOptions): Promise<App> {
   const graphs = opened.use(openGraphs({ folder: join(home, "knowledge"), clock }));
   const artifacts = openArtifacts({ store, clock, limits: toArtifactLimits(config.tools) });
   await artifacts.sweep(scope);
+  const sessions = opened.use(openSessions({ store, clock, limits: toSessionLimits(config.sandbox) }));
   const hidden = await stat(home, { bigint: true });
   const listed = (grant: Grant): readonly Tool[] => door.list(grant);
   const tools = [
-    ...builtinTools({ store, graphs, engines, sandbox: config.sandbox, clock, artifacts, hidden, listed }),
+    ...builtinTools({ store, graphs, engines, sandbox: config.sandbox, clock, artifacts, sessions, hidden, listed }),
     runAgentTool({ host: () => host, config: config.host }),
     ...(options.tools ?? []),
   ];

@@ -28,6 +28,21 @@ export const SandboxConfig = z.strictObject({
   artifacts: z.int().min(0).max(100).default(20),
   /** Tool calls that one run of code may make. */
   calls: z.int().min(0).max(10_000).default(100),
+  /** Sessions: sandboxes that live on between calls. Their variables are bounded by all of these; their files live longer. */
+  sessions: z
+    .strictObject({
+      /** Of one user, and of all, that have variables at a time; the one that was used longest ago makes room. */
+      each: z.int().min(1).max(64).default(4),
+      all: z.int().min(1).max(256).default(8),
+      /** Of one user together, as their last runs took at most. */
+      memoryMb: z.int().min(16).max(65_536).default(1024),
+      idleMs: z.int().min(1_000).max(86_400_000).default(600_000),
+      lifetimeMs: z.int().min(1_000).max(604_800_000).default(14_400_000),
+      /** Of one user, whose files are kept, and for how long after they were used last. */
+      kept: z.int().min(1).max(1_000).default(32),
+      keptDays: z.int().min(1).max(365).default(7),
+    })
+    .prefault({}),
   /** JavaScript workers, made when first needed. */
   workers: z.int().min(1).max(64).default(2),
   /** Python processes kept ready after the first use. Each takes about 190 MB. */
@@ -66,6 +81,17 @@ export function toExecLimits(config: SandboxConfig) {
     artifactBytes: config.artifactKb * 1024,
     artifacts: config.artifacts,
     calls: config.calls,
+  };
+}
+
+/** The limits of sessions by the config. */
+export function toSessionLimits({ sessions, inputMb }: SandboxConfig) {
+  const { memoryMb, keptDays, ...limits } = sessions;
+  return {
+    ...limits,
+    memoryBytes: memoryMb * mebibyte,
+    keptMs: keptDays * 86_400_000,
+    inputBytes: inputMb * mebibyte,
   };
 }
 

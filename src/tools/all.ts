@@ -15,6 +15,8 @@ import { fsStatTool } from "./fs-stat.ts";
 import { kgAddFactsTool } from "./kg-add-facts.ts";
 import { kgSearchTool } from "./kg-search.ts";
 import { searchToolsTool } from "./search-tools.ts";
+import { sessionTools } from "./session.ts";
+import type { Sessions } from "./sessions.ts";
 import { todoTools } from "./todo.ts";
 import type { Tool } from "./tool.ts";
 
@@ -25,6 +27,7 @@ export interface ToolServices {
   readonly sandbox: SandboxConfig;
   readonly clock: Clock;
   readonly artifacts: Artifacts;
+  readonly sessions: Sessions;
   /** The home: no file tool enters it, whatever is granted. */
   readonly hidden: FolderId;
   /** What a grant may call, once the door is open: code can reach that, a search finds it. */
@@ -33,7 +36,7 @@ export interface ToolServices {
 
 /** The built-in tools. A new one is one file and one line here. */
 export function builtinTools(services: ToolServices): readonly Tool[] {
-  const { store, graphs, engines, sandbox, clock, artifacts, hidden, listed } = services;
+  const { store, graphs, engines, sandbox, clock, artifacts, sessions, hidden, listed } = services;
   return [
     calculatorTool(),
     describeToolTool({ listed }),
@@ -43,6 +46,7 @@ export function builtinTools(services: ToolServices): readonly Tool[] {
       inputBytes: toInputBytes(sandbox),
       listed,
       artifacts,
+      sessions,
       hidden,
     }),
     fsListTool(hidden),
@@ -50,6 +54,7 @@ export function builtinTools(services: ToolServices): readonly Tool[] {
     kgAddFactsTool({ graphs }),
     kgSearchTool({ graphs }),
     searchToolsTool({ listed }),
+    ...sessionTools(sessions),
     ...todoTools({ store, clock }),
   ];
 }

@@ -8,9 +8,11 @@ import { defaultInputBytes, inputNeeds, readInputs } from "./execute-code/inputs
 import { toAmounts, toLimits } from "./execute-code/limits.ts";
 import { openCodeCalls } from "./execute-code/nested.ts";
 import { keep, toContent, toOutput } from "./execute-code/outputs.ts";
+import { openPlace } from "./execute-code/place.ts";
 import { type Input, Output, toDescription, toInput } from "./execute-code/schema.ts";
 import { toFailure } from "./result.ts";
 import { fromZod } from "./schema.ts";
+import type { Sessions } from "./sessions.ts";
 import type { Tool } from "./tool.ts";
 import { defineTool } from "./tool.ts";
 
@@ -27,6 +29,7 @@ interface CodeServices {
   /** What a grant may call: code reaches it. */
   readonly listed: (grant: Grant) => readonly Tool[];
   readonly artifacts: Artifacts;
+  readonly sessions: Sessions;
   /** A folder that no input file comes from; missing: none. */
   readonly hidden?: FolderId;
   /** All input files of a run together; missing: 64 MiB. */
@@ -35,7 +38,7 @@ interface CodeServices {
 
 /** `execute_code`: runs code in a sandbox, which may call tools under a grant derived from its caller's. */
 export function executeCodeTool(services: CodeServices): Tool {
-  const { engines, limits, listed, artifacts, hidden, inputBytes = defaultInputBytes } = services;
+  const { engines, limits, listed, artifacts, sessions, hidden, inputBytes = defaultInputBytes } = services;
   const findEngine = openEngineFinder(engines);
   const languages = languagesOf(engines);
   return defineTool<Input, Output>({
@@ -45,27 +48,36 @@ export function executeCodeTool(services: CodeServices): Tool {
     input: fromZod(toInput(languages)),
     output: fromZod(Output),
     hints: { readOnly: false, destructive: false, idempotent: false, openWorld: false },
-    // The code itself changes nothing outside. Nested calls that ran before a crash would be made again.
-    effect: (_args, grant) =>
-      listed(grant).some(({ name, maybeOnce }) => maybeOnce && name !== toolName) ? "once" : "idempotent",
+    // The code itself changes nothing outside but its session. Nested calls that ran before a crash would be made again.
+    effect: ({ session }, grant) =>
+      session !== undefined || listed(grant).some(({ name, maybeOnce }) => maybeOnce && name !== toolName)
+        ? "once"
+        : "idempotent",
     // The engine is found when the call runs: none weaker than the grant's level, and never one stronger than this.
-    needs: ({ language, files }) => {
-      const level = strongest(engines, { language });
-      return [...(level === undefined ? [] : [{ type: "isolation" as const, level }]), ...inputNeeds(files)];
+    needs: ({ language, files, session }) => {
+      const level = strongest(engines, { language, isSession: session !== undefined });
+      return [
+        ...(level === undefined ? [] : [{ type: "isolation" as const, level }]),
+        ...(session === undefined ? [] : [{ type: "session" as const, name: session }]),
+        ...inputNeeds(files),
+      ];
     },
     reserve: (args, grant) => toAmounts(grant, toLimits(limits, args, grant)),
     nestedCalls: limits.calls,
     timeoutMs: ({ timeoutMs = Infinity }) => Math.min(timeoutMs, limits.wallMs) + startMs,
     async run(args, context) {
       const { grant, progress, signal } = context;
-      const spec = { language: args.language };
+      const spec = { language: args.language, isSession: args.session !== undefined };
       const inputs = await readInputs(args.files, { artifacts, hidden, maxBytes: inputBytes }, context);
       if ("failure" in inputs) return toFailure(inputs.failure, mergeTaint(context.taint, inputs.taint));
-      const starting = findEngine(spec, grant.rights.isolation, signal).then((engine) => engine.open(spec, signal));
       const slow = { done: 0, message: `Starting ${args.language}. The first time takes a few seconds.` };
-      await using sandbox = await whenSlow(starting, () => progress(slow));
-      using calls = openCodeCalls({ ...context, taint: mergeTaint(context.taint, inputs.taint) });
-      const result = await sandbox.run(
+      const open = async () => {
+        const starting = findEngine(spec, grant.rights.isolation, signal).then((engine) => engine.open(spec, signal));
+        return await whenSlow(starting, () => progress(slow));
+      };
+      await using place = await openPlace(args, context, sessions, open);
+      using calls = openCodeCalls({ ...context, taint: mergeTaint(context.taint, inputs.taint, place.taint) });
+      const { result, session } = await place.run(
         {
           language: args.language,
           code: args.code,
@@ -73,6 +85,7 @@ export function executeCodeTool(services: CodeServices): Tool {
           limits: toLimits(limits, args, grant),
           onCall: calls.onCall,
         },
+        calls.taint,
         signal,
       );
       calls[Symbol.dispose]();
@@ -80,7 +93,7 @@ export function executeCodeTool(services: CodeServices): Tool {
       const files = await keep(result.artifacts, artifacts, { ...context, taint });
       return {
         type: "done",
-        value: toOutput(result, files, grant),
+        value: { ...toOutput(result, files, grant), ...(session === undefined ? {} : { session }) },
         content: toContent(files, grant),
         ...(result.status === "ok" ? {} : { isError: true }),
         taint,

@@ -215,9 +215,9 @@ describe("a large artifact", () => {
 describe("what code makes", () => {
   async function openCode(others: readonly Tool[] = []) {
     await using opened = new AsyncDisposableStack();
-    const { artifacts } = opened.use(await openTestArtifacts());
+    const { artifacts, sessions } = opened.use(await openTestArtifacts());
     const tools: Tool[] = [...others];
-    tools.push(executeCodeTool({ engines: [engine], limits: testLimits, listed: () => tools, artifacts }));
+    tools.push(executeCodeTool({ engines: [engine], limits: testLimits, listed: () => tools, artifacts, sessions }));
     const capstan = opened.use(await openTestDoor(tools, undefined, { resources: [artifactResources(artifacts)] }));
     const owned = opened.move();
     const run = async (code: string, grant: Grant) => {

@@ -18,7 +18,7 @@ export async function openCodeDoor(
 ) {
   const { others = [], limits, hidden, inputBytes } = options;
   await using opened = new AsyncDisposableStack();
-  const { artifacts } = opened.use(await openTestArtifacts());
+  const { artifacts, sessions } = opened.use(await openTestArtifacts());
   const tools: Tool[] = [...others];
   tools.push(
     executeCodeTool({
@@ -26,6 +26,7 @@ export async function openCodeDoor(
       limits: { ...testLimits, ...limits },
       listed: () => tools,
       artifacts,
+      sessions,
       ...(hidden === undefined ? {} : { hidden: await stat(hidden, { bigint: true }) }),
       ...(inputBytes === undefined ? {} : { inputBytes }),
     }),

@@ -22,8 +22,8 @@ const listed = (): readonly Tool[] => [];
 const finders = [describeToolTool({ listed }), searchToolsTool({ listed })];
 const kept = await openTestArtifacts();
 afterAll(() => kept[Symbol.asyncDispose]());
-const { artifacts } = kept;
-const entries = [...finders, executeCodeTool({ engines: [], limits: testLimits, listed, artifacts })];
+const { artifacts, sessions } = kept;
+const entries = [...finders, executeCodeTool({ engines: [], limits: testLimits, listed, artifacts, sessions })];
 const search = { discovery: "search", discoveryTokens: 0 } as const;
 const namesOf = (tools: readonly Tool[]): readonly string[] => tools.map(({ name }) => name);
 const find = (query: string, tools: readonly Tool[] = fiveHundred): readonly string[] =>

@@ -101,7 +101,7 @@ describe("execute_code", () => {
     ["no base64", { files: [{ path: "x", base64: "?" }] }, "tool.bad_arguments"],
     ["text and base64", { files: [{ path: "x", text: "", base64: "" }] }, "tool.bad_arguments"],
     ["an argument that does not exist", { network: true }, "tool.bad_arguments"],
-    ["a session, which there is not yet", { session: "s" }, "tool.bad_arguments"],
+    ["a session whose name is none", { session: "a/b" }, "tool.bad_arguments"],
     ["a language that nothing runs", { language: "ruby" }, "tool.bad_arguments"],
     ["no time", { timeoutMs: 0 }, "tool.bad_arguments"],
   ] as const)("refuses %s", async ([, over, code]) => {
@@ -234,8 +234,14 @@ describe("execute_code", () => {
 
 /** The tool by itself, beside others. */
 function toTool(engines: readonly Engine[], others: readonly Tool[] = []): Tool {
-  const { artifacts } = opened;
-  const tool: Tool = executeCodeTool({ engines, limits: testLimits, listed: () => [...others, tool], artifacts });
+  const { artifacts, sessions } = opened;
+  const tool: Tool = executeCodeTool({
+    engines,
+    limits: testLimits,
+    listed: () => [...others, tool],
+    artifacts,
+    sessions,
+  });
   return tool;
 }
 

@@ -36,13 +36,14 @@ export const toInput = (languages: readonly Language[]) =>
   z.strictObject({
     language: z.enum(languages),
     code: z.string().max(maxCodeLength),
-    files: z
-      .array(InputFile)
-      .max(maxFiles)
+    files: z.array(InputFile).max(maxFiles).optional().describe("Files for the code, by relative paths."),
+    session: z
+      .string()
+      .regex(/^[\w.-]{1,64}$/)
       .optional()
-      .describe("Files that the code can read, by their relative paths."),
-    timeoutMs: z.int().min(1).optional().describe("Wall time; never more than what is configured and granted."),
-    memoryMb: z.int().min(16).optional().describe("Memory; never more than what is configured and granted."),
+      .describe("A name, under which variables and files live on."),
+    timeoutMs: z.int().min(1).optional().describe("Wall time, within what is granted."),
+    memoryMb: z.int().min(16).optional().describe("Memory, within what is granted."),
   });
 export type Input = z.infer<ReturnType<typeof toInput>>;
 
@@ -66,7 +67,7 @@ export function toDescription(engines: readonly Engine[]): string {
           `Python (${["standard library", ...packages].join(";")}): the files are in /in, what is written to /out comes back, tools.NAME(argument=value).`,
         ]
       : []),
-    "Each run starts anew.",
+    "Without a session each run starts anew.",
   ].join(" ");
 }
 
@@ -83,9 +84,9 @@ export const Output = z.strictObject({
   status: z.enum(["ok", "error", "timeout", "memory", "output", "crashed", "denied", "cancelled"]),
   stdout: z.string(),
   stderr: z.string(),
-  outputCut: z.literal(true).optional().describe("stdout and stderr were longer than what is kept."),
-  result: z.unknown().describe("The value of the last expression as JSON; null when there is none."),
-  resultNote: z.string().optional().describe("What JSON could not hold of the result."),
+  outputCut: z.literal(true).optional().describe("Of stdout and stderr not all is kept."),
+  result: z.unknown().describe("As JSON; null when there is none."),
+  resultNote: z.string().optional().describe("What JSON could not hold."),
   error: z.string().optional(),
   artifacts: z.array(
     z.strictObject({
@@ -99,5 +100,12 @@ export const Output = z.strictObject({
   ),
   usage: z.strictObject({ wallMs: z.int(), cpuMs: z.int(), memoryBytes: z.int() }),
   isolation: z.strictObject({ engine: z.string(), level: IsolationLevel, network: z.string() }),
+  session: z
+    .strictObject({
+      isNew: z.boolean(),
+      isOver: z.boolean(),
+      note: z.string().optional(),
+    })
+    .optional(),
 });
 export type Output = z.infer<typeof Output>;

@@ -14,8 +14,14 @@ afterAll(async () => {
   await engine[Symbol.asyncDispose]();
   await opened[Symbol.asyncDispose]();
 });
-const { artifacts } = opened;
-const codeTool = executeCodeTool({ engines: [engine], limits: testLimits, listed: () => mcpTools(), artifacts });
+const { artifacts, sessions } = opened;
+const codeTool = executeCodeTool({
+  engines: [engine],
+  limits: testLimits,
+  listed: () => mcpTools(),
+  artifacts,
+  sessions,
+});
 const openCodeServer = () => openTestServer({ more: [codeTool] });
 
 const isForm = ({ method }: Message): boolean => method === "elicitation/create";

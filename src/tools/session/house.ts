@@ -1,0 +1,212 @@
+import type { Clock } from "../../core/clock.ts";
+import { longestMs } from "../../core/clock.ts";
+import { CapstanError } from "../../core/error.ts";
+import type { Language, Sandbox, SandboxFile } from "../../sandbox/engine.ts";
+import { openSlots, type Slots } from "../../sandbox/process/slots.ts";
+import type { FileHashes, SessionOwner, SessionRecord } from "./records.ts";
+
+/** What the variables of sessions may take, and for how long they are kept. */
+export interface SessionLimits {
+  /** Sessions of one user, and of all, that have variables at a time. */
+  readonly each: number;
+  readonly all: number;
+  /** Of all sessions of one user together, as they took at most in their last runs. */
+  readonly memoryBytes: number;
+  /** How long a session keeps its variables when nothing uses it, and at most. */
+  readonly idleMs: number;
+  readonly lifetimeMs: number;
+}
+
+/** Calls that may want a session at a time, and how long one waits for it. */
+const maxUsers = 9;
+const waitMs = 20_000;
+const minuteMs = 60_000;
+
+/** The open sandbox of a session, and what its runs left. */
+export interface Live {
+  readonly owner: SessionOwner;
+  readonly language: Language;
+  readonly sandbox: Sandbox;
+  readonly beganAt: number;
+  usedAt: number;
+  memoryBytes: number;
+  record: SessionRecord;
+  /** What is in its output folder, as it is on record. */
+  files: FileHashes;
+  /** The sizes of the input files that it was given, by their paths. */
+  inputs: ReadonlyMap<string, number>;
+  /** What its first run is to find in its output folder. */
+  restored: readonly SandboxFile[];
+  /** Why it was ended, once it was. */
+  over?: string;
+}
+
+/** Where the session of one key is, while it has variables or somebody wants it. */
+export interface Place {
+  readonly key: string;
+  readonly user: string;
+  readonly slots: Slots;
+  /** Who has it or waits for it. */
+  users: number;
+  isOpening: boolean;
+  live: Live | undefined;
+}
+
+/** The sessions of this process that have variables. */
+export interface House extends AsyncDisposable {
+  /** Waits for the place of a session. Throws `session.busy`, or the signal's reason. */
+  take(key: string, user: string, signal: AbortSignal): Promise<{ readonly place: Place; leave(): void }>;
+  /** Ends sessions that were used longest ago, until there is room for one more here, which is kept free. Throws `session.too_many`. */
+  makeRoom(place: Place): Promise<void>;
+  /** Ends other sessions of the user while all together take too much memory. */
+  trim(place: Place): Promise<void>;
+  /** Why its time is over; undefined: it is not. */
+  whyOver(live: Live): string | undefined;
+  /** Ends those whose time is over and that nobody uses. */
+  sweep(): Promise<void>;
+  /** Ends the variables of a session, in use or not. */
+  end(place: Place | undefined, why: string): Promise<void>;
+  at(key: string): Place | undefined;
+}
+
+/** Opens an empty house. `onGone` hears of each session that was ended before its own run did it. */
+export function openHouse({
+  limits,
+  clock,
+  onGone,
+}: {
+  readonly limits: SessionLimits;
+  readonly clock: Clock;
+  readonly onGone: (live: Live, why: string) => Promise<void>;
+}): House {
+  const places = new Map<string, Place>();
+  let timer: NodeJS.Timeout | undefined;
+
+  const isIdle = (place: Place): place is Place & { live: Live } => place.live !== undefined && place.users === 0;
+  const oldest = (some: readonly Place[]): Place | undefined =>
+    some.filter(isIdle).sort((a, b) => a.live.usedAt - b.live.usedAt)[0];
+  const of = (user: string): Place[] => [...places.values()].filter((place) => place.user === user);
+
+  function leave(place: Place): void {
+    place.users -= 1;
+    if (place.users === 0 && place.live === undefined) places.delete(place.key);
+    schedule();
+  }
+
+  async function take(key: string, user: string, signal: AbortSignal) {
+    const empty = { key, user, slots: openSlots(1), users: 0, isOpening: false, live: undefined };
+    const place: Place = places.get(key) ?? empty;
+    const busy = new CapstanError(
+      "session.busy",
+      "Other calls run in this session. Call again when they have ended, or use another session.",
+    );
+    if (place.users >= maxUsers) throw busy;
+    places.set(key, place);
+    const until = place.users === 0 ? signal : AbortSignal.any([signal, AbortSignal.timeout(waitMs)]);
+    place.users += 1;
+    try {
+      const release = await place.slots.take(until);
+      return {
+        place,
+        leave() {
+          release();
+          leave(place);
+        },
+      };
+    } catch {
+      leave(place);
+      signal.throwIfAborted();
+      throw busy;
+    }
+  }
+
+  async function end(place: Place | undefined, why: string): Promise<void> {
+    const live = place?.live;
+    if (place === undefined || live === undefined) return;
+    place.live = undefined;
+    live.over = why;
+    await live.sandbox[Symbol.asyncDispose]();
+    await onGone(live, why);
+    if (place.users === 0) places.delete(place.key);
+  }
+
+  /** Nobody gets at it meanwhile: a place that is free is taken at once. */
+  async function endIdle(place: Place, why: string): Promise<void> {
+    const seat = await take(place.key, place.user, new AbortController().signal);
+    await end(place, why).finally(() => seat.leave());
+  }
+
+  function whyOver({ beganAt, usedAt, owner }: Live): string | undefined {
+    const now = clock();
+    if (now >= owner.grant.expiresAt) return "its grant has ended";
+    if (now - beganAt >= limits.lifetimeMs) return `it was ${inWords(limits.lifetimeMs)} old`;
+    return now - usedAt >= limits.idleMs ? `nothing used it for ${inWords(limits.idleMs)}` : undefined;
+  }
+
+  async function sweep(): Promise<void> {
+    for (const place of [...places.values()].filter(isIdle)) {
+      const why = whyOver(place.live);
+      if (why !== undefined) await endIdle(place, why);
+    }
+  }
+
+  function schedule(): void {
+    clearTimeout(timer);
+    const ends = [...places.values()]
+      .filter(isIdle)
+      .map(({ live: { beganAt, usedAt, owner } }) =>
+        Math.min(usedAt + limits.idleMs, beganAt + limits.lifetimeMs, owner.grant.expiresAt),
+      );
+    if (ends.length === 0) return;
+    const waits = Math.min(Math.max(Math.min(...ends) - clock(), 0) + 1, longestMs);
+    // What can't be put on record now, the next caller finds out.
+    timer = setTimeout(() => void sweep().catch(() => {}), waits).unref();
+  }
+
+  return {
+    take,
+    end,
+    sweep,
+    whyOver,
+    at: (key) => places.get(key),
+    async makeRoom(place) {
+      for (;;) {
+        const taken = [...places.values()].filter(
+          (other) => other !== place && (other.isOpening || other.live !== undefined),
+        );
+        const own = taken.filter(({ user }) => user === place.user);
+        const crowd = own.length >= limits.each ? own : taken.length >= limits.all ? taken : undefined;
+        if (crowd === undefined) break;
+        const victim = oldest(crowd);
+        if (victim === undefined) {
+          throw new CapstanError(
+            "session.too_many",
+            `All ${crowd.length} sessions that there may be are running code. Call again later, or end one with session_end.`,
+          );
+        }
+        await endIdle(victim, "another session needed its room");
+      }
+      place.isOpening = true;
+    },
+    async trim(place) {
+      for (;;) {
+        const own = of(place.user);
+        const bytes = own.reduce((sum, { live }) => sum + (live?.memoryBytes ?? 0), 0);
+        const victim = oldest(own);
+        if (bytes <= limits.memoryBytes || victim === undefined) return;
+        await endIdle(victim, "another session needed its memory");
+      }
+    },
+    async [Symbol.asyncDispose]() {
+      clearTimeout(timer);
+      await Promise.all([...places.values()].map((place) => end(place, "Capstan was ended")));
+      clearTimeout(timer);
+    },
+  };
+}
+
+function inWords(ms: number): string {
+  const minutes = Math.round(ms / minuteMs);
+  if (minutes < 1) return `${ms} ms`;
+  return minutes % 60 === 0 ? `${minutes / 60} hours` : `${minutes} minutes`;
+}

@@ -1,0 +1,162 @@
+import { z } from "zod";
+import type { Clock } from "../../core/clock.ts";
+import { CapstanError } from "../../core/error.ts";
+import { sha256 } from "../../core/json.ts";
+import type { Principal, Scope } from "../../core/scope.ts";
+import type { Grant } from "../../permissions/grant.ts";
+import { maySee } from "../../permissions/lineage.ts";
+import type { SandboxFile } from "../../sandbox/engine.ts";
+import type { RecordWrite, Store } from "../../store/store.ts";
+
+/** Whose sessions: those of a principal in a scope, as far as the grant reaches. */
+export interface SessionOwner {
+  readonly scope: Scope;
+  readonly principal: Principal;
+  readonly grant: Grant;
+}
+
+/**
+ * What stands on record of a session. `taint`: where what is in it came from. `grantIds`: the lineage that it was begun under. `holder`: the
+ * process that has, or had, its variables. `gone`: why they are lost; missing: nobody has said so.
+ */
+const Saved = z.strictObject({
+  id: z.string(),
+  name: z.string(),
+  language: z.enum(["javascript", "typescript", "python", "bash"]),
+  taint: z.array(z.string()),
+  grantIds: z.array(z.string()),
+  holder: z.string(),
+  gone: z.string().exactOptional(),
+  usedAt: z.int(),
+  files: z.int(),
+  bytes: z.int(),
+});
+export type SavedSession = z.infer<typeof Saved>;
+
+/** A session on record, at a version. */
+export interface SessionRecord {
+  readonly key: string;
+  readonly saved: SavedSession;
+  readonly version: number;
+}
+
+/** The files of a session, by their paths: the SHA-256 of each. */
+export type FileHashes = ReadonlyMap<string, string>;
+
+/** Sessions in the store. Files are kept once by content, with those of artifacts. */
+export interface SessionRecords {
+  read(owner: SessionOwner, name: string): Promise<SessionRecord | null>;
+  /** Those that the grant sees, by their names: `maySee` says which, and its right to their names. */
+  list(owner: SessionOwner): Promise<readonly SessionRecord[]>;
+  files(owner: SessionOwner, id: string): Promise<readonly SandboxFile[]>;
+  /**
+   * Puts a session on record, at the version after `version` (0: a new one), which is answered. With `files` those are its files from now on,
+   * of which only the ones that `known` does not have are written. Throws `store.conflict` where somebody else was faster.
+   */
+  write(
+    owner: SessionOwner,
+    session: SessionRecord,
+    changed?: { readonly files: readonly SandboxFile[]; readonly known: FileHashes },
+  ): Promise<number>;
+  /** Removes it with its files. */
+  remove(owner: SessionOwner, session: SessionRecord): Promise<void>;
+  /** Makes room for a new one: what is too old goes, and the longest unused where there are too many. `isLive`: not that one. */
+  makeRoom(owner: SessionOwner, isLive: (key: string) => boolean): Promise<void>;
+}
+
+const kind = "session";
+const fileKind = "session-file";
+const prefixOf = ({ principal: { org, user } }: SessionOwner): string => `${org}/${user}/`;
+const filePrefix = (id: string): string => `${id}/`;
+
+/**
+ * Where a session of this name stands. Two grants never share one, not even one and what it was derived from: what code leaves in a session
+ * runs with the next call, under that call's grant. Only the operator's own grant, which each process makes anew, is always the same.
+ */
+export function toSessionKey(owner: SessionOwner, name: string): string {
+  const { id, ancestors } = owner.grant;
+  return `${prefixOf(owner)}${ancestors.length === 0 ? "" : id}/${name}`;
+}
+
+/** Opens the sessions of a store, which keeps at most `count` for a principal, each for `lifetimeMs` after it was used last. */
+export function openSessionRecords({
+  store,
+  clock,
+  count,
+  lifetimeMs,
+}: {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly count: number;
+  readonly lifetimeMs: number;
+}): SessionRecords {
+  const isOver = ({ usedAt }: SavedSession): boolean => usedAt + lifetimeMs <= clock();
+
+  async function all(owner: SessionOwner): Promise<SessionRecord[]> {
+    const found = await store.records(owner.scope, kind, { prefix: prefixOf(owner) });
+    return found.map(({ key, value, version }) => ({ key, saved: Saved.parse(value), version }));
+  }
+
+  async function remove({ scope }: SessionOwner, { key, saved }: SessionRecord): Promise<void> {
+    const files = await store.records(scope, fileKind, { prefix: filePrefix(saved.id) });
+    const records = [{ kind, key }, ...files.map((file) => ({ kind: fileKind, key: file.key }))];
+    await store.commit({ scope, records });
+  }
+
+  return {
+    async read(owner, name) {
+      const key = toSessionKey(owner, name);
+      const record = await store.record(owner.scope, kind, key);
+      if (record === null) return null;
+      const saved = Saved.parse(record.value);
+      return isOver(saved) ? null : { key, saved, version: record.version };
+    },
+    async list(owner) {
+      const { sessions } = owner.grant.rights;
+      return (await all(owner)).filter(
+        ({ saved }) =>
+          !isOver(saved) &&
+          maySee(owner.grant, saved.grantIds) &&
+          (sessions.includes("*") || sessions.includes(saved.name)),
+      );
+    },
+    async files({ scope }, id) {
+      const prefix = filePrefix(id);
+      const records = await store.records(scope, fileKind, { prefix });
+      const files: SandboxFile[] = [];
+      for (const { key, blob } of records) {
+        const bytes = blob === undefined ? null : await store.blob(blob);
+        if (bytes !== null) files.push({ path: key.slice(prefix.length), bytes });
+      }
+      return files;
+    },
+    async write({ scope }, { key, saved, version }, changed) {
+      const records: RecordWrite[] = [{ kind, key, value: saved, ifVersion: version }];
+      if (changed !== undefined) {
+        const toFileKey = (path: string): string => `${filePrefix(saved.id)}${path}`;
+        for (const { path, bytes } of changed.files) {
+          if (changed.known.get(path) === sha256(bytes)) continue;
+          records.push({ kind: fileKind, key: toFileKey(path), value: bytes.length, bytes });
+        }
+        const paths = new Set(changed.files.map(({ path }) => path));
+        for (const path of changed.known.keys()) {
+          if (!paths.has(path)) records.push({ kind: fileKind, key: toFileKey(path) });
+        }
+      }
+      await store.commit({ scope, records });
+      return version + 1;
+    },
+    remove,
+    async makeRoom(owner, isLive) {
+      const found = (await all(owner)).sort((a, b) => a.saved.usedAt - b.saved.usedAt);
+      const idle = found.filter(({ key }) => !isLive(key));
+      const tooMany = found.length + 1 - count;
+      const gone = idle.filter(({ saved }, index) => index < tooMany || isOver(saved));
+      for (const session of gone) await remove(owner, session);
+    },
+  };
+}
+
+/** Whether somebody else changed a session in the meantime. */
+export const isConflict = (thrown: unknown): boolean =>
+  thrown instanceof CapstanError && thrown.code === "store.conflict";
