@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { chmod, mkdtemp, rm } from "node:fs/promises";
+import { chmod, chown, mkdtemp, rm } from "node:fs/promises";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { Socket } from "node:net";
 import { join } from "node:path";
@@ -46,15 +46,16 @@ export interface Egress extends AsyncDisposable {
  * Opens a proxy for one execution on a Unix socket in a new folder below `folder`: HTTP/1.1 with CONNECT, in which TLS or plain HTTP is
  * spoken, and plain HTTP by whole URLs. `allowConnect` decides each connection and each request; the proxy connects to the addresses
  * that it answered and resolves nothing itself. Inside TLS the name in each hello must be the one of CONNECT. `onConnect` is told what
- * became of each. Throws `sandbox.unavailable` when it can't listen there.
+ * became of each. `guestUid`: the user who sets the guest up, where it is another one. Throws `sandbox.unavailable` when it can't listen there.
  */
 export async function openEgress(options: {
   readonly allowConnect: AllowConnect;
   readonly onConnect?: (event: ConnectEvent) => void;
   readonly folder: string;
+  readonly guestUid?: number | undefined;
   readonly limits?: Partial<EgressLimits>;
 }): Promise<Egress> {
-  const { allowConnect, onConnect = () => {}, folder } = options;
+  const { allowConnect, onConnect = () => {}, folder, guestUid } = options;
   const limits = { ...defaultLimits, ...options.limits };
   const closing = new AbortController();
   const sockets = new Set<Duplex>();
@@ -187,8 +188,9 @@ export async function openEgress(options: {
   const socketPath = join(own, "proxy");
   try {
     await listen(server, socketPath);
-    // Others don't get through the folder; the guest, which may be another user here, is given the socket itself.
+    // Nobody else gets through the folder. To a guest that is another user inside, the socket itself is given.
     await chmod(socketPath, 0o666);
+    if (guestUid !== undefined) await chown(own, guestUid, guestUid);
   } catch (cause) {
     await rm(own, { recursive: true, force: true });
     throw new CapstanError("sandbox.unavailable", `The way to the network could not be opened at ${socketPath}.`, {

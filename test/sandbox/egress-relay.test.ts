@@ -1,5 +1,4 @@
 import { spawn } from "node:child_process";
-import { closeSync, openSync } from "node:fs";
 import { describe, expect } from "vitest";
 import { relayCommand, relayEnvironment } from "../../src/sandbox/egress/relay.ts";
 import { testWith } from "../support/machine.ts";
@@ -9,21 +8,16 @@ import { tempFolder } from "../support/temp.ts";
 import { join } from "node:path";
 import { writeFile } from "node:fs/promises";
 
-/** Linux: a descriptor that only names a file; a socket can't be opened otherwise. */
-const pathOnly = 0o10000000;
-
 /** Runs a command in a network namespace of its own, with the relay in front of it, and answers what it printed. */
 async function runInside(socketPath: string, ca: string, command: readonly string[]): Promise<string> {
-  const socket = openSync(socketPath, pathOnly);
   const env = { ...relayEnvironment, PATH: "/usr/bin:/bin", NODE_EXTRA_CA_CERTS: ca, SSL_CERT_FILE: ca };
   const args = [
     ...["--unshare-all", "--die-with-parent", "--clearenv", "--ro-bind", "/", "/", "--tmpfs", "/mnt", "--dev", "/dev"],
-    ...["--ro-bind", "/proc/self/fd/3", "/mnt/proxy"],
+    ...["--ro-bind", socketPath, "/mnt/proxy"],
     ...Object.entries(env).flatMap(([name, value]) => ["--setenv", name, value]),
   ];
   const inside = [...relayCommand(process.execPath, "/mnt/proxy", 3), ...command];
-  const child = spawn("bwrap", [...args, "--", ...inside], { stdio: ["ignore", "pipe", "pipe", socket] });
-  closeSync(socket);
+  const child = spawn("bwrap", [...args, "--", ...inside], { stdio: ["ignore", "pipe", "pipe"] });
   let printed = "";
   for (const stream of [child.stdout, child.stderr])
     stream?.setEncoding("utf8").on("data", (text: string) => (printed += text));

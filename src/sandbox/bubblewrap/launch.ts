@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, lstatSync, openSync, readlinkSync } from "node:fs";
 import { Socket } from "node:net";
+import { relayCommand, relayEnvironment } from "../egress/relay.ts";
 import { nodeProgram } from "../guest/node.ts";
 import { pythonProgram } from "../guest/python.ts";
 import { pipes } from "../process/wire.ts";
@@ -10,6 +11,8 @@ export type Interpreter = "python" | "node";
 
 /** Nobody's number, inside; and outside, where Capstan runs as root: what breaks out must not be root. */
 const nobody = 65_534;
+/** As whom bubblewrap runs; undefined: as whom Capstan runs. */
+export const guestUid = process.getuid?.() === 0 ? nobody : undefined;
 /** Of each folder that can be written; see docs/sandbox.md. */
 const folderBytes = 64 * 1024 * 1024;
 const sharedMemoryBytes = 16 * 1024 * 1024;
@@ -21,6 +24,7 @@ const heapMb = 8_192;
 // Descriptors beside those of wire.ts, which bubblewrap reads and the code does not get.
 const filterFd = 7;
 const nodeFd = 8;
+const egressPath = "/capstan/egress";
 
 /** What of /etc the interpreters look at; nothing there is anybody's secret. */
 const settings = [
@@ -37,18 +41,18 @@ const environment = {
 /**
  * One interpreter in namespaces of its own, not ready yet, behind the filter for system calls. Inside are the machine's programs and
  * libraries, read-only, three folders that can be written, and nothing else of the machine. When Capstan or bubblewrap ends, the kernel kills
- * what is inside.
+ * what is inside. Where `socketPath` is the socket of a proxy, a relay in front of the interpreter leads there, and nothing else leads out.
  */
-export function launch(interpreter: Interpreter, filter: Uint8Array): ChildProcess {
+export function launch(interpreter: Interpreter, filter: Uint8Array, socketPath?: string): ChildProcess {
   // Node may stand where only its owner looks, so its file is handed over open.
   const node = openSync(process.execPath, "r");
   try {
-    const child = spawn("bwrap", [...confinement(), "--", ...command(interpreter)], {
+    const child = spawn("bwrap", [...confinement(socketPath), "--", ...command(interpreter, socketPath)], {
       stdio: ["ignore", "pipe", "pipe", "pipe", "pipe", "pipe", "pipe", "pipe", node],
       env: {},
       cwd: "/",
       detached: true,
-      ...(process.getuid?.() === 0 ? { uid: nobody, gid: nobody } : {}),
+      ...(guestUid === undefined ? {} : { uid: guestUid, gid: guestUid }),
     });
     const streams: readonly unknown[] = child.stdio;
     const input = streams[filterFd];
@@ -60,7 +64,7 @@ export function launch(interpreter: Interpreter, filter: Uint8Array): ChildProce
   }
 }
 
-function confinement(): readonly string[] {
+function confinement(socketPath: string | undefined): readonly string[] {
   const folder = (path: string, bytes: number, mode: string) => [
     ...["--perms", mode, "--size", String(bytes), "--tmpfs", path],
   ];
@@ -68,11 +72,14 @@ function confinement(): readonly string[] {
     ...["--unshare-all", "--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL"],
     ...["--uid", String(nobody), "--gid", String(nobody), "--hostname", "sandbox"],
     ...["--info-fd", String(pipes.lifeline), "--seccomp", String(filterFd)],
-    ...Object.entries(environment).flatMap(([name, value]) => ["--setenv", name, value]),
+    ...Object.entries({ ...environment, ...(socketPath === undefined ? {} : relayEnvironment) }).flatMap(
+      ([name, value]) => ["--setenv", name, value],
+    ),
     ...["--ro-bind", "/usr", "/usr"],
     ...["/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"].flatMap(systemFolder),
     ...settings.flatMap((path) => ["--ro-bind-try", path, path]),
     ...["--ro-bind", `/proc/self/fd/${nodeFd}`, "/capstan/node"],
+    ...(socketPath === undefined ? [] : ["--ro-bind", socketPath, egressPath]),
     ...["--proc", "/proc", "--dev", "/dev"],
     ...folder("/dev/shm", sharedMemoryBytes, "1777"),
     ...["/tmp", "/in", "/out"].flatMap((path) => folder(path, folderBytes, "1777")),
@@ -89,7 +96,7 @@ function systemFolder(path: string): readonly string[] {
 }
 
 /** A shell sets the limits inside, where they count what is inside; shells differ in the letter for processes. */
-function command(interpreter: Interpreter): readonly string[] {
+function command(interpreter: Interpreter, socketPath: string | undefined): readonly string[] {
   const limits = [
     ...["ulimit -c 0", `ulimit -n ${maxDescriptors}`],
     `if (ulimit -u ${maxProcesses}) 2>/dev/null; then ulimit -u ${maxProcesses}; else ulimit -p ${maxProcesses}; fi`,
@@ -98,5 +105,6 @@ function command(interpreter: Interpreter): readonly string[] {
   const script = `${limits.join(" && ")} && exec "$@" ${streams}`;
   const python = ["python3", "-I", "-X", "utf8", "-c", pythonProgram];
   const javascript = ["/capstan/node", "--no-warnings", `--max-old-space-size=${heapMb}`, "-e", nodeProgram];
-  return ["/bin/sh", "-c", script, "sh", ...(interpreter === "node" ? javascript : python)];
+  const relay = socketPath === undefined ? [] : relayCommand("/capstan/node", egressPath, pipes.lifeline);
+  return ["/bin/sh", "-c", script, "sh", ...relay, ...(interpreter === "node" ? javascript : python)];
 }

@@ -1,0 +1,54 @@
+import { tmpdir } from "node:os";
+import { CapstanError } from "../../core/error.ts";
+import { openEgress } from "../egress.ts";
+import type { AllowConnect, Isolation, Language, Sandbox, SandboxSpec } from "../engine.ts";
+import type { Guest } from "./guest.ts";
+import { openPool } from "./pool.ts";
+import { toSandbox } from "./sandbox.ts";
+import { openSlots } from "./slots.ts";
+
+/** Sandboxes that have a way out, each with a proxy of its own. Disposing ends them all. */
+export interface Networked extends AsyncDisposable {
+  /** Throws as `open` of an engine does. */
+  open(spec: SandboxSpec & { readonly allowConnect: AllowConnect }, signal: AbortSignal): Promise<Sandbox>;
+}
+
+/**
+ * Opens sandboxes whose guests reach the proxy's socket; none waits ready, since a guest is started with its socket in it. `boot` starts one.
+ * At most `maxTaken` at a time; who wants one more waits. `guestUid`: whom the socket is for, where it is not for this user.
+ */
+export function openNetworked(
+  of: { readonly isolation: Isolation; readonly maxTaken: number; readonly guestUid?: number | undefined },
+  boot: (language: Language, socketPath: string, signal: AbortSignal) => Promise<Guest>,
+): Networked {
+  const { isolation, maxTaken, guestUid } = of;
+  const closing = new AbortController();
+  const slots = openSlots(maxTaken);
+  const living = new Set<AsyncDisposable>();
+  return {
+    async open(spec, signal) {
+      const { language, allowConnect, onConnect = () => {} } = spec;
+      await using opened = new AsyncDisposableStack();
+      const stop = AbortSignal.any([signal, closing.signal]);
+      opened.defer(await slots.take(stop));
+      const egress = opened.use(await openEgress({ allowConnect, onConnect, folder: tmpdir(), guestUid }));
+      const start = (end: AbortSignal) => boot(language, egress.socketPath, end);
+      const pool = opened.use(openPool({ warm: 0, maxTaken: 1 }, start));
+      const sandbox = opened.use(toSandbox(await pool.take(stop), spec, isolation, closing.signal));
+      stop.throwIfAborted();
+      const owned = opened.move();
+      living.add(owned);
+      return {
+        run: (request, end) => sandbox.run(request, end),
+        async [Symbol.asyncDispose]() {
+          await owned.disposeAsync();
+          living.delete(owned);
+        },
+      };
+    },
+    async [Symbol.asyncDispose]() {
+      closing.abort(new CapstanError("sandbox.unavailable", "The engine is closed."));
+      await Promise.all([...living].map((one) => one[Symbol.asyncDispose]()));
+    },
+  };
+}

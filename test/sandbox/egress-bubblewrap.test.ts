@@ -1,0 +1,106 @@
+import { chmodSync, readdirSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, describe, expect } from "vitest";
+import { openBubblewrapEngine } from "../../src/sandbox/bubblewrap.ts";
+import { CapstanError } from "../../src/core/error.ts";
+import type { AllowConnect, ConnectEvent, Language, SandboxSpec } from "../../src/sandbox/engine.ts";
+import { testWith } from "../support/machine.ts";
+import { tempFolder } from "../support/temp.ts";
+import { inShort, openServer } from "./egress-support.ts";
+import { testLimits } from "./hostile.ts";
+
+const engine = openBubblewrapEngine({ warm: 0 });
+afterAll(() => engine[Symbol.asyncDispose]());
+const never = new AbortController().signal;
+
+/** Plain HTTP to api.example.test, which is this machine, and nothing else. */
+const allowConnect: AllowConnect = async ({ scheme, host }) => {
+  if (scheme === "http" && host === "api.example.test") return ["127.0.0.1"];
+  throw new CapstanError("permission.argument_refused", `${host} is not granted.`);
+};
+
+async function run(language: Language, code: string, over: Partial<SandboxSpec> = { allowConnect }) {
+  await using sandbox = await engine.open({ language, ...over }, never);
+  const { status, result, isolation, error } = await sandbox.run(
+    { language, code, files: [], limits: testLimits },
+    never,
+  );
+  return { status, result, network: isolation.network, error };
+}
+
+/** The folders of proxies, in a folder of this test alone that other users can walk through. */
+const folder = await tempFolder();
+chmodSync(folder.path, 0o711);
+process.env["TMPDIR"] = folder.path;
+afterAll(() => folder[Symbol.asyncDispose]());
+const folders = () => readdirSync(folder.path);
+
+describe("a sandbox of bubblewrap with a network", () => {
+  testWith("bubblewrap")("reaches what is allowed through its proxy, and nothing past it", async () => {
+    await using server = await openServer("http");
+    const events: ConnectEvent[] = [];
+    const onConnect = (event: ConnectEvent): void => void events.push(event);
+    const url = `http://api.example.test:${server.port}/`;
+    const network = "network namespace (bubblewrap), out of it by a proxy alone";
+
+    const js = `await (await fetch(${JSON.stringify(`${url}js`)})).text()`;
+    expect(await run("javascript", js, { allowConnect, onConnect })).toMatchObject({
+      status: "ok",
+      result: "seen 1",
+      network,
+    });
+    const py = `
+import socket, urllib.error, urllib.request
+def tell(work):
+    try: return work()
+    except (urllib.error.HTTPError) as error: return error.code
+    except OSError as error: return type(error).__name__
+def through(path, request):
+    with socket.socket(socket.AF_UNIX) as s:
+        s.connect(path); s.sendall(request); return s.recv(100).split(b"\\r\\n")[0].decode()
+[tell(lambda: urllib.request.urlopen("${url}py").read().decode()),
+ tell(lambda: urllib.request.urlopen("http://other.example.test:${server.port}/").read()),
+ tell(lambda: socket.create_connection(("127.0.0.1", ${server.port}), 2)),
+ tell(lambda: socket.getaddrinfo("api.example.test", 80)),
+ tell(lambda: through("/capstan/egress", b"CONNECT 127.0.0.1:${server.port} HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n"))]`;
+    expect(await run("python", py, { allowConnect, onConnect })).toMatchObject({
+      status: "ok",
+      result: ["seen 2", 403, "ConnectionRefusedError", "gaierror", "HTTP/1.1 403 permission.argument_refused"],
+    });
+    expect(server.seen).toHaveLength(2);
+    expect(server.connections()).toBe(2);
+    expect(inShort(events)).toEqual([
+      `connected ${url.slice(0, -1)}`,
+      `connected ${url.slice(0, -1)}`,
+      `refused http://other.example.test:${server.port} permission.argument_refused`,
+      `refused https://127.0.0.1:${server.port} permission.argument_refused`,
+    ]);
+    const without = await run(
+      "python",
+      `import os\n[os.path.exists("/capstan/egress"), "HTTP_PROXY" in os.environ]`,
+      {},
+    );
+    expect(without).toMatchObject({ result: [false, false], network: "network namespace (bubblewrap)" });
+  });
+
+  testWith("bubblewrap")(
+    "leaves no proxy behind: not after its run, nor when the engine is closed over it",
+    async () => {
+      const closed = openBubblewrapEngine({ warm: 0 });
+      const sandbox = await closed.open({ language: "python", allowConnect }, never);
+      expect(folders()).toHaveLength(1);
+      const running = sandbox.run(
+        { language: "python", code: "while True: pass", files: [], limits: testLimits },
+        never,
+      );
+      await sleep(50);
+      await closed[Symbol.asyncDispose]();
+      expect(await running).toMatchObject({ status: "cancelled" });
+      expect(folders()).toEqual([]);
+      await expect(closed.open({ language: "python", allowConnect }, never)).rejects.toHaveProperty(
+        "code",
+        "sandbox.unavailable",
+      );
+    },
+  );
+});
