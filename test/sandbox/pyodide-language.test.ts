@@ -32,6 +32,18 @@ order = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int)(lambda n: n + 1)
 order(41)`,
     42,
   ],
+  [
+    "the colours of traces, which are loaded late",
+    `
+import _colorize, argparse, traceback
+from _colorize import ANSIColors, get_theme
+seen = []
+try: 1 / 0
+except ZeroDivisionError as error: seen = [line.split()[0] for line in traceback.format_exception(error, colorize=True)]
+_colorize.COLORIZE = False
+[seen[0], ANSIColors.RED, get_theme(force_no_color=True).traceback.message, _colorize.can_colorize(), hasattr(_colorize, "missing"), _colorize.__name__]`,
+    ["Traceback", "\u001b[31m", "", false, false, "_colorize"],
+  ],
 ])("the result is %s", async ([, code, result]) => {
   expect(await run(code)).toMatchObject({ status: "ok", result });
 });

@@ -56,6 +56,19 @@ def unpack_buffer(*args, **more):
 `;
 
 /**
+ * In place of the colours of traces, whose dozen data classes take a twentieth of the boot: the first use puts the module of the
+ * standard library, which make.ts keeps under the name `_colorize_all`, into this one.
+ */
+export const coloursModule = String.raw`
+def __getattr__(name):
+    if name.startswith("__"):
+        raise AttributeError(name)
+    del globals()["__getattr__"]
+    exec(__loader__.get_code("_colorize_all"), globals())
+    return globals()[name]
+`;
+
+/**
  * The Python side of a run, a module of the child's standard library. It keeps its own copy of the builtins and of every function it
  * needs, so that code which replaces `len` or `json.dumps` changes its own world only. The result becomes JSON here: nothing of the
  * guest is ever unpickled, and what JSON can't hold is told in a note.

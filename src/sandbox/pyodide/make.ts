@@ -9,7 +9,7 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { stripTypeScriptTypes } from "node:module";
 import { join } from "node:path";
 import { loadPyodide } from "pyodide";
-import { bootEnd, bootModule, guestModule, packagesModule } from "./guest.ts";
+import { bootEnd, bootModule, coloursModule, guestModule, packagesModule } from "./guest.ts";
 import { trimBinary } from "../wasm-binary.ts";
 
 /** What of the global of this name is used here; Node has it, its types do not. */
@@ -80,6 +80,7 @@ async function compiledLibrary(): Promise<Uint8Array> {
   const own = {
     "_capstan.py": guestModule + bootEnd,
     "sitecustomize.py": bootModule,
+    "_colorize.py": coloursModule,
     "pyodide/_package_loader.py": packagesModule,
   };
   // Modules that are loaded by now are those of every boot: stored they load faster, the others are deflated.
@@ -102,6 +103,7 @@ with zipfile.ZipFile(root[:-1]) as library, zipfile.ZipFile("/library.zip", "w")
     for name in names:
         if root + name in booted:
             add(name, library.read(name), zipfile.ZIP_STORED)
+    add("_colorize_all.py", library.read("_colorize.py"), zipfile.ZIP_DEFLATED)
     for name in names:
         if name.endswith(".py") and root + name not in booted:
             add(name, library.read(name), zipfile.ZIP_DEFLATED)
