@@ -265,6 +265,33 @@ describe("what code makes", () => {
     const outcome = await capstan.run('files.write("big.txt", "x".repeat(100000)); 1', capstan.grant);
     expect(linksOf(outcome)).toEqual([]);
     expect(outcome.value).toMatchObject({ artifacts: [{ path: "big.txt", text: "x".repeat(100_000) }] });
+    expect(outcome.value).not.toHaveProperty("resultNote");
+  });
+
+  test("stands in no answer that would be too large for clients, which says so", async () => {
+    await using capstan = await openCode();
+    const code = 'files.write("huge.txt", "x".repeat(600000)); files.write("small.txt", "y"); 1';
+    const { value } = await capstan.run(code, capstan.grant);
+    const resultNote =
+      "there is no room here for 1 of the files; reading them by their uri takes a right to capstan://artifacts/";
+    expect(value).toMatchObject({ artifacts: [{ path: "huge.txt", bytes: 600_000 }, { text: "y" }], resultNote });
+    expect(JSON.stringify(value).length).toBeLessThan(5_000);
+    expect(await capstan.run(code, withResources(capstan.grant))).not.toHaveProperty("value.resultNote");
+  });
+
+  test("has the type that its bytes tell, and for text the one that its name tells", async () => {
+    await using capstan = await openCode();
+    const written: readonly (readonly [path: string, code: string, type: string])[] = [
+      ["table.CSV", '"a,b"', "text/csv"],
+      ["data.json", '"{}"', "application/json"],
+      ["page.csv", '"<!doctype html><script>"', "text/html"],
+      ["picture.json", png, "image/png"],
+      ["notes.constructor", '"x"', "text/plain"],
+      ["chart.svg", "'<svg xmlns=\"http://www.w3.org/2000/svg\"/>'", "image/svg+xml"],
+    ];
+    const code = written.map(([path, data]) => `files.write("${path}", ${data});`).join("\n");
+    const links = linksOf(await capstan.run(code, withResources(capstan.grant)));
+    expect(links.map(({ name, mimeType }) => [name, mimeType])).toEqual(written.map(([path, , type]) => [path, type]));
   });
 
   test("carries what the code's calls brought in, through every level of them", async () => {

@@ -4,12 +4,14 @@ import { headBytes, toMediaType } from "../../files/media-type.ts";
 import { mayRead } from "../../permissions/demand.ts";
 import type { Grant } from "../../permissions/grant.ts";
 import type { ExecResult, SandboxFile } from "../../sandbox/engine.ts";
-import type { Artifacts } from "../artifacts.ts";
+import { type Artifacts, artifactPrefix } from "../artifacts.ts";
 import type { CallContext } from "../tool.ts";
 import type { Output } from "./schema.ts";
 
-/** Of a run's files this much text stands in the answer; the rest is behind their links. */
+/** Of a run's files so much stands in the answer; the rest is behind their links. */
 const maxInlineBytes = 16 * 1024;
+/** The same for whoever may not follow the links, so that the answer as a whole stays one that clients take. */
+const maxUnlinkedBytes = 512 * 1024;
 /** Of its pictures this much is shown beside. */
 const maxPictureBytes = 1024 * 1024;
 
@@ -27,26 +29,52 @@ export async function keep(
 ): Promise<readonly KeptFile[]> {
   const kept: KeptFile[] = [];
   for (const { path, bytes } of files) {
-    const mimeType = toMediaType(bytes.subarray(0, headBytes));
+    const mimeType = toType(path, bytes);
     const { uri } = await artifacts.save({ scope, principal, grant, taint, callId, name: path, mimeType, bytes });
     kept.push({ path, bytes, mimeType, uri });
   }
   return kept;
 }
 
-/** Whoever may not read the resources gets all that is in them here. */
+/** What a name says of a text that its bytes don't. */
+const textTypes: Readonly<Record<string, string>> = {
+  csv: "text/csv",
+  tsv: "text/tab-separated-values",
+  md: "text/markdown",
+  json: "application/json",
+};
+
+/** The type by the first bytes; for plain text by the end of the name too, which lies at most about which text it is. */
+function toType(path: string, bytes: Uint8Array): string {
+  const type = toMediaType(bytes.subarray(0, headBytes));
+  const [, ending = ""] = /\.(\w+)$/.exec(path.toLowerCase()) ?? [];
+  return (type === "text/plain" && Object.hasOwn(textTypes, ending) ? textTypes[ending] : undefined) ?? type;
+}
+
+/** Whoever may not read the resources gets what is in them here, as far as an answer has room. */
 export function toOutput({ outputCut, ...result }: ExecResult, files: readonly KeptFile[], grant: Grant): Output {
-  const linked = files.filter(({ uri }) => mayRead(grant, uri));
-  const left = new Set(linked).difference(new Set(thatFit(linked, maxInlineBytes)));
+  const linked = new Set(files.filter(({ uri }) => mayRead(grant, uri)));
+  const unlinked = files.filter((file) => !linked.has(file));
+  const shown = new Set([...thatFit([...linked], maxInlineBytes), ...thatFit(unlinked, maxUnlinkedBytes)]);
+  const lost = unlinked.filter((file) => !shown.has(file)).length;
+  const notes = [
+    ...(result.resultNote === undefined ? [] : [result.resultNote]),
+    ...(lost === 0
+      ? []
+      : [
+          `there is no room here for ${lost} of the files; reading them by their uri takes a right to ${artifactPrefix}`,
+        ]),
+  ];
   return {
     ...result,
     ...(outputCut ? { outputCut } : {}),
+    ...(notes.length === 0 ? {} : { resultNote: notes.join("; ") }),
     artifacts: files.map((file) => ({
       path: file.path,
       bytes: file.bytes.length,
       mimeType: file.mimeType,
       uri: file.uri,
-      ...(left.has(file) ? {} : toInline(file.bytes)),
+      ...(shown.has(file) ? toInline(file.bytes) : {}),
     })),
   };
 }
