@@ -1,3 +1,4 @@
+import { openBubblewrapEngine } from "./bubblewrap.ts";
 import { type SandboxConfig, toExecLimits } from "./config.ts";
 import { openDockerEngine } from "./docker.ts";
 import type { Engine } from "./engine.ts";
@@ -18,6 +19,7 @@ export function openEngines(options: { readonly cacheDir: string; readonly confi
       bubblewrap: config.bubblewrap,
       ...(config.wheels === undefined ? {} : { wheels: config.wheels }),
     }),
+    openBubblewrapEngine(),
     openDockerEngine({ cacheDir, memoryBytes: toExecLimits(config).memoryBytes, ...config.docker }),
   ];
 }

@@ -141,6 +141,7 @@ def wait(coroutine):
 
 
 def run_python():
+    limit_data(order["memoryBytes"])
     try:
         run(order["code"], order["resultBytes"], call, acall).send(None)
     except StopIteration as end:
@@ -226,7 +227,6 @@ def serve(execute_order):
     put_files("/in", order["files"], 0o444)
     put_files(FOLDER, order["outFiles"], 0o644)
     os.chdir(FOLDER)
-    limit_data(order["memoryBytes"])
     status, result, note, error = execute_order()
     if os.getpid() != owner:
         os._exit(0)

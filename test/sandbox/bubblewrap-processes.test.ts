@@ -1,0 +1,104 @@
+import { execFileSync } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
+import { afterAll, expect } from "vitest";
+import { openBubblewrapEngine } from "../../src/sandbox/bubblewrap.ts";
+import { testWith } from "../support/machine.ts";
+import { runIn } from "./hostile.ts";
+
+const engine = openBubblewrapEngine();
+afterAll(() => engine[Symbol.asyncDispose]());
+const run = (code: string, over?: Parameters<typeof runIn>[3]) => runIn(engine, "python", code, over);
+
+/** Processes of this machine whose command line holds the text. */
+const running = (text: string): readonly string[] =>
+  readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .filter((pid) => {
+      try {
+        return readFileSync(`/proc/${pid}/cmdline`, "utf8").includes(text);
+      } catch {
+        return false;
+      }
+    });
+
+testWith("bubblewrap")("a daemon that left its parent, its group and its session is gone after the run", async () => {
+  const mark = `mark-${crypto.randomUUID()}`;
+  const daemon = `
+import os, subprocess, sys, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        os.execvp("python3", ["python3", "-c", "import time; time.sleep(100)", "${mark}"])
+    os._exit(0)
+while not any(b"${mark}" in open(f"/proc/{pid}/cmdline", "rb").read() for pid in os.listdir("/proc") if pid.isdigit() and int(pid) > 2): time.sleep(0.01)
+"up"`;
+  expect(await run(daemon)).toMatchObject({ status: "ok", result: "up" });
+  await expect.poll(() => running(mark), { timeout: 5_000 }).toEqual([]);
+});
+
+testWith("bubblewrap")("memory of all processes counts together", async () => {
+  const hungry = `
+import os, time
+for _ in range(6):
+    if os.fork() == 0:
+        taken = b"x" * (48 << 20)
+        time.sleep(100)
+time.sleep(100)`;
+  expect(await run(hungry)).toMatchObject({ status: "memory" });
+});
+
+testWith("bubblewrap")("memory that processes share counts once", async () => {
+  const sharing = `
+import os, time
+taken = b"x" * (48 << 20)
+children = [os.fork() for _ in range(8) if os.getpid() == 2]
+if os.getpid() != 2:
+    time.sleep(0.3)
+    os._exit(0)
+for child in children: os.waitpid(child, 0)
+"shared"`;
+  const { status, result, usage } = await run(sharing);
+  expect({ status, result }).toEqual({ status: "ok", result: "shared" });
+  expect(usage.memoryBytes).toBeLessThan(160 * 1024 * 1024);
+});
+
+testWith("bubblewrap")("processor time of processes that have ended counts too", async () => {
+  const busy = `
+import os, time
+for _ in range(100):
+    child = os.fork()
+    if child == 0:
+        end = time.process_time() + 0.05
+        while time.process_time() < end: pass
+        os._exit(0)
+    os.waitpid(child, 0)`;
+  expect(await run(busy, { limits: { cpuMs: 500 } })).toMatchObject({ status: "timeout" });
+  const { status, usage } = await run(busy.replace("100", "2"));
+  expect(status).toBe("ok");
+  expect(usage.cpuMs).toBeGreaterThanOrEqual(80);
+});
+
+testWith("bubblewrap")("a child of the code that runs on into its end gives no second result", async () => {
+  expect(await run("import os\nos.fork()\nos.getpid()")).toMatchObject({ status: "ok", result: 2 });
+});
+
+testWith("bubblewrap")("code runs as nobody outside too, where Capstan runs as root", async () => {
+  const mark = `mark-${crypto.randomUUID()}`;
+  const ended = run(`import subprocess\nsubprocess.run(["python3", "-c", "import time; time.sleep(100)", "${mark}"])`, {
+    limits: { wallMs: 1_500 },
+  });
+  await expect.poll(() => running(mark).length, { timeout: 5_000 }).toBe(1);
+  const uid = execFileSync("ps", ["-o", "uid=", "-p", running(mark).join()], { encoding: "utf8" }).trim();
+  expect(Number(uid)).toBe(process.getuid?.() === 0 ? 65_534 : process.getuid?.());
+  expect(await ended).toMatchObject({ status: "timeout" });
+});
+
+testWith("bubblewrap")("closing the engine leaves no process of it", async () => {
+  const closing = openBubblewrapEngine();
+  const mark = `mark-${crypto.randomUUID()}`;
+  const ended = runIn(closing, "bash", `sleep 100 & exec -a ${mark} sleep 100`);
+  await expect.poll(() => running(mark).length, { timeout: 10_000 }).toBe(1);
+  await closing[Symbol.asyncDispose]();
+  expect(await ended).toMatchObject({ status: "cancelled" });
+  expect(running(mark)).toEqual([]);
+});
