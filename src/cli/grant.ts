@@ -26,6 +26,7 @@ export interface GrantOptions {
   readonly resource?: readonly string[];
   readonly prompt?: readonly string[];
   readonly language?: readonly string[];
+  readonly session?: readonly string[];
   readonly ask?: readonly string[];
   readonly tainted?: readonly string[];
   readonly approve?: readonly string[];
@@ -127,6 +128,7 @@ function demandLanguages({ app }: Session, languages: readonly string[] = []): v
 
 async function toNarrowing(session: Session, options: GrantOptions): Promise<NarrowOptions> {
   const { allow, read, write, host, resource, prompt, language, ask, tainted, approve, calls, ttl } = options;
+  const { session: sessions } = options;
   demandLanguages(session, language);
   return {
     ...(allow === undefined ? {} : { allow }),
@@ -136,6 +138,7 @@ async function toNarrowing(session: Session, options: GrantOptions): Promise<Nar
     ...(resource === undefined ? {} : { resources: resource }),
     ...(prompt === undefined ? {} : { prompts: prompt }),
     ...(language === undefined ? {} : { languages: language }),
+    ...(sessions === undefined ? {} : { sessions }),
     ...(ask === undefined ? {} : { ask }),
     ...(tainted === undefined ? {} : { tainted }),
     ...(approve === undefined ? {} : { approve }),

@@ -23,6 +23,7 @@ function withRightsOptions(command: Command): Command {
     .option("--resource <uri>", "a resource, with all below it, such as capstan://artifacts/ (repeatable)", list)
     .option("--prompt <name>", 'a prompt, or a beginning of names such as "github__*" (repeatable)', list)
     .option("--language <name>", "a language that execute_code may run (repeatable)", list)
+    .option("--session <name>", "a session of execute_code, or * for any of its own (repeatable)", list)
     .option("--ask <tool>", "ask a person before each call of this tool (repeatable)", list)
     .option("--tainted <tool>", "don't ask for this tool because untrusted content came in (repeatable)", list)
     .option("--approve <tool>", "let the holder approve calls of this tool (repeatable)", list)

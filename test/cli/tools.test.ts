@@ -13,7 +13,7 @@ describe("capstan tools", () => {
     const tools: { name: string; outputSchema?: unknown }[] = JSON.parse(stdout);
     expect(tools.map(({ name }) => name)).toEqual(
       [
-        ..."search_tools describe_tool calculator execute_code fs_list fs_stat kg_add_facts kg_search todo_add todo_delete todo_list todo_update".split(
+        ..."search_tools describe_tool calculator execute_code fs_list fs_stat kg_add_facts kg_search session_end session_list todo_add todo_delete todo_list todo_update".split(
           " ",
         ),
       ].sort(),
