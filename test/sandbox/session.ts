@@ -1,6 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { CapstanError } from "../../src/core/error.ts";
 import type { Json } from "../../src/core/json.ts";
 import type { Engine, ExecRequest, ExecResult, Language, Sandbox } from "../../src/sandbox/engine.ts";
 import { killMs, testLimits } from "./hostile.ts";
@@ -94,7 +93,7 @@ export function describeSessions(name: string, openEngine: () => Engine, snippet
         expect(await run(session, snippets.print)).toMatchObject({ stdout: "one\n", outputCut: false });
       }
       const statuses: string[] = [];
-      for (let round = 0; round < 6 && (statuses.at(-1) ?? "ok") === "ok"; round += 1) {
+      for (let round = 0; round < 12 && (statuses.at(-1) ?? "ok") === "ok"; round += 1) {
         statuses.push((await run(session, snippets.hoard)).status);
       }
       expect(statuses.slice(0, 2)).toEqual(["ok", "ok"]);
@@ -143,11 +142,6 @@ export function describeSessions(name: string, openEngine: () => Engine, snippet
         error: expect.stringContaining("permission.no_right"),
       });
       expect(calls).toBe(1);
-    });
-
-    test("a session does not open for what the engine can't do", async () => {
-      const refused = engine.open({ language: "bash", isSession: true }, never);
-      await expect(refused).rejects.toBeInstanceOf(CapstanError);
     });
   });
 }
