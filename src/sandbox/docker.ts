@@ -3,14 +3,7 @@ import { commands } from "./docker/commands.ts";
 import { type DockerGuest, startContainer } from "./docker/container.ts";
 import { connect, type Daemon, explain } from "./docker/daemon.ts";
 import { sweep, toHomeId, toLabels } from "./docker/owner.ts";
-import {
-  demandAble,
-  type Engine,
-  type ExecRequest,
-  type Isolation,
-  type Language,
-  type Unavailable,
-} from "./engine.ts";
+import { demandAble, type Engine, type ExecRequest, type Isolation, type Unavailable } from "./engine.ts";
 import { openPool, type Pool } from "./process/pool.ts";
 import { toSandbox } from "./process/sandbox.ts";
 
@@ -37,13 +30,14 @@ export function openDockerEngine(options: {
   const isolation: Isolation = { engine: name, level, network: "network namespace (container)" };
   const homeId = toHomeId(cacheDir);
   const closing = new AbortController();
-  const pools = new Map<Language, Pool<DockerGuest>>();
+  /** Languages that start alike share one. */
+  const pools = new Map<readonly string[] | undefined, Pool<DockerGuest>>();
   let connecting: Promise<Daemon | Unavailable> | undefined;
   let sweeping: Promise<void> | undefined;
 
   async function boot(command: readonly string[], signal: AbortSignal): Promise<DockerGuest> {
     try {
-      const daemon = await (connecting ??= connect({ socket, image, runtime }));
+      const daemon = await (connecting ??= connect({ socket, image, runtime, cacheDir }));
       if ("reason" in daemon) throw toError(daemon);
       sweeping ??= sweep(daemon.docker, homeId).catch(() => undefined);
       return await startContainer(daemon, { command, memoryBytes, runtime, labels: toLabels(homeId) }, signal);
@@ -54,9 +48,9 @@ export function openDockerEngine(options: {
       throw thrown instanceof CapstanError ? thrown : toError(explain(thrown, socket, image), thrown);
     }
   }
-  for (const [language, command] of commands) {
+  for (const command of new Set(commands.values())) {
     pools.set(
-      language,
+      command,
       openPool({ warm, maxTaken }, (signal) => boot(command, signal)),
     );
   }
@@ -68,32 +62,33 @@ export function openDockerEngine(options: {
     can: { sessions: true, network: false },
 
     async probe(signal) {
-      const connected = await connect({ socket, image, runtime });
+      const connected = await connect({ socket, image, runtime, cacheDir });
       signal.throwIfAborted();
       if ("reason" in connected) return connected;
       // An image may lack an interpreter, which is no reason to do without the others.
-      const problems: string[] = [];
+      let first: string | undefined;
       for (const language of engine.languages) {
         const problem = await engine.open({ language }, signal).then(
           (sandbox) => sandbox[Symbol.asyncDispose](),
           (thrown: unknown) => toCapstanError(thrown).message,
         );
         if (problem === undefined) return null;
-        problems.push(`${language}: ${problem}`);
+        first ??= problem;
       }
-      return { reason: problems.join(" "), remedy: "The image needs Python 3.9, for bash too, or Node 24." };
+      return { reason: first ?? "", remedy: `The image ${image} needs Python 3.9, for bash too, or Node 24.` };
     },
 
     async open(spec, signal) {
       demandAble(engine, spec);
-      const lease = await pools.get(spec.language)?.take(signal);
+      const lease = await pools.get(commands.get(spec.language))?.take(signal);
       if (lease === undefined) throw new Error(`There is no pool for ${spec.language}.`);
       const { guest } = lease;
       const sandbox = toSandbox(lease, spec, isolation, closing.signal);
       return {
         async run(request, stop) {
           await guest.limitMemory(request.limits.memoryBytes).catch((thrown: unknown) => {
-            throw toError(explain(thrown, socket, image), thrown);
+            // podman before 5 can't; then a lower limit is held by what reads the meter.
+            if (guest.meter() === null) throw toError(explain(thrown, socket, image), thrown);
           });
           return await sandbox.run(withTime(guest, request), stop);
         },

@@ -1,3 +1,4 @@
+import { tmpdir } from "node:os";
 import { beforeAll, expect, test } from "vitest";
 import type { ExecLimits, ExecResult, Isolation } from "../../src/sandbox/engine.ts";
 import { type DockerGuest, startContainer } from "../../src/sandbox/docker/container.ts";
@@ -73,7 +74,7 @@ async function runCommand(command: readonly string[], limits: Partial<ExecLimits
 
 describeWith("docker")("a container", () => {
   beforeAll(async () => {
-    const connected = await connect({ socket: dockerSocket, image: await testImage() });
+    const connected = await connect({ socket: dockerSocket, image: await testImage(), cacheDir: tmpdir() });
     if ("reason" in connected) throw new Error(connected.reason);
     daemon = connected;
   });

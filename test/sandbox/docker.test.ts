@@ -1,9 +1,11 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { beforeAll, expect, test } from "vitest";
+import type { Json } from "../../src/core/json.ts";
 import { connect, type Daemon } from "../../src/sandbox/docker/daemon.ts";
 import { toHomeId, toLabels } from "../../src/sandbox/docker/owner.ts";
 import { openDockerEngine } from "../../src/sandbox/docker.ts";
@@ -34,7 +36,7 @@ describeWith("docker")("containers", () => {
   let daemon: Daemon;
   beforeAll(async () => {
     image = await testImage();
-    const connected = await connect({ socket: dockerSocket, image });
+    const connected = await connect({ socket: dockerSocket, image, cacheDir: tmpdir() });
     if ("reason" in connected) throw new Error(connected.reason);
     daemon = connected;
   });
@@ -84,6 +86,26 @@ describeWith("docker")("containers", () => {
     const { status, usage } = await runIn(engine, "python", shared, { limits: { memoryBytes: 32 * mebibyte } });
     expect(status).toBe("memory");
     expect(usage.memoryBytes).toBeLessThanOrEqual((32 + 192) * mebibyte);
+  });
+
+  test("bash prints to the last byte, calls tools and leaves files", async () => {
+    await using engine = open().engine;
+    const code = `
+seq 1 9999 >/out/numbers
+tail -1 /out/numbers
+result=$(tools echo '{"x": 1}')`;
+    const onCall = (name: string, args: Json): Promise<Json> => Promise.resolve({ name, args });
+    const { status, stdout, result, artifacts } = await runIn(engine, "bash", code, { onCall });
+    expect({ status, stdout, result }).toEqual({
+      status: "ok",
+      stdout: "9999\n",
+      result: { name: "echo", args: { x: 1 } },
+    });
+    expect(artifacts.map(({ path }) => path)).toEqual(["numbers"]);
+    for (let tries = 0; tries < 5; tries += 1) {
+      const { stdout: last } = await runIn(engine, "bash", "seq 1 9999");
+      expect(last.slice(-10)).toBe("9998\n9999\n");
+    }
   });
 
   test("a container that is removed from outside has crashed", async () => {

@@ -22,7 +22,9 @@ const programs = [
   "mkdir",
   "mkfifo",
   "rm",
+  "seq",
   "sleep",
+  "tail",
   "touch",
 ];
 
@@ -34,7 +36,9 @@ export async function testImage(): Promise<string> {
   const python = realpathSync("/usr/bin/python3");
   const pythonLibrary = `${library}/${python.slice(python.lastIndexOf("/") + 1)}`;
   const node = realpathSync(process.execPath);
-  const hash = createHash("sha256").update(`${node} ${process.version} ${python} ${toVersion(python)}`);
+  const hash = createHash("sha256").update(
+    `${programs.join()} ${node} ${process.version} ${python} ${toVersion(python)}`,
+  );
   const image = `capstan-test:${hash.digest("hex").slice(0, 16)}`;
   const isThere = await docker("image", "inspect", image).then(
     () => true,

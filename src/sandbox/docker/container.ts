@@ -1,13 +1,12 @@
 import { randomUUID } from "node:crypto";
-import { Socket } from "node:net";
 import type Dockerode from "dockerode";
 import { z } from "zod";
 import { CapstanError } from "../../core/error.ts";
 import type { Guest } from "../process/guest.ts";
+import { attach } from "./attach.ts";
 import { openChannels } from "./channels.ts";
 import type { Daemon } from "./daemon.ts";
 import { findMeter } from "./meter.ts";
-import { toSeccompProfile } from "./seccomp.ts";
 
 const mebibyte = 1024 * 1024;
 /** From the start of a container to its "ready"; a second where nothing else runs, three with gVisor. */
@@ -33,12 +32,9 @@ export interface ContainerSpec {
 }
 
 /** Starts a container that waits for its order. Rejects with what the daemon says, the signal's reason, or `sandbox.unavailable`. */
-export async function startContainer(
-  { docker, imageId }: Daemon,
-  spec: ContainerSpec,
-  signal: AbortSignal,
-): Promise<DockerGuest> {
+export async function startContainer(daemon: Daemon, spec: ContainerSpec, signal: AbortSignal): Promise<DockerGuest> {
   signal.throwIfAborted();
+  const { docker } = daemon;
   const name = `capstan-${randomUUID()}`;
   const container = docker.getContainer(name);
   const deadline = AbortSignal.any([signal, AbortSignal.timeout(bootMs)]);
@@ -46,9 +42,8 @@ export async function startContainer(
   let removing: Promise<unknown> | undefined;
   const remove = () => (removing ??= container.remove({ force: true, v: true }).catch(() => undefined));
   try {
-    await docker.createContainer(toCreateOptions(name, imageId, spec));
-    const attached = await container.attach({ stream: true, hijack: true, stdin: true, stdout: true, stderr: true });
-    if (!(attached instanceof Socket)) throw new Error("The daemon did not hand its connection over.");
+    await docker.createContainer(toCreateOptions(name, daemon, spec));
+    const attached = await attach(daemon.socket, name);
     const channels = openChannels(attached);
     const ready = new Promise<boolean>((resolve) => {
       channels.frames.once("data", () => resolve(true));
@@ -117,13 +112,13 @@ async function wasOutOfMemory(container: Dockerode.Container): Promise<boolean> 
 }
 
 /** Everything that separates a container from its host stands here. */
-function toCreateOptions(name: string, imageId: string, spec: ContainerSpec): Dockerode.ContainerCreateOptions {
+function toCreateOptions(name: string, daemon: Daemon, spec: ContainerSpec): Dockerode.ContainerCreateOptions {
   const [program, ...args] = spec.command;
   const memory = spec.memoryBytes + allowanceBytes;
-  const folder = (megabytes: number, flags = "") => `rw,nosuid,nodev${flags},size=${megabytes}m,mode=1777`;
+  const folder = (megabytes: number) => `rw,nosuid,nodev,noexec,size=${megabytes}m,mode=1777`;
   return {
     name,
-    Image: imageId,
+    Image: daemon.imageId,
     Entrypoint: [program ?? ""],
     Cmd: args,
     Labels: spec.labels,
@@ -141,9 +136,11 @@ function toCreateOptions(name: string, imageId: string, spec: ContainerSpec): Do
     HostConfig: {
       ...(spec.runtime === undefined ? {} : { Runtime: spec.runtime }),
       NetworkMode: "none",
+      // Else the addresses of the host's own name servers stand in a file.
+      Dns: ["127.0.0.1"],
       ReadonlyRootfs: true,
       CapDrop: ["ALL"],
-      SecurityOpt: ["no-new-privileges", `seccomp=${toSeccompProfile()}`],
+      SecurityOpt: ["no-new-privileges", `seccomp=${daemon.seccomp}`],
       IpcMode: "none",
       Memory: memory,
       MemorySwap: memory,
@@ -152,12 +149,21 @@ function toCreateOptions(name: string, imageId: string, spec: ContainerSpec): Do
       Ulimits: [
         { Name: "nofile", Soft: 256, Hard: 256 },
         { Name: "core", Soft: 0, Hard: 0 },
+        // What holds is the limit above: this one counts all containers together. podman's default is more than root may set.
+        { Name: "nproc", Soft: 4096, Hard: 4096 },
       ],
       // Where the machine itself runs out of memory, this goes first.
       OomScoreAdj: 1000,
       LogConfig: { Type: "none", Config: {} },
       Init: false,
-      Tmpfs: { "/in": folder(96, ",noexec"), "/out": folder(64, ",noexec"), "/tmp": folder(64, ",noexec") },
+      Tmpfs: {
+        "/in": folder(96),
+        "/out": folder(64),
+        "/tmp": folder(64),
+        // podman puts writable folders there unless there are some.
+        "/run": folder(1),
+        "/var/tmp": folder(1),
+      },
     },
   };
 }

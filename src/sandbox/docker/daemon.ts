@@ -1,12 +1,19 @@
+import { createHash, randomUUID } from "node:crypto";
+import { mkdir, rename, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import type Dockerode from "dockerode";
 import { z } from "zod";
 import type { Unavailable } from "../engine.ts";
+import { toSeccompProfile } from "./seccomp.ts";
 
 /** A daemon that can hold code to its limits, and the image that containers start from. */
 export interface Daemon {
   readonly docker: Dockerode;
+  readonly socket: string;
   /** The image's id: its name may mean another image tomorrow. */
   readonly imageId: string;
+  /** What its security option `seccomp` takes. */
+  readonly seccomp: string;
 }
 
 // What is read here of what daemons answer. podman leaves some of it out.
@@ -17,6 +24,7 @@ const Info = z.object({
   PidsLimit: z.boolean().optional(),
   Runtimes: z.record(z.string(), z.unknown()).nullish(),
 });
+const Version = z.object({ Components: z.array(z.object({ Name: z.string() })).nullish() });
 const Image = z.object({ Id: z.string(), Config: z.object({ Volumes: z.record(z.string(), z.unknown()).nullish() }) });
 
 /** Talks to the daemon at a socket, whatever the environment names. The package is loaded when it is needed: that takes 0.1 s. */
@@ -31,8 +39,10 @@ export async function connect(options: {
   readonly image: string;
   /** Missing: the daemon's default. */
   readonly runtime?: string | undefined;
+  /** For what podman reads from a file. */
+  readonly cacheDir: string;
 }): Promise<Daemon | Unavailable> {
-  const { socket, image, runtime } = options;
+  const { socket, image, runtime, cacheDir } = options;
   const docker = await openDocker(socket);
   try {
     const { OSType, MemoryLimit, CpuCfsQuota, PidsLimit, Runtimes } = Info.parse(await docker.info());
@@ -53,7 +63,7 @@ export async function connect(options: {
     }
     const { Id, Config } = Image.parse(await docker.getImage(image).inspect());
     const volumes = Object.keys(Config.Volumes ?? {});
-    if (volumes.length === 0) return { docker, imageId: Id };
+    if (volumes.length === 0) return { docker, socket, imageId: Id, seccomp: await toSeccompOption(docker, cacheDir) };
     return {
       // Each would be a folder on the daemon's disk that code may fill.
       reason: `The image ${image} declares volumes: ${volumes.join(", ")}.`,
@@ -62,6 +72,20 @@ export async function connect(options: {
   } catch (thrown) {
     return explain(thrown, socket, image);
   }
+}
+
+/** Docker takes the profile itself, podman the path of a file with it. */
+async function toSeccompOption(docker: Dockerode, cacheDir: string): Promise<string> {
+  const profile = toSeccompProfile();
+  const { Components } = Version.parse(await docker.version());
+  if (!(Components ?? []).some(({ Name }) => /podman/i.test(Name))) return profile;
+  const hash = createHash("sha256").update(profile).digest("hex").slice(0, 32);
+  const path = join(cacheDir, `seccomp-${hash}.json`);
+  await mkdir(cacheDir, { recursive: true, mode: 0o700 });
+  const draft = `${path}.${randomUUID()}`;
+  await writeFile(draft, profile, { mode: 0o600 });
+  await rename(draft, path);
+  return path;
 }
 
 /** What a failed request to the daemon means, and what to do. */

@@ -56,9 +56,19 @@ def pump(fd):
         data = os.read(fd, 65536)
     except (BlockingIOError, ConnectionResetError):
         return False
+    if data and fd == control:
+        drain()
     if data:
         send(outputs[fd], data)
     return bool(data)
+
+
+def drain():
+    """What was printed before a frame goes before it, as far as pipes can hold it."""
+    for fd in open_outputs - {control}:
+        for _ in range(16):
+            if not pump(fd):
+                break
 
 
 def receive(data):
@@ -116,9 +126,8 @@ while not over:
                 pass
             except BrokenPipeError:
                 queues[fd].clear()
-for fd in open_outputs:
-    while pump(fd):
-        pass
+drain()
+pump(control)
 os._exit(0)
 `;
 
@@ -134,15 +143,18 @@ const inputs = { 3: control, 4: answers };
 const writeAll = (bytes) => {
   for (let at = 0; at < bytes.length; ) at += writeSync(1, bytes, at);
 };
-for (const channel of [1, 2, 3, 5]) {
-  child.stdio[channel].on("error", () => undefined).on("data", (data) => {
-    const header = Buffer.alloc(8);
-    header.writeUInt8(channel);
-    header.writeUInt32BE(data.length, 4);
-    writeAll(header);
-    writeAll(data);
-  });
+const send = (channel, data) => {
+  const header = Buffer.alloc(8);
+  header.writeUInt8(channel);
+  header.writeUInt32BE(data.length, 4);
+  writeAll(header);
+  writeAll(data);
+};
+for (const channel of [1, 2, 5]) {
+  child.stdio[channel].on("error", () => undefined).on("data", (data) => send(channel, data));
 }
+// What was printed before a frame goes before it: it is read in the same turn of the event loop, or was before.
+control.on("error", () => undefined).on("data", (data) => setImmediate(send, 3, data));
 answers.on("error", () => undefined);
 
 // What was printed just before the end is read first.
