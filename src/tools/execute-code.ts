@@ -1,15 +1,18 @@
+import { CapstanError } from "../core/error.ts";
 import { mergeTaint } from "../core/taint.ts";
 import type { Grant } from "../permissions/grant.ts";
 import type { FolderId } from "../permissions/safe-path.ts";
 import type { Engine, ExecLimits } from "../sandbox/engine.ts";
 import type { Artifacts } from "./artifacts.ts";
-import { languagesOf, openEngineFinder, strongest } from "./execute-code/engine.ts";
+import { openEngineFinder, strongest } from "./execute-code/engine.ts";
 import { defaultInputBytes, inputNeeds, readInputs } from "./execute-code/inputs.ts";
 import { toAmounts, toLimits } from "./execute-code/limits.ts";
+import { openCodeNetwork } from "./execute-code/network.ts";
 import { openCodeCalls } from "./execute-code/nested.ts";
 import { keep, toContent, toOutput } from "./execute-code/outputs.ts";
 import { openPlace } from "./execute-code/place.ts";
 import { type Input, Output, toDescription, toInput } from "./execute-code/schema.ts";
+import type { Resolve } from "./egress.ts";
 import { toFailure } from "./result.ts";
 import { fromZod } from "./schema.ts";
 import type { Sessions } from "./sessions.ts";
@@ -34,31 +37,39 @@ interface CodeServices {
   readonly hidden?: FolderId;
   /** All input files of a run together; missing: 64 MiB. */
   readonly inputBytes?: number;
+  /** Finds the addresses of hosts; missing: as the machine does. */
+  readonly resolve?: Resolve;
 }
 
 /** `execute_code`: runs code in a sandbox, which may call tools under a grant derived from its caller's. */
 export function executeCodeTool(services: CodeServices): Tool {
-  const { engines, limits, listed, artifacts, sessions, hidden, inputBytes = defaultInputBytes } = services;
+  const { engines, limits, listed, artifacts, sessions, hidden, inputBytes = defaultInputBytes, resolve } = services;
   const findEngine = openEngineFinder(engines);
-  const languages = languagesOf(engines);
   return defineTool<Input, Output>({
     name: toolName,
     title: "Run code in a sandbox",
     description: toDescription(engines),
-    input: fromZod(toInput(languages)),
+    input: fromZod(toInput(engines)),
     output: fromZod(Output),
-    hints: { readOnly: false, destructive: false, idempotent: false, openWorld: false },
-    // The code itself changes nothing outside but its session. Nested calls that ran before a crash would be made again.
-    effect: ({ session }, grant) =>
-      session !== undefined || listed(grant).some(({ name, maybeOnce }) => maybeOnce && name !== toolName)
+    hints: {
+      readOnly: false,
+      destructive: false,
+      idempotent: false,
+      openWorld: engines.some(({ can }) => can.network),
+    },
+    isSink: ({ network = false }) => network,
+    // The code itself changes nothing outside but its session, and what it sends. Nested calls that ran before a crash would be made again.
+    effect: ({ session, network = false }, grant) =>
+      session !== undefined || network || listed(grant).some(({ name, maybeOnce }) => maybeOnce && name !== toolName)
         ? "once"
         : "idempotent",
     // The engine is found when the call runs: none weaker than the grant's level, and never one stronger than this.
-    needs: ({ language, files, session }) => {
-      const level = strongest(engines, { language, isSession: session !== undefined });
+    needs: ({ language, files, session, network: isNetworked = false }) => {
+      const level = strongest(engines, { language, isSession: session !== undefined, isNetworked });
       return [
         ...(level === undefined ? [] : [{ type: "isolation" as const, level }]),
         ...(session === undefined ? [] : [{ type: "session" as const, name: session }]),
+        ...(isNetworked ? [{ type: "net" as const }] : []),
         ...inputNeeds(files),
       ];
     },
@@ -67,13 +78,20 @@ export function executeCodeTool(services: CodeServices): Tool {
     timeoutMs: ({ timeoutMs = Infinity }) => Math.min(timeoutMs, limits.wallMs) + startMs,
     async run(args, context) {
       const { grant, progress, signal } = context;
-      const spec = { language: args.language, isSession: args.session !== undefined };
+      const isNetworked = args.network ?? false;
+      const isSession = args.session !== undefined;
+      if (isNetworked && isSession) throw networkedSession();
+      await using network = isNetworked
+        ? openCodeNetwork(context, { tool: toolName, seen: () => calls, resolve })
+        : null;
+      const spec = { language: args.language, isSession, ...network?.spec };
       const inputs = await readInputs(args.files, { artifacts, hidden, maxBytes: inputBytes }, context);
       if ("failure" in inputs) return toFailure(inputs.failure, mergeTaint(context.taint, inputs.taint));
       const slow = { done: 0, message: `Starting ${args.language}. The first time takes a few seconds.` };
       const open = async () => {
-        const starting = findEngine(spec, grant.rights.isolation, signal).then((engine) => engine.open(spec, signal));
-        return await whenSlow(starting, () => progress(slow));
+        const starting = findEngine({ ...spec, isNetworked }, grant.rights.isolation, signal);
+        const opening = starting.then((engine) => engine.open(spec, signal));
+        return await whenSlow(opening, () => progress(slow));
       };
       await using place = await openPlace(args, context, sessions, open);
       using calls = openCodeCalls({ ...context, taint: mergeTaint(context.taint, inputs.taint, place.taint) });
@@ -101,6 +119,10 @@ export function executeCodeTool(services: CodeServices): Tool {
       };
     },
   });
+}
+
+function networkedSession(): CapstanError {
+  return new CapstanError("sandbox.bad_request", "A session has no network. Leave out session, or network.");
 }
 
 async function whenSlow<T>(work: Promise<T>, tell: () => void): Promise<T> {

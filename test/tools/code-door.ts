@@ -1,5 +1,6 @@
 import { stat } from "node:fs/promises";
 import type { Engine } from "../../src/sandbox/engine.ts";
+import type { Resolve } from "../../src/tools/egress.ts";
 import { executeCodeTool } from "../../src/tools/execute-code.ts";
 import type { Tool } from "../../src/tools/tool.ts";
 import { testLimits } from "../sandbox/hostile.ts";
@@ -14,9 +15,10 @@ export async function openCodeDoor(
     readonly limits?: Partial<typeof testLimits>;
     readonly hidden?: string;
     readonly inputBytes?: number;
+    readonly resolve?: Resolve;
   } = {},
 ) {
-  const { others = [], limits, hidden, inputBytes } = options;
+  const { others = [], limits, hidden, inputBytes, resolve } = options;
   await using opened = new AsyncDisposableStack();
   const { artifacts, sessions } = opened.use(await openTestArtifacts());
   const tools: Tool[] = [...others];
@@ -29,6 +31,7 @@ export async function openCodeDoor(
       sessions,
       ...(hidden === undefined ? {} : { hidden: await stat(hidden, { bigint: true }) }),
       ...(inputBytes === undefined ? {} : { inputBytes }),
+      ...(resolve === undefined ? {} : { resolve }),
     }),
   );
   const capstan = opened.use(await openTestDoor(tools));

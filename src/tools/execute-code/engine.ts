@@ -8,9 +8,14 @@ export function languagesOf(engines: readonly Engine[]): readonly Language[] {
   return [...new Set(engines.flatMap(({ languages }) => languages))];
 }
 
+/** What a run needs of an engine. */
+export interface Wanted extends Pick<SandboxSpec, "language" | "isSession"> {
+  readonly isNetworked?: boolean;
+}
+
 /** The strongest level at which some engine can run this; undefined when none can. */
-export function strongest(engines: readonly Engine[], spec: SandboxSpec): IsolationLevel | undefined {
-  const levels = engines.filter((engine) => isAble(engine, spec)).map(({ level }) => level);
+export function strongest(engines: readonly Engine[], wanted: Wanted): IsolationLevel | undefined {
+  const levels = engines.filter((engine) => isAble(engine, wanted)).map(({ level }) => level);
   return levels.sort((a, b) => strengthOf(b) - strengthOf(a))[0];
 }
 
@@ -20,10 +25,10 @@ export function strongest(engines: readonly Engine[], spec: SandboxSpec): Isolat
  */
 export function openEngineFinder(engines: readonly Engine[]) {
   const working = new Set<Engine>();
-  return async (spec: SandboxSpec, weakest: IsolationLevel, signal: AbortSignal): Promise<Engine> => {
+  return async (wanted: Wanted, weakest: IsolationLevel, signal: AbortSignal): Promise<Engine> => {
     const problems: string[] = [];
     for (const engine of engines) {
-      if (!isAble(engine, spec) || strengthOf(engine.level) < strengthOf(weakest)) continue;
+      if (!isAble(engine, wanted) || strengthOf(engine.level) < strengthOf(weakest)) continue;
       const problem = working.has(engine) ? null : await engine.probe(signal);
       if (problem === null) {
         working.add(engine);
@@ -32,9 +37,9 @@ export function openEngineFinder(engines: readonly Engine[]) {
       problems.push(`${engine.name}: ${problem.reason} ${problem.remedy}`);
     }
     const what = [
-      spec.language,
-      ...(spec.isSession === true ? ["in a session"] : []),
-      ...(spec.allowConnect === undefined ? [] : ["with a network"]),
+      wanted.language,
+      ...(wanted.isSession === true ? ["in a session"] : []),
+      ...(wanted.isNetworked === true ? ["with a network"] : []),
     ].join(" ");
     throw new CapstanError(
       "sandbox.unavailable",
@@ -46,6 +51,6 @@ export function openEngineFinder(engines: readonly Engine[]) {
 }
 
 /** As `demandAble` of the port: the language, and what else is asked for. */
-function isAble({ languages, can }: Engine, { language, isSession = false, allowConnect }: SandboxSpec): boolean {
-  return languages.includes(language) && (!isSession || can.sessions) && (allowConnect === undefined || can.network);
+function isAble({ languages, can }: Engine, { language, isSession = false, isNetworked = false }: Wanted): boolean {
+  return languages.includes(language) && (!isSession || can.sessions) && (!isNetworked || can.network);
 }

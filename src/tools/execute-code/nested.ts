@@ -16,6 +16,8 @@ export interface CodeCalls extends Disposable {
   readonly onCall: NonNullable<ExecRequest["onCall"]>;
   /** What the code was made of, and what its calls brought in. */
   readonly taint: () => Taint;
+  /** Adds what came in another way. */
+  readonly bring: (from: Taint) => void;
 }
 
 /** Opens the way to the tools for the code of one call of `execute_code`, which it reports the calls of. */
@@ -26,6 +28,9 @@ export function openCodeCalls(context: Pick<CallContext, "call" | "progress" | "
   let hasEnded = false;
   return {
     taint: () => taint,
+    bring(from) {
+      taint = mergeTaint(taint, from);
+    },
     async onCall(name, args, _signal, pause) {
       if (hasEnded) throw new CapstanError("tool.cancelled", "The code that makes this call has ended.");
       if (!isJsonObject(args)) {
@@ -38,7 +43,7 @@ export function openCodeCalls(context: Pick<CallContext, "call" | "progress" | "
       const told = `${/^[\w-]{1,64}$/.test(name) ? name : "a tool"} (call ${(calls += 1)})`;
       report(told);
       const progress = ({ message }: Progress): void => report(message === undefined ? told : `${told}: ${message}`);
-      const outcome = await context.call(name, args, { progress, pause, taint: context.taint });
+      const outcome = await context.call(name, args, { progress, pause, taint });
       taint = mergeTaint(taint, outcome.taint ?? trusted);
       return toValue(name, outcome);
     },

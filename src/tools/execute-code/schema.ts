@@ -28,11 +28,7 @@ const InputFile = z.union([
 /** A file for the code: what is in it, or where that is. */
 export type InputFile = Readonly<z.infer<typeof InputFile>>;
 
-/**
- * What `execute_code` takes, of the languages that are offered. Defaults are applied in `run`, not by the schema: a grant that names
- * arguments is not tripped by what nobody passed.
- */
-export const toInput = (languages: readonly Language[]) =>
+const InputShape = (languages: readonly Language[]) =>
   z.strictObject({
     language: z.enum(languages),
     code: z.string().max(maxCodeLength),
@@ -42,20 +38,31 @@ export const toInput = (languages: readonly Language[]) =>
       .regex(/^[\w.-]{1,64}$/)
       .optional()
       .describe("A name, under which variables and files live on."),
+    network: z.boolean().optional().describe("Reach granted hosts by HTTP(S)."),
     timeoutMs: z.int().min(1).optional().describe("Wall time, within what is granted."),
     memoryMb: z.int().min(16).optional().describe("Memory, within what is granted."),
   });
-export type Input = z.infer<ReturnType<typeof toInput>>;
+export type Input = z.infer<ReturnType<typeof InputShape>>;
+
+/**
+ * What `execute_code` takes, of what the engines offer. Defaults are applied in `run`, not by the schema: a grant that names
+ * arguments is not tripped by what nobody passed.
+ */
+export function toInput(engines: readonly Engine[]): z.ZodType<Input> {
+  const shape = InputShape(languagesOf(engines));
+  return engines.some(({ can }) => can.network) ? shape : shape.omit({ network: true });
+}
 
 /** What the tool says of itself, as far as it is true of these languages. */
 export function toDescription(engines: readonly Engine[]): string {
   const languages = languagesOf(engines);
+  const hasNetwork = engines.some(({ can }) => can.network);
   const packages = engines.flatMap((engine) =>
     (engine.packages ?? []).length === 0 ? [] : [` in ${engine.name} also ${shortList(engine.packages)}`],
   );
   const speaks = (language: Language): boolean => languages.includes(language);
   return [
-    "Runs code without network and without this machine's files. The value of the last expression is the result; top-level await works.",
+    `Runs code without this machine's files${hasNetwork ? "" : " and without network"}. The last expression's value is the result; top-level await works.`,
     ...(speaks("javascript")
       ? [
           "JavaScript and TypeScript: console, timers, files.list(), files.read(path), files.readBytes(path), " +

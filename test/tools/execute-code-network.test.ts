@@ -1,0 +1,123 @@
+import { afterAll, describe, expect, test } from "vitest";
+import type { Grant, UrlRule } from "../../src/permissions/grant.ts";
+import { parseUrlRule } from "../../src/permissions/url-rule.ts";
+import { openBubblewrapEngine } from "../../src/sandbox/bubblewrap.ts";
+import { openQuickjsEngine } from "../../src/sandbox/quickjs.ts";
+import type { Resolve } from "../../src/tools/egress.ts";
+import { openServer } from "../sandbox/egress-support.ts";
+import { testTool, valueOf } from "../support/door.ts";
+import { testWith } from "../support/machine.ts";
+import { openCodeDoor } from "./code-door.ts";
+
+const quickjs = openQuickjsEngine();
+const bubblewrap = openBubblewrapEngine({ warm: 0 });
+afterAll(() => Promise.all([quickjs, bubblewrap].map((engine) => engine[Symbol.asyncDispose]())));
+
+/** Every name stands for this machine. */
+const resolve: Resolve = () => Promise.resolve(["127.0.0.1"]);
+const others = [
+  testTool("look", { run: async () => ({ type: "done", value: "x", taint: ["mcp:other"] }) }),
+  testTool("publish", { hints: { readOnly: false, destructive: false, idempotent: false, openWorld: true } }),
+];
+const open = () => openCodeDoor([quickjs, bubblewrap], { others, resolve });
+
+function under(grant: Grant, net: readonly UrlRule[], tainted = false): { by: { grant: Grant } } {
+  const tools = grant.rights.tools.map((right) => ({ ...right, tainted }));
+  return { by: { grant: { ...grant, rights: { ...grant.rights, net: [...net], tools } } } };
+}
+/** `http://localhost:PORT` is granted by its name, so it may be this machine. */
+const local = (port: number) => parseUrlRule(`http://localhost:${port}`);
+const refused = (code: string) => expect.objectContaining({ name: "CapstanError", code });
+
+/** Fetches each URL, one after the other; result: what each gave, or the code of its refusal. `between` runs before the last. */
+const fetching = (urls: readonly string[], between = "pass") => `
+import urllib.error, urllib.request
+def get(url):
+    try: return urllib.request.urlopen(url).read().decode()
+    except urllib.error.HTTPError as error: return error.reason
+urls = ${JSON.stringify(urls)}
+told = [get(url) for url in urls[:-1]]
+${between}
+told + [get(urls[-1])]`;
+
+describe("execute_code with a network", () => {
+  testWith("bubblewrap")("reaches the hosts of its grant, on record, and brings in untrusted content", async () => {
+    await using server = await openServer("http");
+    await using capstan = await open();
+    const [named, inner] = [`http://localhost:${server.port}`, `http://api.example.com:${server.port}`];
+    const rules = under(capstan.grant, [local(server.port), parseUrlRule(inner)]);
+    const code = fetching([named, inner, `http://evil.test:${server.port}`]);
+    const asked = await capstan.run(code, { language: "python", network: true }, rules);
+    expect(valueOf(asked.outcome)).toMatchObject({
+      status: "ok",
+      result: ["seen 1", "permission.argument_refused", "permission.argument_refused"],
+      isolation: { engine: "bubblewrap", network: expect.stringContaining("proxy") },
+    });
+    expect(asked.taint).toEqual(["network"]);
+    expect(server.seen).toEqual([`GET / localhost:${server.port}`]);
+    const [call, ...acts] = (await capstan.audit()).map(({ entry }) => entry);
+    expect(acts.map(({ action, name, decision, callId }) => [action, name, decision, callId === call?.callId])).toEqual(
+      [
+        ["net/connect", named, "allow", true],
+        ["net/connect", inner, "deny", true],
+        ["net/connect", `http://evil.test:${server.port}`, "deny", true],
+      ],
+    );
+
+    const js = await capstan.run(`typeof fetch`, {}, rules);
+    expect(valueOf(js.outcome)).toMatchObject({ result: "undefined", isolation: { engine: "quickjs" } });
+    expect(js.taint).toEqual([]);
+  });
+
+  testWith("bubblewrap")("sends nothing out after untrusted content, unless the right says so", async () => {
+    await using server = await openServer("http");
+    await using capstan = await open();
+    const url = `http://localhost:${server.port}`;
+    const net = [local(server.port)];
+    const run = (code: string, rules: object, taint: readonly string[] = []) =>
+      capstan.run(
+        code,
+        { language: "python", network: true },
+        { by: { ...under(capstan.grant, net).by, ...rules, taint } },
+      );
+    await expect(run(fetching([url]), {}, ["mcp:other"])).rejects.toEqual(refused("permission.approval_needed"));
+    expect(server.connections()).toBe(0);
+
+    const look = "tools.look()";
+    const publish = `
+try: tools.publish(text="x"); told.append("published")
+except Exception as error: told.append(error.code)`;
+    expect(valueOf((await run(fetching([url, url], look), {})).outcome)).toMatchObject({
+      result: ["seen 1", "permission.approval_needed"],
+    });
+    expect(valueOf((await run(fetching([url, url], publish), {})).outcome)).toMatchObject({
+      result: ["seen 2", "permission.approval_needed", "seen 3"],
+    });
+    const marked = await run(fetching([url, url], look + publish), under(capstan.grant, net, true).by, ["mcp:other"]);
+    expect(valueOf(marked.outcome)).toMatchObject({ result: ["seen 4", "published", "seen 5"] });
+  });
+
+  test("is refused at the door where the grant names no host, and on record", async () => {
+    await using capstan = await open();
+    await expect(capstan.run("1", { network: true })).rejects.toEqual(refused("permission.no_right"));
+    expect((await capstan.audit()).map(({ entry }) => [entry.decision, entry.reason])).toEqual([
+      ["deny", "permission.no_right"],
+    ]);
+    expect(valueOf((await capstan.run("1", { network: false })).outcome)).toMatchObject({ result: 1 });
+  });
+
+  test("runs in no engine that has none, and in no session", async () => {
+    await using capstan = await openCodeDoor([quickjs], { resolve });
+    const rules = under(capstan.grant, [parseUrlRule("api.example.com")]);
+    expect((await capstan.run("1", { network: true }, rules)).outcome).toMatchObject({
+      isError: true,
+      code: "sandbox.unavailable",
+    });
+    const grant = { ...rules.by.grant, rights: { ...rules.by.grant.rights, sessions: ["*"] } };
+    expect((await capstan.run("1", { network: true, session: "s" }, { by: { grant } })).outcome).toMatchObject({
+      isError: true,
+      code: "sandbox.bad_request",
+    });
+    expect(valueOf((await capstan.run("1", {}, rules)).outcome)).toMatchObject({ result: 1 });
+  });
+});
