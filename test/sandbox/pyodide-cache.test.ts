@@ -1,8 +1,9 @@
 import { execFileSync } from "node:child_process";
-import { chmodSync, cpSync, mkdirSync, readdirSync, statSync, symlinkSync } from "node:fs";
+import { chmodSync, cpSync, mkdirSync, readdirSync, statSync, symlinkSync, utimesSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { openPyodideEngine } from "../../src/sandbox/pyodide.ts";
+import { preparePython } from "../../src/sandbox/pyodide/prepare.ts";
 import { testWith } from "../support/machine.ts";
 import { tempFolder } from "../support/temp.ts";
 import { runIn, testLimits } from "./hostile.ts";
@@ -47,12 +48,41 @@ describe("what Python starts from", () => {
     }
   });
 
+  test("is all that stays of what killed makers and earlier versions left", async () => {
+    await using folder = await tempFolder();
+    const cacheDir = join(folder.path, "cache");
+    cpSync(pythonCache, cacheDir, { recursive: true });
+    const { made } = await preparePython(cacheDir, never);
+    const hash = "0123456789abcdef0123456789abcdef";
+    const draft = `python-${hash}.7a0ab1e6-8f5c-4a12-9d3a-3f1b4d8c2f11`;
+    const hour = 3_600;
+    const left = [
+      [draft, 2 * hour],
+      [draft.replace("7a", "8a"), 0],
+      [`python-${hash}`, 31 * 24 * hour],
+      [`python-${hash.replace("0", "f")}`, 29 * 24 * hour],
+      ["python-notes", 99 * 24 * hour],
+    ] as const;
+    const now = Date.now() / 1_000;
+    for (const [name, ageSeconds] of left) {
+      mkdirSync(join(cacheDir, name));
+      utimesSync(join(cacheDir, name), now, now - ageSeconds);
+    }
+    utimesSync(made, now, now - 60 * 24 * hour);
+    expect((await preparePython(cacheDir, never)).made).toBe(made);
+    const stayed = readdirSync(cacheDir);
+    expect(left.map(([name]) => stayed.includes(name))).toEqual([false, true, false, true, true]);
+    // The one in use is used now, for whoever sweeps next.
+    expect(Date.now() - statSync(made).mtimeMs).toBeLessThan(hour * 1_000);
+  });
+
   testWith("linux")("is told to be missing where it can't be made", async () => {
     await using folder = await tempFolder();
     const cacheDir = join(folder.path, "cache");
     mkdirSync(cacheDir, { mode: 0o700 });
     // A program that lies where a folder must: nobody, not even root, makes the folder then.
-    for (const entry of readdirSync(pythonCache)) cpSync(join(pythonCache, entry, "main.mjs"), join(cacheDir, entry));
+    const versions = readdirSync(pythonCache).filter((name) => name.startsWith("python-"));
+    for (const entry of versions) cpSync(join(pythonCache, entry, "main.mjs"), join(cacheDir, entry));
     await using engine = openPyodideEngine({ cacheDir, warm: 0 });
     await expect(engine.open({ language: "python" }, never)).rejects.toMatchObject({ code: "sandbox.unavailable" });
   });

@@ -9,6 +9,7 @@ import { promisify } from "node:util";
 import { z } from "zod";
 import { CapstanError } from "../../core/error.ts";
 import { v8Flags } from "./launch.ts";
+import { sweepBeside } from "./sweep.ts";
 
 /** Where a Python process starts from; all of it is only read. */
 export interface PythonFiles {
@@ -49,6 +50,7 @@ export async function preparePython(cacheDir: string, signal: AbortSignal): Prom
   const made = join(await secureFolder(cacheDir), `python-${hash.digest("hex").slice(0, 32)}`);
   const pyodide = dirname(manifest);
   if (!(await exists(made))) await make([join(own, `make${extension}`), pyodide, join(own, "child")], made, signal);
+  await sweepBeside(made);
   return { pyodide, made, libraries: librariesOfNode() };
 }
 
