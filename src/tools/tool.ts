@@ -180,7 +180,7 @@ export interface ToolDefinition<I, O> {
   readonly effect: Effect | ((args: I, grant: Grant) => Effect);
   /** What the call needs beyond the right to the tool itself. */
   readonly needs: (args: I) => readonly Need[];
-  /** Whether this call sends data out or destroys something, where by the hints calls don't. Missing: none does. */
+  /** Whether this call sends data out or destroys something, where by the hints some calls may. Missing: each does that may. */
   readonly isSink?: (args: I) => boolean;
   /** What to reserve beyond one call, before it runs. Missing: nothing. */
   readonly reserve?: (args: I, grant: Grant) => Amounts;
@@ -252,7 +252,7 @@ export function defineTool<I extends object, O = Json>(definition: ToolDefinitio
         needs: definition.needs(args),
         timeoutMs: definition.timeoutMs?.(args) ?? defaultTimeoutMs,
         ...(nestedCalls === undefined ? {} : { nestedCalls }),
-        sink: hints.openWorld || hints.destructive || (definition.isSink?.(args) ?? false),
+        sink: definition.isSink?.(args) ?? (hints.openWorld || hints.destructive),
         effect: (grant) => (typeof effect === "function" ? effect(args, grant) : effect),
         reserve: (grant) => definition.reserve?.(args, grant) ?? {},
         async run(context) {

@@ -17,7 +17,7 @@ const mebibyte = 1024 * 1024;
 const readAll = "files.list().map((path) => [path, files.read(path)])";
 
 /** A door, a folder that its grant may read with files to take, and a folder beside that it may not. */
-async function openFolders(options: Parameters<typeof openCodeDoor>[1] = {}) {
+async function openFolders({ can, ...options }: Parameters<typeof openCodeDoor>[1] & { can?: object } = {}) {
   await using opened = new AsyncDisposableStack();
   const { path } = opened.use(await tempFolder());
   const [granted, beside, home] = [join(path, "granted"), join(path, "beside"), join(path, "granted/home")];
@@ -25,7 +25,9 @@ async function openFolders(options: Parameters<typeof openCodeDoor>[1] = {}) {
   await writeFile(join(granted, "table.csv"), "a,b\n1,2\n");
   await writeFile(join(beside, "secret.txt"), "secret");
   await writeFile(join(home, "key"), "secret");
-  const capstan = opened.use(await openCodeDoor([engine], { hidden: home, ...options }));
+  const capstan = opened.use(
+    await openCodeDoor([{ ...engine, can: { ...engine.can, ...can } }], { hidden: home, ...options }),
+  );
   const grant: Grant = {
     ...capstan.grant,
     rights: {
@@ -209,6 +211,14 @@ describe("artifacts as input files", () => {
 });
 
 describe("code with untrusted files", () => {
+  test("runs without asking, one run after the other, also where an engine could reach a network", async () => {
+    await using capstan = await openFolders({ can: { network: true } });
+    const by = { grant: capstan.grant, taint: ["files"] };
+    expect(await capstan.take([{ path: "x", from: "table.csv" }], "files.list()", by)).toHaveProperty("value.result", [
+      "x",
+    ]);
+  });
+
   test("calls a sink as whoever read them would: a person must approve", async () => {
     const sink = testTool("send", {
       hints: { readOnly: false, destructive: false, idempotent: false, openWorld: true },
