@@ -106,18 +106,19 @@ except Exception as error: told.append(error.code)`;
     expect(valueOf((await capstan.run("1", { network: false })).outcome)).toMatchObject({ result: 1 });
   });
 
-  test("runs in no engine that has none, and in no session", async () => {
-    await using capstan = await openCodeDoor([quickjs], { resolve });
-    const rules = under(capstan.grant, [parseUrlRule("api.example.com")]);
-    expect((await capstan.run("1", { network: true }, rules)).outcome).toMatchObject({
-      isError: true,
-      code: "sandbox.unavailable",
-    });
-    const grant = { ...rules.by.grant, rights: { ...rules.by.grant.rights, sessions: ["*"] } };
-    expect((await capstan.run("1", { network: true, session: "s" }, { by: { grant } })).outcome).toMatchObject({
+  test("is not offered where no engine has one, and in no session", async () => {
+    await using offline = await openCodeDoor([quickjs], { resolve });
+    const online = under(offline.grant, [parseUrlRule("api.example.com")]);
+    await expect(offline.run("1", { network: true }, online)).rejects.toEqual(refused("tool.bad_arguments"));
+    expect(valueOf((await offline.run("1", {}, online)).outcome)).toMatchObject({ result: 1 });
+
+    await using capstan = await open();
+    const { grant } = under(capstan.grant, [parseUrlRule("api.example.com")]).by;
+    const by = { grant: { ...grant, rights: { ...grant.rights, sessions: ["*"] } } };
+    const both = { network: true, session: "s" };
+    expect((await capstan.run("1", both, { by })).outcome).toMatchObject({
       isError: true,
       code: "sandbox.bad_request",
     });
-    expect(valueOf((await capstan.run("1", {}, rules)).outcome)).toMatchObject({ result: 1 });
   });
 });
