@@ -27,6 +27,8 @@ left = asyncio.create_task(tools.acall("echo", x=1))
 await asyncio.sleep(0.05)
 0`,
   call: `tools.echo(x=1)`,
+  result: `result = 7`,
+  noResult: `seen = result`,
   print: `print("one")`,
 };
 
@@ -59,5 +61,7 @@ export const scriptSession: SessionSnippets = {
   leaveTicking: `setInterval(() => { count += 1 }, 1); 0`,
   leaveCall: `tools.echo({ x: 1 }); await new Promise((done) => setTimeout(done, 50)); 0`,
   call: `await tools.echo({ x: 1 })`,
+  result: `var seven = 7; seven`,
+  noResult: `var seen = seven;`,
   print: `console.log("one")`,
 };

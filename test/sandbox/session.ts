@@ -30,6 +30,10 @@ export interface SessionSnippets {
   readonly leaveCall: string;
   /** Calls `tools.echo({ "x": 1 })`; result: its answer. */
   readonly call: string;
+  /** Result: 7, by the variable `result` where the language has that. */
+  readonly result: string;
+  /** Reads what `result` left, and has no result. */
+  readonly noResult: string;
   /** Prints `one`. */
   readonly print: string;
 }
@@ -77,6 +81,14 @@ export function describeSessions(name: string, openEngine: () => Engine, snippet
       expect(await run(session, snippets.readOutput("old/a.txt"))).toMatchObject({ result: "kept" });
       const evil = run(session, snippets.begin, { outFiles: [{ path: "../a", bytes: Buffer.from("") }] });
       await expect(evil).rejects.toEqual(isOver);
+    });
+
+    test("a run gives its own result, and none of an earlier run", async () => {
+      await using session = await open();
+      for (const _ of [1, 2]) {
+        expect(await run(session, snippets.result)).toMatchObject({ status: "ok", result: 7 });
+        expect(await run(session, snippets.noResult)).toMatchObject({ status: "ok", result: null });
+      }
     });
 
     test("a session is another's neighbour, and sees nothing of it", async () => {

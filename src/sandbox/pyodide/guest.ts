@@ -93,6 +93,7 @@ MAX_TRACE = 8000
 OUT, ERR = sys.stdout, sys.stderr
 Trace = traceback.TracebackException
 parse, compile_, Expr, Expression = ast.parse, compile, ast.Expr, ast.Expression
+walk_tree, Load, Del = ast.walk, ast.Load, ast.Del
 cache, main = linecache.cache, __main__.__dict__
 
 
@@ -256,11 +257,20 @@ async def evaluate(code):
 
 async def execute(source):
     cache[FILE] = (len(source), None, source.splitlines(True), FILE)
+    was_there = "result" in main
     tree = parse(source, FILE)
     last = tree.body.pop() if tree.body and isinstance(tree.body[-1], Expr) else None
     await evaluate(compile_(tree, FILE, "exec", AWAIT, True))
     value = None if last is None else await evaluate(compile_(Expression(last.value), FILE, "eval", AWAIT, True))
-    return main.get("result") if value is None else value
+    if value is None and (not was_there or assigns_result(tree)):
+        return main.get("result")
+    return value
+
+
+def assigns_result(tree):
+    """Whether this code sets the variable: else it is that of an earlier run of the session."""
+    named = (node for node in walk_tree(tree) if getattr(node, "id", getattr(node, "name", None)) == "result")
+    return any(not isinstance(getattr(node, "ctx", None), (Load, Del)) for node in named)
 
 
 def trace(error):
@@ -275,7 +285,8 @@ def trace(error):
 
 async def run(source, limit, call, acall):
     """Runs the code. Answers (status, result as JSON, note, error); it does not raise."""
-    sys.path.append("/in")
+    if "/in" not in sys.path:
+        sys.path.append("/in")
     main.update(__name__="__main__", __builtins__=builtins, tools=Tools(call, acall), ToolError=ToolError)
     status, result, note, error = "ok", "null", None, None
     try:

@@ -130,7 +130,7 @@ async function run(request: RunMessage, opening: Promise<Guest>): Running["done"
   guest?.world.close();
   const memoryBytes = guest?.memoryBytes() ?? 0;
   const { user, system } = process.threadCpuUsage(cpuBefore);
-  const { result = "null", isBroken, ...rest } = end;
+  const { result = "null", isBroken, ...rest } = request.isSession ? withHint(end) : end;
   const isSound = isBroken !== true && rest.status !== "memory";
   const message: DoneMessage = {
     type: "done",
@@ -143,6 +143,13 @@ async function run(request: RunMessage, opening: Promise<Guest>): Running["done"
     isReusable: isSound && (request.isSession || memoryBytes <= reusableBytes),
   };
   return guest === undefined ? { message } : { message, guest };
+}
+
+/** What scripts declare stays declared, as in the language's own rules for one script after the other. */
+function withHint(end: End): End {
+  if (end.error?.startsWith("SyntaxError: redeclaration of ") !== true) return end;
+  const hint = "In a session let, const and class declare a name once. Assign to it, or declare it with var.";
+  return { ...end, error: `${end.error}\n${hint}` };
 }
 
 /** Runs the code to its end: the value of its last expression, awaited as long as it is a promise. */
