@@ -3,7 +3,7 @@ import { newId } from "../core/id.ts";
 import { showText } from "../host/mcp/connection/text.ts";
 import type { Caller } from "../tools/call.ts";
 import { toFailure, toResult } from "../tools/result.ts";
-import type { Outcome } from "../tools/tool.ts";
+import type { Answerer, Outcome } from "../tools/tool.ts";
 import type { ExitCode, GrantFlags, Session } from "./command.ts";
 import { parseJsonArgument, toJsonText } from "./json.ts";
 
@@ -44,6 +44,7 @@ export async function callTool(
   const taint = await app.permissions.taints.of(grant);
   const caller: Caller = { principal: grant.principal ?? principal, scope, grant, taint, depth: 0 };
   const isJson = options.json === true;
+  const answerer = toAnswerer(session);
   const call = app.door.call({
     caller,
     name,
@@ -53,6 +54,7 @@ export async function callTool(
     progress: ({ message }) => {
       if (message !== undefined) tell(message);
     },
+    ...(answerer === undefined ? {} : { answerer }),
   });
   try {
     const { outcome, taint: came } = await call;
@@ -63,6 +65,27 @@ export async function callTool(
     if (!isJson || !(thrown instanceof CapstanError) || thrown.code === "tool.unknown") throw thrown;
     return show(toFailure(thrown), isJson, print, tell);
   }
+}
+
+/** On a terminal a person can approve the calls that code makes while it runs. */
+function toAnswerer({ app, tell }: Session): Answerer | undefined {
+  if (!process.stdin.isTTY || !process.stderr.isTTY) return undefined;
+  return {
+    can: { form: false, url: false, sampling: false, roots: false },
+    now: {
+      ask: () => Promise.reject(new CapstanError("tool.input_needed", "A terminal answers no such question.")),
+      async approve(call, signal) {
+        // Loaded when somebody is asked: most calls ask nothing.
+        const { confirm } = await import("@clack/prompts");
+        const { approveNow, toApprovalAnswer } = await import("../server/mcp/approval.ts");
+        return await approveNow(app, call, async (request) => {
+          if ("message" in request) tell(request.message);
+          const shown = { message: "Let this call run, once?", initialValue: false, output: process.stderr, signal };
+          return toApprovalAnswer((await confirm(shown)) === true);
+        });
+      },
+    },
+  };
 }
 
 function show(outcome: Outcome, json: boolean, print: (text: string) => void, tell: (text: string) => void): ExitCode {

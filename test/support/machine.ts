@@ -16,6 +16,7 @@ const probes = {
   linux: () => process.platform === "linux",
   docker: () => process.platform === "linux" && works("docker", ["version"]),
   cc: () => works("cc", ["--version"]),
+  terminal: () => works("script", ["-qec", "true", "/dev/null"]),
   chromium: () => works("chromium", ["--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", "about:blank"]),
 } as const;
 

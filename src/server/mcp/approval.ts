@@ -1,5 +1,5 @@
 import { z } from "zod";
-import type { InputRequest } from "../../tools/tool.ts";
+import type { HeldCall, InputRequest } from "../../tools/tool.ts";
 import type { ApprovableCall, Permissions } from "../../permissions/permissions.ts";
 import type { Door } from "../../tools/call.ts";
 import type { JsonObject } from "../../core/json.ts";
@@ -63,6 +63,23 @@ export async function takeApproval(
   if (call === null || approvals.hash(call) !== hash) throw refused("It is not the call that the person was shown.");
   return await approvals.approve(asking.grant, call);
 }
+
+/** Asks about a call while what it belongs to stays open: the id of the approval, or null where it can't be asked about. */
+export async function approveNow(
+  services: Services,
+  { callId, why, ...held }: HeldCall,
+  ask: (request: InputRequest) => Promise<JsonObject>,
+): Promise<string | null> {
+  const asking: Asking = { ...held, method: "tools/call" };
+  const question = toApprovalQuestion(services, asking, callId, why);
+  if (question === null) return null;
+  return await takeApproval(services, asking, question.state, await ask(question.request));
+}
+
+/** The answer of a person who was asked in another way than by MCP. */
+export const toApprovalAnswer = (approve: boolean): JsonObject => ({
+  [answerKey]: { action: "accept", content: { approve } },
+});
 
 function toApprovable({ door }: Services, { grant, name, args }: Asking, callId: string): ApprovableCall | null {
   const tool = door.list(grant).find((listed) => listed.name === name);

@@ -10,7 +10,7 @@ import { newId } from "../../core/id.ts";
 import type { Json, JsonObject } from "../../core/json.ts";
 import type { Taint } from "../../core/taint.ts";
 import type { Answerer, Outcome } from "../../tools/tool.ts";
-import { ApprovalState, takeApproval, toApprovalQuestion } from "./approval.ts";
+import { ApprovalState, approveNow, takeApproval, toApprovalQuestion } from "./approval.ts";
 import { addTaint, type Connection, taintOf, toGrant, toProgress } from "./connection.ts";
 import { demandAnswerable } from "./envelope.ts";
 import { type Exchange, toAnswerer } from "./exchange.ts";
@@ -114,12 +114,8 @@ function toCallAnswerer(connection: Connection, exchange: Exchange): Answerer {
     ...answerer,
     now: {
       ask,
-      async approve({ callId, why, ...held }, signal) {
-        const asking: Asking = { ...held, method: "tools/call" };
-        const question = can.form ? toApprovalQuestion(connection, asking, callId, why) : null;
-        if (question === null) return null;
-        const responses = await ask([question.request], signal);
-        return await takeApproval(connection, asking, question.state, responses);
+      async approve(call, signal) {
+        return can.form ? await approveNow(connection, call, (request) => ask([request], signal)) : null;
       },
     },
   };
