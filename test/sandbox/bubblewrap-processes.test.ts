@@ -1,9 +1,10 @@
-import { execFileSync } from "node:child_process";
-import { readdirSync, readFileSync } from "node:fs";
+import { execFileSync, spawn, spawnSync } from "node:child_process";
+import { closeSync, openSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterAll, expect } from "vitest";
 import { openBubblewrapEngine } from "../../src/sandbox/bubblewrap.ts";
 import { testWith } from "../support/machine.ts";
-import { runIn } from "./hostile.ts";
+import { runIn, testLimits } from "./hostile.ts";
 
 const engine = openBubblewrapEngine();
 afterAll(() => engine[Symbol.asyncDispose]());
@@ -101,4 +102,38 @@ testWith("bubblewrap")("closing the engine leaves no process of it", async () =>
   await closing[Symbol.asyncDispose]();
   expect(await ended).toMatchObject({ status: "cancelled" });
   expect(running(mark)).toEqual([]);
+});
+
+/** Arguments of Node for a process of its own that runs the code in bubblewrap and prints what came of it. */
+function another(language: string, code: string): readonly string[] {
+  const module = JSON.stringify(join(import.meta.dirname, "../../src/sandbox/bubblewrap.ts"));
+  const request = JSON.stringify({ language, code, files: [], limits: testLimits });
+  const program = `
+    import { openBubblewrapEngine } from ${module};
+    await using engine = openBubblewrapEngine();
+    const never = new AbortController().signal;
+    await using sandbox = await engine.open({ language: "${language}" }, never);
+    console.log(JSON.stringify(await sandbox.run(${request}, never)));`;
+  return ["--input-type=module", "-e", program];
+}
+
+testWith("bubblewrap")("when Capstan is killed, so is what it started", async () => {
+  const mark = `mark-${crypto.randomUUID()}`;
+  const capstan = spawn(process.execPath, another("bash", `exec -a ${mark} sleep 100`), { stdio: "ignore" });
+  await expect.poll(() => running(mark).length, { timeout: 20_000 }).toBeGreaterThan(1);
+  capstan.kill("SIGKILL");
+  await expect.poll(() => running(mark), { timeout: 5_000 }).toEqual([]);
+});
+
+testWith("bubblewrap")("what Capstan was started with open is not open inside", () => {
+  const secret = openSync(import.meta.filename, "r");
+  const open =
+    "import os\n[os.readlink(f'/proc/self/fd/{fd}') for fd in os.listdir('/proc/self/fd') if os.path.lexists(f'/proc/self/fd/{fd}')]";
+  const stdio = Array.from({ length: 41 }, (_, fd) => (fd === 40 ? secret : fd === 1 ? "pipe" : "ignore"));
+  const { stdout } = spawnSync(process.execPath, another("python", open), { stdio, encoding: "utf8" });
+  closeSync(secret);
+  const { status, result } = JSON.parse(stdout);
+  expect(status).toBe("ok");
+  expect(result.filter((path: string) => path.startsWith("socket:")).length).toBe(4);
+  expect(result.filter((path: string) => !path.startsWith("socket:") && path !== "/dev/null")).toEqual([]);
 });

@@ -1,9 +1,10 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { closeSync, lstatSync, openSync, readlinkSync } from "node:fs";
 import { Socket } from "node:net";
 import { relayCommand, relayEnvironment } from "../egress/relay.ts";
 import { nodeProgram } from "../guest/node.ts";
 import { pythonProgram } from "../guest/python.ts";
+import { spawnWith } from "../process/spawn.ts";
 import { pipes } from "../process/wire.ts";
 
 /** Which of the machine's programs runs the code; bash is kept by Python. */
@@ -47,8 +48,8 @@ export function launch(interpreter: Interpreter, filter: Uint8Array, socketPath?
   // Node may stand where only its owner looks, so its file is handed over open.
   const node = openSync(process.execPath, "r");
   try {
-    const child = spawn("bwrap", [...confinement(socketPath), "--", ...command(interpreter, socketPath)], {
-      stdio: ["ignore", "pipe", "pipe", "pipe", "pipe", "pipe", "pipe", "pipe", node],
+    const stdio = ["ignore", "pipe", "pipe", "pipe", "pipe", "pipe", "pipe", "pipe", node] as const;
+    const child = spawnWith(stdio, "bwrap", [...confinement(socketPath), "--", ...command(interpreter, socketPath)], {
       env: {},
       cwd: "/",
       detached: true,

@@ -1,6 +1,7 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import type { PythonFiles } from "./prepare.ts";
 import type { Confinement } from "../process/start.ts";
+import { spawnWith } from "../process/spawn.ts";
 import { pipes } from "../process/wire.ts";
 
 /** The JavaScript heap of a child; the guest's own memory is WebAssembly's, with a limit of its own. */
@@ -59,8 +60,7 @@ function nodeArguments({ pyodide, made, packages }: Omit<PythonFiles, "libraries
 
 /** Detached: a group of its own, which Ctrl-C at a terminal does not reach and which can be killed as one. */
 function start(command: string, args: readonly string[]): ChildProcess {
-  return spawn(command, args, {
-    stdio: ["ignore", "pipe", "pipe", "pipe", "pipe", "pipe", "pipe"],
+  return spawnWith(["ignore", "pipe", "pipe", "pipe", "pipe", "pipe", "pipe"], command, args, {
     env: {},
     cwd: "/",
     detached: process.platform !== "win32",
