@@ -4,7 +4,7 @@ import type { Grant } from "../permissions/grant.ts";
 import type { FolderId } from "../permissions/safe-path.ts";
 import type { Engine, ExecLimits } from "../sandbox/engine.ts";
 import type { Artifacts } from "./artifacts.ts";
-import { openEngineFinder, strongest } from "./execute-code/engine.ts";
+import { openFirst, strongest } from "./execute-code/engine.ts";
 import { defaultInputBytes, inputNeeds, readInputs } from "./execute-code/inputs.ts";
 import { toAmounts, toLimits } from "./execute-code/limits.ts";
 import { openCodeNetwork } from "./execute-code/network.ts";
@@ -44,7 +44,6 @@ interface CodeServices {
 /** `execute_code`: runs code in a sandbox, which may call tools under a grant derived from its caller's. */
 export function executeCodeTool(services: CodeServices): Tool {
   const { engines, limits, listed, artifacts, sessions, hidden, inputBytes = defaultInputBytes, resolve } = services;
-  const findEngine = openEngineFinder(engines);
   return defineTool<Input, Output>({
     name: toolName,
     title: "Run code in a sandbox",
@@ -89,8 +88,7 @@ export function executeCodeTool(services: CodeServices): Tool {
       if ("failure" in inputs) return toFailure(inputs.failure, mergeTaint(context.taint, inputs.taint));
       const slow = { done: 0, message: `Starting ${args.language}. The first time takes a few seconds.` };
       const open = async () => {
-        const starting = findEngine({ ...spec, isNetworked }, grant.rights.isolation, signal);
-        const opening = starting.then((engine) => engine.open(spec, signal));
+        const opening = openFirst(engines, spec, grant.rights.isolation, signal);
         return await whenSlow(opening, () => progress(slow));
       };
       await using place = await openPlace(args, context, sessions, open);

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, describe, expect, test } from "vitest";
+import { CapstanError } from "../../src/core/error.ts";
 import type { Engine } from "../../src/sandbox/engine.ts";
 import { openQuickjsEngine } from "../../src/sandbox/quickjs.ts";
 import { executeCodeTool } from "../../src/tools/execute-code.ts";
@@ -163,15 +164,25 @@ describe("execute_code", () => {
     expect(valueOf((await capstan.run("1+1")).outcome)).toMatchObject({ result: 2 });
   });
 
+  const strong = { ...engine, name: "strong", level: "os-sandbox" as const };
+  const broken: Engine = {
+    ...strong,
+    languages: ["javascript", "bash"],
+    open: () => Promise.reject(new CapstanError("sandbox.unavailable", "It did not start.")),
+    probe: async () => ({ reason: "It is not there.", remedy: "Install it." }),
+  };
+
   test("never runs in a weaker engine than the grant asks for, also where the strong one does not work", async () => {
-    const strong = { ...engine, name: "strong", level: "os-sandbox" as const };
-    const broken: Engine = { ...strong, probe: async () => ({ reason: "It is not there.", remedy: "Install it." }) };
     await using capstan = await openCodeDoor([], [engine, broken]);
     const rights = { ...capstan.grant.rights, isolation: "os-sandbox" as const };
     const { outcome } = await capstan.run("1+1", {}, { by: { grant: { ...capstan.grant, rights } } });
     expect(outcome).toMatchObject({ isError: true, code: "sandbox.unavailable" });
     expect(JSON.stringify(outcome)).toContain("Nothing here runs javascript now. strong: It is not there. Install it.");
-    await using working = await openCodeDoor([], [engine, strong]);
+    const halfway: Engine = { ...broken, probe: async () => null };
+    await using half = await openCodeDoor([], [engine, halfway]);
+    const refusal = await half.run("1+1", {}, { by: { grant: { ...half.grant, rights } } });
+    expect(JSON.stringify(refusal.outcome)).toContain("strong: It did not start.");
+    await using working = await openCodeDoor([], [engine, halfway, strong]);
     const by = { grant: { ...working.grant, rights: { ...working.grant.rights, isolation: "os-sandbox" as const } } };
     expect(valueOf((await working.run("1+1", {}, { by })).outcome)).toMatchObject({ result: 2 });
   });
@@ -180,16 +191,11 @@ describe("execute_code", () => {
     await using capstan = await openCodeDoor();
     const python = { language: "python", code: "1" };
     await expect(capstan.call("execute_code", python)).rejects.toThrow(refused("tool.bad_arguments"));
-    const broken: Engine = {
-      ...engine,
-      languages: ["javascript", "bash"],
-      probe: async () => ({ reason: "It is not there.", remedy: "Install it." }),
-    };
     await using second = await openCodeDoor([], [broken, engine]);
     expect(valueOf((await second.run("1+1")).outcome)).toMatchObject({ result: 2 });
     const bash = await second.call("execute_code", { language: "bash", code: "true" });
     expect(bash.outcome).toMatchObject({ isError: true, code: "sandbox.unavailable" });
-    expect(JSON.stringify(bash.outcome)).toContain("quickjs: It is not there. Install it.");
+    expect(JSON.stringify(bash.outcome)).toContain("strong: It is not there. Install it.");
     const described = (engines: readonly Engine[]) => JSON.stringify(toTool(engines).inputSchema);
     expect(described([engine])).toContain('"enum":["javascript","typescript"]');
     expect(described([broken, engine])).toContain('"enum":["javascript","bash","typescript"]');

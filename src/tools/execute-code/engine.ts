@@ -1,7 +1,7 @@
 import { CapstanError } from "../../core/error.ts";
 import type { IsolationLevel } from "../../core/isolation.ts";
 import { strengthOf } from "../../core/isolation.ts";
-import type { Engine, Language, SandboxSpec } from "../../sandbox/engine.ts";
+import type { Engine, Language, Sandbox, SandboxSpec } from "../../sandbox/engine.ts";
 
 /** The languages that some engine speaks, in the order of the engines. */
 export function languagesOf(engines: readonly Engine[]): readonly Language[] {
@@ -20,34 +20,39 @@ export function strongest(engines: readonly Engine[], wanted: Wanted): Isolation
 }
 
 /**
- * Finds the first engine that can run something, at a level or a stronger one, and that works here; each is tried before its first use.
- * Throws `sandbox.unavailable`, which says of each that can why it does not work.
+ * Opens a sandbox in the first engine that can run something, at a level or a stronger one, and that works here. Throws
+ * `sandbox.unavailable`, which says of each that can why it does not work.
  */
-export function openEngineFinder(engines: readonly Engine[]) {
-  const working = new Set<Engine>();
-  return async (wanted: Wanted, weakest: IsolationLevel, signal: AbortSignal): Promise<Engine> => {
-    const problems: string[] = [];
-    for (const engine of engines) {
-      if (!isAble(engine, wanted) || strengthOf(engine.level) < strengthOf(weakest)) continue;
-      const problem = working.has(engine) ? null : await engine.probe(signal);
-      if (problem === null) {
-        working.add(engine);
-        return engine;
-      }
-      problems.push(`${engine.name}: ${problem.reason} ${problem.remedy}`);
+export async function openFirst(
+  engines: readonly Engine[],
+  spec: SandboxSpec,
+  weakest: IsolationLevel,
+  signal: AbortSignal,
+): Promise<Sandbox> {
+  const wanted: Wanted = { ...spec, isNetworked: spec.allowConnect !== undefined };
+  const problems: string[] = [];
+  for (const engine of engines) {
+    if (!isAble(engine, wanted) || strengthOf(engine.level) < strengthOf(weakest)) continue;
+    try {
+      return await engine.open(spec, signal);
+    } catch (thrown) {
+      signal.throwIfAborted();
+      if (!(thrown instanceof CapstanError && thrown.code === "sandbox.unavailable")) throw thrown;
+      const missing = await engine.probe(signal);
+      problems.push(`${engine.name}: ${missing === null ? thrown.message : `${missing.reason} ${missing.remedy}`}`);
     }
-    const what = [
-      wanted.language,
-      ...(wanted.isSession === true ? ["in a session"] : []),
-      ...(wanted.isNetworked === true ? ["with a network"] : []),
-    ].join(" ");
-    throw new CapstanError(
-      "sandbox.unavailable",
-      problems.length > 0
-        ? `Nothing here runs ${what} now. ${problems.join(" ")}`
-        : `No engine runs ${what} at isolation ${weakest} or stronger. See capstan doctor for what to install.`,
-    );
-  };
+  }
+  const what = [
+    spec.language,
+    ...(wanted.isSession === true ? ["in a session"] : []),
+    ...(wanted.isNetworked === true ? ["with a network"] : []),
+  ].join(" ");
+  throw new CapstanError(
+    "sandbox.unavailable",
+    problems.length > 0
+      ? `Nothing here runs ${what} now. ${problems.join(" ")}`
+      : `No engine runs ${what} at isolation ${weakest} or stronger. See capstan doctor for what to install.`,
+  );
 }
 
 /** As `demandAble` of the port: the language, and what else is asked for. */
