@@ -9,24 +9,11 @@ export const dockerSocket = (process.env["DOCKER_HOST"] ?? "unix:///var/run/dock
 const docker = (...args: readonly string[]) => promisify(execFile)("docker", ["-H", `unix://${dockerSocket}`, ...args]);
 
 const library = "/usr/lib";
-const programs = [
-  "bash",
-  "sh",
-  "cat",
-  "echo",
-  "env",
-  "head",
-  "id",
-  "ln",
-  "ls",
-  "mkdir",
-  "mkfifo",
-  "rm",
-  "seq",
-  "sleep",
-  "tail",
-  "touch",
-];
+/** What scripts of tests use, `mount` and `su` for their set-user-id bits. */
+const programs =
+  "awk basename bash cat chmod cp cut date dd dirname echo env find grep head id kill ln ls mkdir mkfifo mknod mount mv nohup ps pwd rm sed seq setsid sh sleep sort stat su tail tar timeout touch tr truncate unshare wc xargs yes".split(
+    " ",
+  );
 
 /**
  * The name of an image with this machine's own Python, Node and bash, made without a registry where the daemon has none: 2 s. Its name
