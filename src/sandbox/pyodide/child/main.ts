@@ -14,6 +14,8 @@ type Done = Extract<Frame, { type: "done" }>;
 const { process } = globalThis;
 const [pythonFolder = "", madeFolder = "", packages] = process.argv.slice(2);
 const noTools = JSON.stringify({ error: { code: "permission.no_right", message: "This code may not call tools." } });
+/** What answers are read into, by one read at a time. */
+const answers = Buffer.allocUnsafeSlow(65_536);
 const waiting = new Map<number, (answer: string) => void>();
 const callIsOver = JSON.stringify({
   error: { code: "tool.cancelled", message: "The run that made this call has ended." },
@@ -111,10 +113,9 @@ function sayCall(name: string, argsJson: string, blocking: boolean): number {
 /** Reads answers for as long as somebody waits for one. */
 function readAnswers(): void {
   isReading = true;
-  const chunk = Buffer.allocUnsafe(65_536);
-  read(fds.answers, chunk, 0, chunk.length, null, (failure, bytes) => {
+  read(fds.answers, answers, 0, answers.length, null, (failure, bytes) => {
     if (failure !== null || bytes === 0) exit();
-    const lines = Buffer.concat([rest, chunk.subarray(0, bytes)]);
+    const lines = Buffer.concat([rest, answers.subarray(0, bytes)]);
     let start = 0;
     for (let end = lines.indexOf(10); end >= 0; end = lines.indexOf(10, start)) {
       const line = lines.toString("utf8", start, end);

@@ -33,14 +33,17 @@ export function say(frame: Frame): void {
   writeAll(fds.control, Buffer.from(`${JSON.stringify(frame)}\n`));
 }
 
+/** What `readLine` reads into: one of its own for each call would be most of what a call costs. */
+const chunk = Buffer.allocUnsafeSlow(65_536);
+
 /** The parent's next line on the control pipe; it sends one at a time. At the end of the pipe nobody waits for this process. */
 export function readLine(): string {
   const chunks: Buffer[] = [];
   for (;;) {
-    const chunk = Buffer.allocUnsafe(65_536);
     const bytes = readSync(fds.control, chunk, 0, chunk.length, null);
     if (bytes === 0) exit();
-    chunks.push(chunk.subarray(0, bytes));
+    if (chunk[bytes - 1] === 10 && chunks.length === 0) return chunk.toString("utf8", 0, bytes);
+    chunks.push(Buffer.from(chunk.subarray(0, bytes)));
     if (chunk[bytes - 1] === 10) return Buffer.concat(chunks).toString();
   }
 }
