@@ -90,6 +90,8 @@ export function openSessions({ store, clock, limits }: SessionsOptions): Session
     }
   }
 
+  const isLive = (owner: SessionOwner, key: string): boolean => house.at(toPlaceKey(owner, key))?.live !== undefined;
+
   /** What goes on at a place, or a new one. `note` says why there are no variables where there were some. */
   async function begin(place: Place, visit: Visit): Promise<{ live: Live; isNew: boolean; note?: string }> {
     let found = await records.read(visit, visit.name);
@@ -102,10 +104,10 @@ export function openSessions({ store, clock, limits }: SessionsOptions): Session
       await house.end(place, why);
       found = await records.read(visit, visit.name);
     }
-    if (found === null) await records.makeRoom(visit, (key) => house.at(key)?.live !== undefined);
+    if (found === null) await records.makeRoom(visit, (key) => isLive(visit, key));
     await house.makeRoom(place);
     try {
-      place.live = await open(place, visit, found);
+      place.live = await open(visit, found);
     } finally {
       place.isOpening = false;
     }
@@ -113,8 +115,9 @@ export function openSessions({ store, clock, limits }: SessionsOptions): Session
     return { live: place.live, isNew: true, ...(isKnown ? { note: whyNew(found?.saved, why) } : {}) };
   }
 
-  async function open({ key }: Place, visit: Visit, found: SessionRecord | null): Promise<Live> {
+  async function open(visit: Visit, found: SessionRecord | null): Promise<Live> {
     const { language, name, grant } = visit;
+    const key = toSessionKey(visit, name);
     await using opening = new AsyncDisposableStack();
     const sandbox = opening.use(await visit.open());
     const restored = found === null ? [] : await records.files(visit, found.saved.id);
@@ -169,6 +172,8 @@ export function openSessions({ store, clock, limits }: SessionsOptions): Session
     const { record, owner, usedAt } = live;
     const bytes = artifacts.reduce((sum, file) => sum + file.bytes.length, 0);
     const taint = [...mergeTaint(record.saved.taint, seen)];
+    // It is in the session now, also where it can't be put on record.
+    live.record = { ...record, saved: { ...record.saved, taint } };
     const saved = { ...record.saved, taint, usedAt, files: artifacts.length, bytes };
     try {
       const version = await records.write(owner, { ...record, saved }, { files: artifacts, known: live.files });
@@ -194,10 +199,10 @@ export function openSessions({ store, clock, limits }: SessionsOptions): Session
     );
   }
 
-  function toInfo({ key, saved }: SessionRecord): SessionInfo {
+  function toInfo(owner: SessionOwner, { key, saved }: SessionRecord): SessionInfo {
     const { id, name, language, files, bytes, taint, usedAt, gone } = saved;
     const isElsewhere = gone === undefined && saved.holder !== holder && usedAt + limits.idleMs > clock();
-    const variables = house.at(key)?.live !== undefined ? "here" : isElsewhere ? "elsewhere" : "gone";
+    const variables = isLive(owner, key) ? "here" : isElsewhere ? "elsewhere" : "gone";
     const why = variables === "gone" && gone !== undefined ? { why: gone } : {};
     return { id, name, language, files, bytes, taint, usedAt, variables, ...why };
   }
@@ -206,7 +211,8 @@ export function openSessions({ store, clock, limits }: SessionsOptions): Session
     async enter(visit, signal) {
       await house.sweep();
       const { org, user } = visit.principal;
-      const seat = await house.take(toSessionKey(visit, visit.name), `${org}/${user}`, signal);
+      const key = toPlaceKey(visit, toSessionKey(visit, visit.name));
+      const seat = await house.take(key, `${org}/${user}`, signal);
       try {
         const { live, isNew, note } = await begin(seat.place, visit);
         return {
@@ -231,7 +237,8 @@ export function openSessions({ store, clock, limits }: SessionsOptions): Session
 
     async list(owner) {
       await house.sweep();
-      return (await records.list(owner)).map(toInfo).sort((a, b) => (a.name < b.name ? -1 : 1));
+      const found = (await records.list(owner)).map((session) => toInfo(owner, session));
+      return found.sort((a, b) => (a.name < b.name ? -1 : 1));
     },
 
     async end(owner, nameOrId) {
@@ -239,8 +246,8 @@ export function openSessions({ store, clock, limits }: SessionsOptions): Session
       const ownKey = toSessionKey(owner, nameOrId);
       const found = sessions.find(({ key }) => key === ownKey) ?? sessions.find(({ saved }) => saved.id === nameOrId);
       if (found === undefined) return null;
-      const info = toInfo(found);
-      await house.end(house.at(found.key), "it was ended");
+      const info = toInfo(owner, found);
+      await house.end(house.at(toPlaceKey(owner, found.key)), "it was ended");
       await records.remove(owner, found);
       return info;
     },
@@ -248,6 +255,9 @@ export function openSessions({ store, clock, limits }: SessionsOptions): Session
     [Symbol.asyncDispose]: () => house[Symbol.asyncDispose](),
   };
 }
+
+/** Two scopes share nothing, nor do their sessions of one name. */
+const toPlaceKey = ({ scope: { org, project } }: SessionOwner, key: string): string => `${org}/${project}/${key}`;
 
 /** TypeScript is JavaScript with its types left out, so they share sessions. */
 const familyOf = (language: Language): Language => (language === "typescript" ? "javascript" : language);

@@ -112,13 +112,15 @@ function holdProcesses(bubblewrap: "auto" | "never"): void {
     expect(await runIn(engine, "python", "2")).toMatchObject({ status: "ok", result: 2 });
   });
 
-  testWith("linux")("no interpreter outlives a process that was killed, busy or waiting", async () => {
+  testWith("linux")("no interpreter outlives a process that was killed, busy, waiting or frozen", async () => {
     await using cache = await ownCache();
     const program = `
       import { openPyodideEngine } from ${JSON.stringify(join(import.meta.dirname, "../../src/sandbox/pyodide.ts"))};
       const engine = openPyodideEngine(${JSON.stringify({ cacheDir: cache.path, bubblewrap, warm: 1 })});
       const signal = new AbortController().signal;
       const sandbox = await engine.open({ language: "python" }, signal);
+      const session = await engine.open({ language: "python", isSession: true }, signal);
+      await session.run(${JSON.stringify({ ...busy, code: "1" })}, signal);
       await (await engine.open({ language: "python" }, signal))[Symbol.asyncDispose]();
       void sandbox.run(${JSON.stringify(busy)}, signal);
       setTimeout(() => process.stdout.write("busy"), 200);
@@ -127,7 +129,7 @@ function holdProcesses(bubblewrap: "auto" | "never"): void {
     const parent = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"] });
     await once(parent.stdout, "data");
     const started = family(cache.path);
-    expect(started.length).toBeGreaterThanOrEqual(2);
+    expect(started.length).toBeGreaterThanOrEqual(3);
     parent.kill("SIGKILL");
     await once(parent, "exit");
     await expectNoneOf(started);

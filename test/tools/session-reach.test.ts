@@ -1,6 +1,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, describe, expect, test } from "vitest";
+import { CapstanError } from "../../src/core/error.ts";
 import { openQuickjsEngine } from "../../src/sandbox/quickjs.ts";
+import type { Store } from "../../src/store/store.ts";
 import { openTestArtifacts } from "../support/artifacts.ts";
 import { handClock } from "../support/clock.ts";
 import { testTool } from "../support/door.ts";
@@ -105,6 +107,17 @@ describe("who gets at a session", () => {
     expect(await capstan.list({ by: { grant: none } })).toEqual([]);
   });
 
+  test("another project has other sessions", async () => {
+    await using home = await openTestArtifacts();
+    await using capstan = await openSessionDoor({ engines, home });
+    const scope = { org: "local", project: "other" };
+    const by = { scope, grant: { ...capstan.operator, scope } };
+    await capstan.run("work", count);
+    expect(await capstan.run("work", count, { by })).toMatchObject({ result: 1, session: { isNew: true } });
+    expect(await capstan.end("work", { by })).toMatchObject({ value: { ended: { name: "work" } } });
+    expect(await capstan.run("work", count)).toMatchObject({ result: 2, session: { isNew: false } });
+  });
+
   test("another user has other sessions", async () => {
     await using home = await openTestArtifacts();
     await using capstan = await openSessionDoor({ engines, home });
@@ -115,6 +128,25 @@ describe("who gets at a session", () => {
     expect(await capstan.run("work", count, { by })).toMatchObject({ result: 1, session: { isNew: true } });
     expect(await capstan.end("work", { by })).toMatchObject({ value: { ended: { name: "work" } } });
     expect(await capstan.run("work", count)).toMatchObject({ result: 2 });
+  });
+
+  test("what came in is not forgotten where it could not be put on record", async () => {
+    await using home = await openTestArtifacts();
+    let isFull = false;
+    const store: Store = {
+      ...home.store,
+      async commit(batch) {
+        if (isFull) throw new CapstanError("store.full", "The disk is full.");
+        await home.store.commit(batch);
+      },
+    };
+    const read = testTool("read", { run: async () => ({ type: "done", value: "secret", taint: ["files"] }) });
+    await using capstan = await openSessionDoor({ engines, home: { ...home, store }, others: [read] });
+    await capstan.run("work", count);
+    isFull = true;
+    expect(await capstan.run("work", `var kept = await tools.read({}); 0`)).toMatchObject({ status: "store.full" });
+    isFull = false;
+    expect(await capstan.run("work", "kept")).toMatchObject({ result: "secret", taint: ["files"] });
   });
 
   test("a session ends with its grant", async () => {

@@ -208,5 +208,6 @@ export function openHouse({
 function inWords(ms: number): string {
   const minutes = Math.round(ms / minuteMs);
   if (minutes < 1) return `${ms} ms`;
-  return minutes % 60 === 0 ? `${minutes / 60} hours` : `${minutes} minutes`;
+  const [count, unit] = minutes % 60 === 0 ? [minutes / 60, "hour"] : [minutes, "minute"];
+  return count === 1 ? `1 ${unit}` : `${count} ${unit}s`;
 }
