@@ -43,7 +43,7 @@ export interface HostileCase extends Expectation {
 }
 
 /** Of an attack that may end well or not, where all that counts is what it reached. */
-export const either = { status: ["ok", "error"], check: () => undefined } as const satisfies Expectation;
+export const either = { status: ["ok", "error", "output"], check: () => undefined } as const satisfies Expectation;
 
 /** The result must be this. */
 export const is =

@@ -123,7 +123,7 @@ None`,
       javascript: {
         code: "null",
         native: {
-          code: ({ port, abstract }) => `const { connect } = await import("node:net");
+          code: ({ port, abstract }) => `const { connect } = require("node:net");
             for (const to of [{ host: "::1", port: ${port} }, { host: "0.0.0.0", port: ${port} }, { path: "\\0${abstract}" }]) {
               await new Promise((resolve) => connect(to, resolve).on("error", resolve).setTimeout(500, resolve));
             }`,

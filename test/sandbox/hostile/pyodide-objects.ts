@@ -66,8 +66,7 @@ export const pyodideObjects: readonly HostileCase[] = [
         code: ({ absent }) => `import subprocess\nsubprocess.run(["touch", "${absent}"], check=True)`,
       },
       javascript: {
-        code: ({ absent }) => `const { execFileSync } = await import("node:child_process");
-          execFileSync("touch", [${JSON.stringify(absent)}])`,
+        code: ({ absent }) => `require("node:child_process").execFileSync("touch", [${JSON.stringify(absent)}])`,
       },
     },
   },

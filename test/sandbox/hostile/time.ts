@@ -72,7 +72,11 @@ while True:
     status: "timeout",
     ...short,
     in: {
-      javascript: "await Promise.resolve().then(function again() { return Promise.resolve().then(again) })",
+      javascript: {
+        code: "await Promise.resolve().then(function again() { return Promise.resolve().then(again) })",
+        // V8 keeps each of these promises alive, so memory may be used up first.
+        native: { status: ["timeout", "memory"] },
+      },
       python: `
 import asyncio
 async def again(): asyncio.ensure_future(again())
