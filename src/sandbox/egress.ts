@@ -8,6 +8,7 @@ import { CapstanError, toCapstanError } from "../core/error.ts";
 import { forward } from "./egress/forward.ts";
 import { accessDenied, toHttpRefusal, toRefusal } from "./egress/refusal.ts";
 import { carry, connectTo } from "./egress/sockets.ts";
+import { egressPrefix, egressSocket } from "./egress/sweep.ts";
 import { parseAbsolute, parseConnect, parseOrigin } from "./egress/target.ts";
 import { beginsTls, carryHello } from "./egress/tunnel.ts";
 import type { AllowConnect, ConnectEvent, ConnectTarget } from "./engine.ts";
@@ -184,8 +185,8 @@ export async function openEgress(options: {
   server.on("connection", watch);
   server.setTimeout(limits.idleMs);
 
-  const own = await mkdtemp(join(folder, "egress-"));
-  const socketPath = join(own, "proxy");
+  const own = await mkdtemp(join(folder, egressPrefix));
+  const socketPath = join(own, egressSocket);
   try {
     await listen(server, socketPath);
     // Nobody else gets through the folder. To a guest that is another user inside, the socket itself is given.

@@ -197,6 +197,24 @@ describe("a request for another host", () => {
     expect(came.join("")).toMatch(/Transfer-Encoding: chunked\r\n[^]*\r\n\r\n[0-9a-f]+\r\nGET \/hidden/);
   });
 
+  test("is not spoken on a connection that was turned into another protocol", async () => {
+    const came: string[] = [];
+    await using server = await openRawServer((socket) =>
+      socket.on("data", (bytes) => {
+        came.push(bytes.toString("latin1"));
+        socket.write("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+      }),
+    );
+    const authority = `api.example.test:${server.port}`;
+    await using proxy = await openProxy([`http://${authority}`]);
+    const upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
+    const hidden = "GET /hidden HTTP/1.1\r\nHost: other.example.test\r\n\r\n";
+    const answer = await send(proxy, `GET http://${authority}/ HTTP/1.1\r\nHost: x\r\n${upgrade}\r\n${hidden}`, /502/);
+    expect(answer).toMatch(/HTTP\/1\.1 502 sandbox\.unreachable/);
+    expect(came.join("")).toMatch(/^GET \/ HTTP/);
+    expect(came.join("")).not.toMatch(/upgrade|hidden/i);
+  });
+
   test("is not made by the proxy when a server redirects there", async () => {
     await using inner = await openServer("http");
     await using server = await openServer("http", () => ({

@@ -1,9 +1,15 @@
 import { createHash } from "node:crypto";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { existsSync, statSync } from "node:fs";
+import { mkdir, readdir, utimes } from "node:fs/promises";
 import { connect } from "node:net";
-import { dirname } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
+import { openEgress } from "../../src/sandbox/egress.ts";
+import { sweepEgress } from "../../src/sandbox/egress/sweep.ts";
+import { tempFolder } from "../support/temp.ts";
 import { accessDenied } from "../../src/sandbox/egress/refusal.ts";
 import {
   captureHello,
@@ -130,6 +136,23 @@ describe("the proxy of an execution", () => {
     await sleep(20);
     expect([tunnel.destroyed || tunnel.readableEnded, half.destroyed || half.readableEnded]).toEqual([true, true]);
     expect(existsSync(dirname(proxy.socketPath))).toBe(false);
+  });
+
+  test("is swept when its Capstan was killed, and only then", async () => {
+    await using folder = await tempFolder();
+    const path = (name: string) => join(folder.path, name);
+    for (const name of ["capstan-egress-young", "capstan-egress-old", "other"]) await mkdir(path(name));
+    await utimes(path("capstan-egress-old"), new Date(0), new Date(0));
+    await using living = await openEgress({ allowConnect: () => Promise.resolve([]), folder: folder.path });
+    const program = `import { createServer } from "node:net"; createServer().listen(process.argv[1], () => process.kill(process.pid, "SIGKILL"))`;
+    await mkdir(path("capstan-egress-killed"));
+    const killed = spawn(process.execPath, ["--input-type=module", "-e", program, path("capstan-egress-killed/proxy")]);
+    await once(killed, "close");
+    expect(existsSync(path("capstan-egress-killed/proxy"))).toBe(true);
+    await sweepEgress(folder.path);
+    const left = ["capstan-egress-young", basename(dirname(living.socketPath)), "other"].toSorted();
+    expect((await readdir(folder.path)).toSorted()).toEqual(left);
+    expect(await send(living, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")).toMatch(/^HTTP\/1\.1 400 /);
   });
 
   test("ends when its bytes are used up, either way, and says so", async () => {

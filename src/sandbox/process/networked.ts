@@ -1,6 +1,7 @@
 import { tmpdir } from "node:os";
 import { CapstanError } from "../../core/error.ts";
 import { openEgress } from "../egress.ts";
+import { sweepEgress } from "../egress/sweep.ts";
 import type { AllowConnect, Isolation, Language, Sandbox, SandboxSpec } from "../engine.ts";
 import type { Guest } from "./guest.ts";
 import { openPool } from "./pool.ts";
@@ -22,7 +23,9 @@ export function openNetworked(
   boot: (language: Language, socketPath: string, signal: AbortSignal) => Promise<Guest>,
 ): Networked {
   const { isolation, maxTaken, guestUid } = of;
+  const folder = tmpdir();
   const closing = new AbortController();
+  let sweeping: Promise<void> | undefined;
   const slots = openSlots(maxTaken);
   const living = new Set<AsyncDisposable>();
   return {
@@ -31,7 +34,8 @@ export function openNetworked(
       await using opened = new AsyncDisposableStack();
       const stop = AbortSignal.any([signal, closing.signal]);
       opened.defer(await slots.take(stop));
-      const egress = opened.use(await openEgress({ allowConnect, onConnect, folder: tmpdir(), guestUid }));
+      await (sweeping ??= sweepEgress(folder));
+      const egress = opened.use(await openEgress({ allowConnect, onConnect, folder, guestUid }));
       const start = (end: AbortSignal) => boot(language, egress.socketPath, end);
       const pool = opened.use(openPool({ warm: 0, maxTaken: 1 }, start));
       const sandbox = opened.use(toSandbox(await pool.take(stop), spec, isolation, closing.signal));
