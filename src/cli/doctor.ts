@@ -60,11 +60,16 @@ async function tryHome(
 }
 
 async function tryEngine(engine: Engine, config: SandboxConfig, signal: AbortSignal): Promise<EngineFinding> {
-  const { name, level, languages } = engine;
+  const { name, level, languages, packages = [] } = engine;
   const hint = setTimeout(() => tell(`Trying ${name}. The first time takes a few seconds.`), 1_000);
   const missing = await engine.probe(signal).finally(() => clearTimeout(hint));
   const why = whyNotOffered(engine, config);
-  const what = `${languages.join(", ")}; isolation ${level}${why === undefined ? "" : `; not offered: ${why}`}`;
+  const what = [
+    languages.join(", "),
+    `isolation ${level}`,
+    ...(packages.length === 0 ? [] : [`wheels ${packages.join(", ")}`]),
+    ...(why === undefined ? [] : [`not offered: ${why}`]),
+  ].join("; ");
   return {
     name,
     ok: missing === null,
@@ -80,11 +85,11 @@ async function findBubblewrap(): Promise<Finding> {
       () => true,
       () => false,
     );
-    if (found) return { name: "bubblewrap", ok: true, detail: `${path}; Python runs in namespaces of its own` };
+    if (found) return { name: "bwrap", ok: true, detail: `${path}; pyodide runs in namespaces of its own` };
   }
   const detail =
-    "not installed, so Python's network is stubbed in its own process and not denied by the kernel. Debian and Ubuntu: apt install bubblewrap";
-  return { name: "bubblewrap", ok: false, detail };
+    "not installed, so the network of pyodide is stubbed in its own process and not denied by the kernel. Debian and Ubuntu: apt install bubblewrap";
+  return { name: "bwrap", ok: false, detail };
 }
 
 /** Keys are mentioned, never spent unasked. */

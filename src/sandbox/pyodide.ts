@@ -93,11 +93,14 @@ export function openPyodideEngine(options: {
         return null;
       } catch (thrown) {
         signal.throwIfAborted();
-        const { message, cause } = toCapstanError(thrown);
+        const { message, cause, details } = toCapstanError(thrown);
         const why = cause instanceof Error ? ` ${cause.message.slice(0, 300)}` : "";
         return {
           reason: `${message}${why}`,
-          remedy: "Python needs Node 24 or newer and room for its cache in the home.",
+          remedy:
+            "wheels" in details
+              ? "docs/sandbox.md says which wheels run here."
+              : "Python needs Node 24 or newer and room for its cache in the home.",
         };
       }
     },

@@ -40,6 +40,13 @@ describe("capstan doctor", () => {
     expect(stdout).toMatch(/^ok {7}quickjs: javascript, typescript; isolation wasm-in-thread$/m);
     expect(stdout).toMatch(/pyodide: python; isolation wasm-in-child; not offered: sandbox.engines leaves it out/);
     expect(code).toBe(0);
+    writeFileSync(join(home.path, "six-1.17.0-py2.py3-none-any.whl"), "no wheel");
+    writeFileSync(config, `sandbox: { wheels: ${JSON.stringify(home.path)} }`);
+    const wheels = await capstan(home.path, ["doctor"]);
+    expect(wheels.stdout).toMatch(
+      /^missing {2}pyodide: python; isolation wasm-in-child; wheels six 1.17.0\. Wheels in/m,
+    );
+    expect(wheels.stdout).toMatch(/six-1.17.0-py2.py3-none-any.whl: it can't be read: .*docs\/sandbox.md says which/);
     writeFileSync(config, "sandbox: { engines: [quickjs], isolation: container }");
     const none = await capstan(home.path, ["doctor"]);
     expect(none).toMatchObject({ code: 1, stderr: "" });

@@ -145,6 +145,7 @@ function badWheels(
   return new CapstanError(
     code,
     `Wheels in sandbox.wheels (${folder}) can't be used: ${told.join("; ")}${more}. Remove them; only pure Python runs in this engine.`,
+    { details: { wheels: wheels.map(([file]) => file) } },
   );
 }
 
@@ -154,5 +155,8 @@ function badFolder(
   code: Code = "config.bad_value",
   options: ErrorOptions = {},
 ): CapstanError {
-  return new CapstanError(code, `sandbox.wheels is ${folder}, and ${why}.`, options);
+  return new CapstanError(code, `sandbox.wheels is ${folder}, and ${why}.`, {
+    ...options,
+    details: { wheels: folder },
+  });
 }
