@@ -44,6 +44,17 @@ def tick():
         time.sleep(0.001)
 threading.Thread(target=tick, daemon=True).start()
 0`,
+  leaveCall: `
+import threading, time
+def leave():
+    global left
+    try:
+        left = tools.echo(x=1)
+    except ToolError as error:
+        left = error.code
+threading.Thread(target=leave).start()
+time.sleep(0.05)
+0`,
 };
 
 export const scriptSession: SessionSnippets = {

@@ -25,7 +25,7 @@ for fd in (3, 4, 5):
     os.close(fd)
 _thread.stack_size(THREAD_STACK)
 owner, lock, writing, hard = os.getpid(), _thread.allocate_lock(), _thread.allocate_lock(), resource.getrlimit(resource.RLIMIT_DATA)[1]
-last_id, waiting, reading, loop, order, first_data = 0, {}, None, None, {}, None
+last_id, waiting, reading, loop, order, first_data, handed = 0, {}, None, None, {}, None, []
 
 
 class Counted(io.FileIO):
@@ -77,8 +77,19 @@ def call(name, args):
     if not order["tools"]:
         return NO_TOOLS
     with lock:
-        say_call(name, args, True)
-        return read_line()
+        if not handed:
+            say_call(name, args, True)
+            line = read_line()
+            if line.startswith('{"id":'):
+                return line
+            # A thread that called and was left behind when its run ended gets the next order in place of an answer.
+            handed.append(line)
+    raise ToolError("tool.cancelled", "The run that made this call has ended.")
+
+
+def next_order():
+    with lock:
+        return loads(handed.pop() if handed else read_line())
 
 
 async def acall(name, args):
@@ -245,7 +256,7 @@ function service(): string {
 sys.argv = ["main.py"]
 say({"type": "ready"})
 while True:
-    order = loads(read_line())
+    order = next_order()
     serve(run_bash if order["language"] == "bash" else run_python)
 `;
 }
