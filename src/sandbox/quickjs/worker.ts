@@ -32,6 +32,8 @@ port.on("message", (message: ToWorker) => {
 
 function finish({ isSession }: RunMessage, { message, guest }: Awaited<Running["done"]>): void {
   kept = isSession ? guest : undefined;
+  // Its interpreter may be collected while this worker waits.
+  running = undefined;
   send(message);
   // By then the message is under way, and this thread is idle.
   if (message.isReusable && !isSession) setImmediate(instances.prepare);
