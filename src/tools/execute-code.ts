@@ -109,7 +109,10 @@ export function executeCodeTool(services: CodeServices): Tool {
       const files = await keep(result.artifacts, artifacts, { ...context, taint });
       return {
         type: "done",
-        value: { ...toOutput(result, files, grant), ...(session === undefined ? {} : { session }) },
+        value: {
+          ...toOutput(network?.explain(result) ?? result, files, grant),
+          ...(session === undefined ? {} : { session }),
+        },
         content: toContent(files, grant),
         ...(result.status === "ok" ? {} : { isError: true }),
         taint,

@@ -64,6 +64,12 @@ describe("execute_code with a network", () => {
       ],
     );
 
+    const fetched = await capstan.run(`await fetch("https://evil.test")`, { network: true }, rules);
+    expect(valueOf(fetched.outcome)).toMatchObject({
+      status: "error",
+      error: expect.stringMatching(/Not connected: https:\/\/evil\.test:443 permission\.argument_refused$/),
+    });
+
     const js = await capstan.run(`typeof fetch`, {}, rules);
     expect(valueOf(js.outcome)).toMatchObject({ result: "undefined", isolation: { engine: "quickjs" } });
     expect(js.taint).toEqual([]);

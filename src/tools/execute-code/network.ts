@@ -1,8 +1,11 @@
 import { CapstanError } from "../../core/error.ts";
-import type { SandboxSpec } from "../../sandbox/engine.ts";
+import type { ExecResult, SandboxSpec } from "../../sandbox/engine.ts";
 import { type Resolve, toAllowConnect } from "../egress.ts";
 import type { CallContext } from "../tool.ts";
 import type { CodeCalls } from "./nested.ts";
+
+/** Connections that are named in an error. */
+const maxFailures = 5;
 
 /** What comes in by the network is nobody's word. */
 const label = "network";
@@ -10,6 +13,8 @@ const label = "network";
 /** The way of one call's code to the hosts that its grant names. Disposing resolves when every connection is on record. */
 interface CodeNetwork extends AsyncDisposable {
   readonly spec: Required<Pick<SandboxSpec, "allowConnect" | "onConnect">>;
+  /** The result, whose error also says which connections did not come about: programs tell little of that, and Node's fetch nothing. */
+  explain(result: ExecResult): ExecResult;
 }
 
 /**
@@ -30,6 +35,7 @@ export function openCodeNetwork(
   const allow = toAllowConnect(context, resolve);
   const isTainted = context.grant.rights.tools.some(({ name, tainted }) => name === tool && tainted);
   const records: Promise<void>[] = [];
+  const failures = new Set<string>();
   return {
     spec: {
       async allowConnect(target) {
@@ -42,9 +48,14 @@ export function openCodeNetwork(
         return addresses;
       },
       onConnect({ scheme, host, port, outcome, code }) {
+        if (code !== undefined && failures.size < maxFailures) failures.add(`${scheme}://${host}:${port} ${code}`);
         const refused = outcome === "refused" && code !== undefined ? { refused: code } : {};
         records.push(context.record({ action: "net/connect", name: `${scheme}://${host}:${port}`, ...refused }));
       },
+    },
+    explain(result) {
+      if (result.error === undefined || failures.size === 0) return result;
+      return { ...result, error: `${result.error}\nNot connected: ${[...failures].join(", ")}` };
     },
     async [Symbol.asyncDispose]() {
       await Promise.all(records);
