@@ -19,7 +19,7 @@ export function openEngines(options: { readonly cacheDir: string; readonly confi
       bubblewrap: config.bubblewrap,
       ...(config.wheels === undefined ? {} : { wheels: config.wheels }),
     }),
-    openBubblewrapEngine(),
+    openBubblewrapEngine({ warm: config.warmBubblewrap }),
     openDockerEngine({ cacheDir, memoryBytes: toExecLimits(config).memoryBytes, ...config.docker }),
   ];
 }

@@ -1,5 +1,5 @@
 import { CapstanError, toCapstanError } from "../core/error.ts";
-import { guestUid, type Interpreter, launch } from "./bubblewrap/launch.ts";
+import { folders, guestUid, type Interpreter, launch } from "./bubblewrap/launch.ts";
 import { openTreeMeter } from "./bubblewrap/meter.ts";
 import { systemCallFilter } from "./bubblewrap/seccomp.ts";
 import { demandAble, type Engine, type Isolation, type Language } from "./engine.ts";
@@ -36,7 +36,7 @@ export function openBubblewrapEngine(options: { readonly warm?: number } = {}): 
       () => launch(interpreter, filter, socketPath),
       "bubblewrap",
       signal,
-      openTreeMeter,
+      (pid) => openTreeMeter(pid, Object.keys(folders)),
     );
     if ("guest" in started) return started.guest;
     throw notHere(`${started.noBubblewrap}.`);

@@ -47,6 +47,8 @@ export const SandboxConfig = z.strictObject({
   workers: z.int().min(1).max(64).default(2),
   /** Python processes kept ready after the first use. Each takes about 190 MB. */
   warmPython: z.int().min(0).max(16).default(1),
+  /** Of the machine's Python and Node each, kept ready in bubblewrap after the first use: some 14 and 48 MB. */
+  warmBubblewrap: z.int().min(0).max(16).default(1),
   /** `auto` starts Python inside bubblewrap where it works; `never` does not, and its network is then only stubbed. */
   bubblewrap: z.enum(["auto", "never"]).default("auto"),
   /** A folder with wheels of pure Python, which code in Pyodide can import. Missing: it has the standard library only. */

@@ -63,6 +63,20 @@ for child in children: os.waitpid(child, 0)
   expect(usage.memoryBytes).toBeLessThan(160 * 1024 * 1024);
 });
 
+testWith("bubblewrap")("files count as memory, those that hold nothing too", async () => {
+  const limits = { memoryBytes: 4 * 1024 * 1024 };
+  const fill = (mebibytes: number) => `
+import time
+for folder in ("/tmp", "/in", "/out"):
+    for n in range(${mebibytes}): open(f"{folder}/{n}", "wb").write(bytes(1 << 20))
+time.sleep(0.3)`;
+  expect(await run(fill(20), { limits })).toMatchObject({ status: "ok" });
+  expect(await run(fill(60), { limits })).toMatchObject({ status: "memory" });
+  const empty = `import os, time\nfor n in range(200_000): os.close(os.open(f"/tmp/{n}", os.O_CREAT))\ntime.sleep(0.3)`;
+  expect(await run(empty.replace("200_000", "1_000"), { limits })).toMatchObject({ status: "ok" });
+  expect(await run(empty, { limits })).toMatchObject({ status: "memory" });
+});
+
 testWith("bubblewrap")("processor time of processes that have ended counts too", async () => {
   const busy = `
 import os, time

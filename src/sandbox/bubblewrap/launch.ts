@@ -14,9 +14,13 @@ export type Interpreter = "python" | "node";
 const nobody = 65_534;
 /** As whom bubblewrap runs; undefined: as whom Capstan runs. */
 export const guestUid = process.getuid?.() === 0 ? nobody : undefined;
-/** Of each folder that can be written; see docs/sandbox.md. */
-const folderBytes = 64 * 1024 * 1024;
-const sharedMemoryBytes = 16 * 1024 * 1024;
+/** The folders that can be written, each a file system in memory, and their sizes; `/in` holds all that the config can allow. */
+export const folders: Readonly<Record<string, number>> = {
+  "/dev/shm": 16 * 1024 * 1024,
+  "/tmp": 64 * 1024 * 1024,
+  "/in": 256 * 1024 * 1024,
+  "/out": 64 * 1024 * 1024,
+};
 /** Processes and threads of one sandbox; Node itself has a dozen. */
 const maxProcesses = 128;
 const maxDescriptors = 512;
@@ -41,7 +45,7 @@ const environment = {
 
 /**
  * One interpreter in namespaces of its own, not ready yet, behind the filter for system calls. Inside are the machine's programs and
- * libraries, read-only, three folders that can be written, and nothing else of the machine. When Capstan or bubblewrap ends, the kernel kills
+ * libraries, read-only, the folders that can be written, and nothing else of the machine. When Capstan or bubblewrap ends, the kernel kills
  * what is inside. Where `socketPath` is the socket of a proxy, a relay in front of the interpreter leads there, and nothing else leads out.
  */
 export function launch(interpreter: Interpreter, filter: Uint8Array, socketPath?: string): ChildProcess {
@@ -66,9 +70,6 @@ export function launch(interpreter: Interpreter, filter: Uint8Array, socketPath?
 }
 
 function confinement(socketPath: string | undefined): readonly string[] {
-  const folder = (path: string, bytes: number, mode: string) => [
-    ...["--perms", mode, "--size", String(bytes), "--tmpfs", path],
-  ];
   return [
     ...["--unshare-all", "--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL"],
     ...["--uid", String(nobody), "--gid", String(nobody), "--hostname", "sandbox"],
@@ -82,8 +83,9 @@ function confinement(socketPath: string | undefined): readonly string[] {
     ...["--ro-bind", `/proc/self/fd/${nodeFd}`, "/capstan/node"],
     ...(socketPath === undefined ? [] : ["--ro-bind", socketPath, egressPath]),
     ...["--proc", "/proc", "--dev", "/dev"],
-    ...folder("/dev/shm", sharedMemoryBytes, "1777"),
-    ...["/tmp", "/in", "/out"].flatMap((path) => folder(path, folderBytes, "1777")),
+    ...Object.entries(folders).flatMap(([path, bytes]) => [
+      ...["--perms", "1777", "--size", String(bytes), "--tmpfs", path],
+    ]),
     // The others are file systems of their own and stay as they are.
     ...["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/out"],
   ];

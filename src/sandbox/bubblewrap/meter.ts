@@ -1,12 +1,15 @@
-import { readFileSync } from "node:fs";
+import { readFileSync, statfsSync } from "node:fs";
 import { descendants } from "../process/freeze.ts";
 import { readCpuMs, type Reading, readMeter } from "../process/meter.ts";
 
+/** What the kernel keeps for a file that holds nothing. */
+const entryBytes = 1024;
+
 /**
  * Counts what a process and all that came of it use, those included that it has outlived. `pid` is the first process of a namespace, which
- * inherits what loses its parent and waits for it.
+ * inherits what loses its parent and waits for it. The files in its `folders` are memory too.
  */
-export function openTreeMeter(pid: number): () => Reading | null {
+export function openTreeMeter(pid: number, folders: readonly string[]): () => Reading | null {
   let peakBytes = 0;
   return () => {
     if (readMeter(pid) === null) return null;
@@ -14,8 +17,10 @@ export function openTreeMeter(pid: number): () => Reading | null {
     const living = pids.flatMap((one) => readMeter(one) ?? []);
     // Memory that processes share is in the count of each; with more than the program and its keeper, what is counted is their part.
     const isShared = living.length > 2;
-    const residentBytes = isShared ? sum(pids.map(readShare)) : sum(living.map((one) => one.residentBytes));
-    const mostBytes = isShared ? residentBytes : sum(living.map((one) => one.peakBytes));
+    const filesBytes = sum(folders.map((folder) => readFiles(`/proc/${pid}/root${folder}`)));
+    const residentBytes =
+      filesBytes + (isShared ? sum(pids.map(readShare)) : sum(living.map((one) => one.residentBytes)));
+    const mostBytes = isShared ? residentBytes : filesBytes + sum(living.map((one) => one.peakBytes));
     peakBytes = Math.max(peakBytes, mostBytes);
     return { cpuMs: sum(pids.map(readTime)), residentBytes, peakBytes };
   };
@@ -38,5 +43,15 @@ function readShare(pid: number): number {
     return Number(kilobytes ?? 0) * 1024;
   } catch {
     return readMeter(pid)?.residentBytes ?? 0;
+  }
+}
+
+/** What the files of a file system in memory take. */
+function readFiles(folder: string): number {
+  try {
+    const { blocks, bfree, bsize, files, ffree } = statfsSync(folder);
+    return (blocks - bfree) * bsize + (files - ffree) * entryBytes;
+  } catch {
+    return 0; // The process has ended.
   }
 }
