@@ -199,7 +199,8 @@ describe("execute_code", () => {
     const described = (engines: readonly Engine[]) => JSON.stringify(toTool(engines).inputSchema);
     expect(described([engine])).toContain('"enum":["javascript","typescript"]');
     expect(described([broken, engine])).toContain('"enum":["javascript","bash","typescript"]');
-    expect(toTool([engine]).description).not.toContain("Python");
+    expect(toTool([engine]).description).not.toMatch(/Python|Bash/);
+    expect(toTool([broken, engine]).description).toContain("Bash: files in /in and /out too, tools NAME");
     const snake: Engine = { ...engine, name: "snake", languages: ["python"], packages: ["six 1.17.0", "toml 1.0"] };
     expect(toTool([snake]).description).toContain("Python (standard library; in snake also six 1.17.0, toml 1.0)");
   });

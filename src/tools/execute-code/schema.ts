@@ -74,6 +74,11 @@ export function toDescription(engines: readonly Engine[]): string {
           `Python (${["standard library", ...packages].join(";")}): the files are in /in, what is written to /out comes back, tools.NAME(argument=value).`,
         ]
       : []),
+    ...(speaks("bash")
+      ? [
+          `Bash: files in /in and /out too, tools NAME '{"argument": 1}', and what the variable result is at the end is the result.`,
+        ]
+      : []),
     "Without a session each run starts anew.",
   ].join(" ");
 }
