@@ -4,26 +4,44 @@ import { readCpuMs, type Reading, readMeter } from "../process/meter.ts";
 
 /** What the kernel keeps for a file that holds nothing. */
 const entryBytes = 1024;
+/** Below this it is not worth telling what processes share: for that the kernel walks all memory of each. */
+const modestBytes = 64 * 1024 * 1024;
+/** Reading a hundred processes takes milliseconds of Capstan's own thread, which are this part of its time at most. */
+const readingShare = 0.25;
 
 /**
  * Counts what a process and all that came of it use, those included that it has outlived. `pid` is the first process of a namespace, which
- * inherits what loses its parent and waits for it. The files in its `folders` are memory too.
+ * inherits what loses its parent and waits for it. The files in its `folders` are memory too. Asked again too soon, it answers as before.
  */
 export function openTreeMeter(pid: number, folders: readonly string[]): () => Reading | null {
   let peakBytes = 0;
+  let last: Reading | null = null;
+  let restUntil = 0;
   return () => {
-    if (readMeter(pid) === null) return null;
-    const pids = [pid, ...descendants(pid)];
-    const living = pids.flatMap((one) => readMeter(one) ?? []);
-    // Memory that processes share is in the count of each; with more than the program and its keeper, what is counted is their part.
-    const isShared = living.length > 2;
-    const filesBytes = sum(folders.map((folder) => readFiles(`/proc/${pid}/root${folder}`)));
-    const residentBytes =
-      filesBytes + (isShared ? sum(pids.map(readShare)) : sum(living.map((one) => one.residentBytes)));
-    const mostBytes = isShared ? residentBytes : filesBytes + sum(living.map((one) => one.peakBytes));
-    peakBytes = Math.max(peakBytes, mostBytes);
-    return { cpuMs: sum(pids.map(readTime)), residentBytes, peakBytes };
+    const startedAt = performance.now();
+    if (startedAt < restUntil) return last;
+    last = read();
+    const endedAt = performance.now();
+    restUntil = endedAt + (endedAt - startedAt) * (1 / readingShare - 1);
+    return last;
   };
+
+  function read(): Reading | null {
+    const first = readMeter(pid);
+    if (first === null) return null;
+    const others = descendants(pid);
+    const living = [first, ...others.flatMap((one) => readMeter(one) ?? [])];
+    const ended = others.length + 1 - living.length;
+    // Memory that processes share is in the count of each.
+    const all = sum(living.map((one) => one.residentBytes));
+    const isShared = living.length > 2 && all > modestBytes;
+    const filesBytes = sum(folders.map((folder) => readFiles(`/proc/${pid}/root${folder}`)));
+    const residentBytes = filesBytes + (isShared ? sum([pid, ...others].map(readShare)) : all);
+    const mostBytes = living.length > 2 ? residentBytes : filesBytes + sum(living.map((one) => one.peakBytes));
+    peakBytes = Math.max(peakBytes, mostBytes);
+    const cpuMs = ended === 0 ? sum(living.map((one) => one.cpuMs)) : sum([pid, ...others].map(readTime));
+    return { cpuMs, residentBytes, peakBytes };
+  }
 }
 
 const sum = (numbers: readonly number[]): number => numbers.reduce((total, one) => total + one, 0);
