@@ -1,12 +1,9 @@
-import { readdirSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, describe, expect, test } from "vitest";
 import type { Json } from "../../src/core/json.ts";
 import { openQuickjsEngine } from "../../src/sandbox/quickjs.ts";
 import { openInstances } from "../../src/sandbox/quickjs/instance.ts";
 import { openModules } from "../../src/sandbox/quickjs/module.ts";
-import { slowCases } from "../support/cases.ts";
-import { testWith } from "../support/machine.ts";
 import { runIn, testLimits } from "./hostile.ts";
 
 const engine = openQuickjsEngine();
@@ -85,46 +82,4 @@ describe("one run after the other", () => {
     const ends = await Promise.all(Array.from({ length: 9 }, () => nest(1)));
     expect(new Set(ends)).toEqual(new Set(["bottom"]));
   });
-
-  testWith("linux")(
-    "runs that are killed at any time leave no thread and no descriptor (J97)",
-    { timeout: 600_000 },
-    async () => {
-      const own = openQuickjsEngine({ workers: 1 });
-      const one = (code: string, signal: AbortSignal) => runIn(own, "javascript", code, { signal });
-      const never = new AbortController().signal;
-      await one("1", never);
-      const before = held();
-      const statuses = new Set<string>();
-      for (let index = 0; index < Math.min(500, slowCases); index += 1) {
-        const code = index % 2 === 0 ? "for (;;);" : "await tools.x({})";
-        const running = one(code, AbortSignal.timeout((index * 7) % 60));
-        statuses.add(
-          await running.then(
-            ({ status }) => status,
-            (reason: Error) => reason.name,
-          ),
-        );
-      }
-      expect([...statuses].filter((status) => !["cancelled", "TimeoutError", "ok", "error"].includes(status))).toEqual(
-        [],
-      );
-      expect((await one("1+1", never)).result).toBe(2);
-      await expectHeld(before);
-      await own[Symbol.asyncDispose]();
-      await expectHeld({ threads: before.threads - 1, descriptors: before.descriptors });
-    },
-  );
 });
-
-const held = (): { readonly threads: number; readonly descriptors: number } => ({
-  threads: readdirSync("/proc/self/task").length,
-  descriptors: readdirSync("/proc/self/fd").length,
-});
-
-async function expectHeld(most: ReturnType<typeof held>): Promise<void> {
-  const isOver = (): boolean => held().threads > most.threads + 1 || held().descriptors > most.descriptors + 2;
-  for (let wait = 0; wait < 100 && isOver(); wait += 1) await sleep(50);
-  expect(held().threads).toBeLessThanOrEqual(most.threads + 1);
-  expect(held().descriptors).toBeLessThanOrEqual(most.descriptors + 2);
-}
