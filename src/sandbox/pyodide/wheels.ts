@@ -75,7 +75,7 @@ export async function packWheels(
   for (const { path, bytes } of wheels) hash.update(`${path}\0${bytes.length}\0`).update(bytes);
   const packed = join(dirname(made), `wheels-${hash.digest("hex").slice(0, 32)}`);
   const file = join(packed, "packages.zip");
-  if (await exists(packed)) return file;
+  if (await exists(file)) return file;
 
   const result = await run({ language: "python", code: wheelsProgram, files: wheels, limits });
   const answer = result.status === "ok" ? Answer.safeParse(result.result).data : undefined;
@@ -92,7 +92,7 @@ export async function packWheels(
   } catch (cause) {
     await rm(draft, { recursive: true, force: true });
     // Another process may have been faster; what it made is as good.
-    if (!(await exists(packed))) throw cause;
+    if (!(await exists(file))) throw cause;
   }
   return file;
 }
