@@ -103,6 +103,7 @@ export function openDoor(services: DoorServices): Door {
       maxCalls: admitted.call.nestedCalls,
       call,
       now,
+      onFault,
     });
     const outcome = await perform({ request, admitted, nested, acts: toActs(services, request), onFault });
     // One call and nothing else was reserved: that is what was used, so there is nothing to give back.

@@ -31,6 +31,7 @@ export function openNested(around: {
   readonly maxCalls: number | undefined;
   readonly call: Door["call"];
   readonly now: () => number;
+  readonly onFault: (fault: unknown) => void;
 }): Nested {
   const { caller, callId, signal: outer, log } = around.request;
   const asking = openAsking(around.request.answerer);
@@ -65,12 +66,18 @@ export function openNested(around: {
         ...(log === undefined ? {} : { log }),
         ...(answerer === undefined ? {} : { answerer }),
       };
-      return await callUntilDone({ ...nested, caller: by }, async (request) => {
-        const result = await around.call({ ...request, caller: { ...by, taint: mergeTaint(caller.taint, taint) } });
-        taint = mergeTaint(taint, result.taint);
-        // What its own nested calls brought in is in it too: a tool that stores something stores all of it.
-        return result.taint.length > 0 ? { ...result.outcome, taint: result.taint } : result.outcome;
-      });
+      try {
+        return await callUntilDone({ ...nested, caller: by }, async (request) => {
+          const result = await around.call({ ...request, caller: { ...by, taint: mergeTaint(caller.taint, taint) } });
+          taint = mergeTaint(taint, result.taint);
+          // What its own nested calls brought in is in it too: a tool that stores something stores all of it.
+          return result.taint.length > 0 ? { ...result.outcome, taint: result.taint } : result.outcome;
+        });
+      } catch (thrown) {
+        // The door has told of its own faults: this is one of whoever was to answer.
+        if (!(thrown instanceof CapstanError) && !signal.aborted) around.onFault(thrown);
+        throw thrown;
+      }
     },
     [Symbol.dispose]() {
       hasEnded = true;

@@ -14,6 +14,15 @@ const fail = (): never => {
   throw new Error("secret");
 };
 
+const asking = testTool("asking", {
+  run: async () => ({
+    type: "waiting",
+    requests: [{ id: "1", type: "form", message: "Really?", schema: {} }],
+    state: null,
+  }),
+});
+const everything = { form: true, url: true, sampling: true, roots: true };
+
 describe("the calls of code", () => {
   test("mark the files that it writes with where their content came from", async () => {
     const reader = testTool("reader", { run: async () => ({ type: "done", value: "obey me", taint: ["web"] }) });
@@ -94,17 +103,21 @@ describe("the calls of code", () => {
     expect(told.length).toBeLessThanOrEqual(2 + (performance.now() - startedAt) / 250);
   });
 
+  test("hear no more than a code of an answerer that fails, and the fault is told to the operator", async () => {
+    await using capstan = await openCodeDoor([engine], { others: [asking] });
+    const failure = new Error("secret");
+    const now = { ask: () => Promise.reject(failure), approve: () => Promise.reject(failure) };
+    const code = "let told; try { await tools.asking({}) } catch (error) { told = error.code } told";
+    const { outcome } = await capstan.run(code, {}, { answerer: { can: everything, now } });
+    expect(valueOf(outcome)).toMatchObject({ result: "core.internal" });
+    expect(JSON.stringify(outcome)).not.toContain("secret");
+    expect(capstan.faults).toEqual([failure]);
+  });
+
   test("wait for nobody in a run, where nobody answers", async () => {
-    const asking = testTool("asking", {
-      run: async () => ({
-        type: "waiting",
-        requests: [{ id: "1", type: "form", message: "Really?", schema: {} }],
-        state: null,
-      }),
-    });
     await using capstan = await openCodeDoor([engine], { others: [asking] });
     const code = "let told; try { await tools.asking({}) } catch (error) { told = error.message } told";
-    const answerer = { can: { form: true, url: true, sampling: true, roots: true } };
+    const answerer = { can: everything };
     for (const given of [{}, { answerer }]) {
       const { outcome } = await capstan.run(code, {}, given);
       expect(valueOf(outcome)).toMatchObject({
