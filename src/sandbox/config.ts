@@ -43,9 +43,9 @@ export const SandboxConfig = z.strictObject({
       keptDays: z.int().min(1).max(365).default(7),
     })
     .prefault({}),
-  /** JavaScript workers, made when first needed. */
+  /** JavaScript runs at a time that get a worker at once; one more waits a moment for one of theirs. */
   workers: z.int().min(1).max(64).default(2),
-  /** Python processes kept ready after the first use. Each takes about 190 MB. */
+  /** Python processes kept ready after the first use, until nobody wanted one for five minutes. Each takes about 140 MB. */
   warmPython: z.int().min(0).max(16).default(1),
   /** Of the machine's Python and Node each, kept ready in bubblewrap after the first use: some 14 and 48 MB. */
   warmBubblewrap: z.int().min(0).max(16).default(1),
