@@ -87,6 +87,8 @@ describe("input files of this machine", () => {
       ["c.txt", "c"],
     ]);
     expect(await capstan.take([{ path: "c.txt", text: "c" }])).toHaveProperty("taint", []);
+    const beside = ["a", "ab/c", "ab.c"].map((path) => ({ path, text: path }));
+    expect(await capstan.take(beside, "files.list()")).toHaveProperty("value.result", ["a", "ab.c", "ab/c"]);
   });
 
   test("are refused beyond the grant, through links, and where they are no files; nothing of them comes back", async () => {

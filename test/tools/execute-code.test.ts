@@ -118,6 +118,13 @@ describe("execute_code", () => {
         { path: "x", text: "2" },
       ],
     ],
+    [
+      "a file in a file",
+      [
+        { path: "a/b/c", text: "1" },
+        { path: "a/b", text: "2" },
+      ],
+    ],
     ["more bytes than a run takes", [{ path: "x", text: "x".repeat(9 * 1024 * 1024) }]],
   ] as const)("answers an error to %s", async ([, files]) => {
     await using capstan = await openCodeDoor();

@@ -95,6 +95,7 @@ export async function readInputs(
   }
 }
 
+/** No two files have one path, and none stands where another has a folder. */
 function demandOnePathEach(given: readonly InputFile[]): void {
   const seen = new Set<string>();
   for (const { path } of given) {
@@ -102,6 +103,13 @@ function demandOnePathEach(given: readonly InputFile[]): void {
       throw new CapstanError("sandbox.bad_request", `Two files are called ${path}. Rename one.`);
     }
     seen.add(path);
+  }
+  for (const { path } of given) {
+    for (let end = path.indexOf("/"); end > 0; end = path.indexOf("/", end + 1)) {
+      const folder = path.slice(0, end);
+      if (!seen.has(folder)) continue;
+      throw new CapstanError("sandbox.bad_request", `${folder} is a file, so ${path} can't be in it. Rename one.`);
+    }
   }
 }
 
