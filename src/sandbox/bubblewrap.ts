@@ -12,6 +12,8 @@ const isolation: Isolation = { engine: "bubblewrap", level: "os-sandbox", networ
 const networkedIsolation: Isolation = { ...isolation, network: `${isolation.network}, out of it by a proxy alone` };
 /** Interpreters of one kind that may be taken at a time. */
 const maxTaken = 16;
+/** The shortest run is over by then. To boot takes the processor for less than the next run would wait for it. */
+const refillDelayMs = 5;
 const interpreters: Readonly<Record<Language, Interpreter>> = {
   python: "python",
   bash: "python",
@@ -42,7 +44,7 @@ export function openBubblewrapEngine(options: { readonly warm?: number } = {}): 
     throw notHere(`${started.noBubblewrap}.`);
   }
   const open = (interpreter: Interpreter): Pool<LocalGuest> =>
-    openPool({ warm, maxTaken }, (signal) => boot(interpreter, signal));
+    openPool({ warm, maxTaken, refillDelayMs }, (signal) => boot(interpreter, signal));
   const pools: Readonly<Record<Interpreter, Pool<LocalGuest>>> = { python: open("python"), node: open("node") };
   const networked = openNetworked(
     { isolation: networkedIsolation, maxTaken, guestUid },

@@ -4,7 +4,7 @@ import type { Guest } from "./guest.ts";
 import { openSlots } from "./slots.ts";
 
 /** A run of the usual length is over by then, and the boot that follows it takes none of its time. */
-const refillDelayMs = 100;
+const defaultRefillDelayMs = 100;
 /** Nobody wanted a guest for so long: those in waiting give their memory back, and the next `take` starts anew. */
 const defaultIdleMs = 300_000;
 
@@ -25,13 +25,15 @@ export interface Pool<T extends Guest> extends AsyncDisposable {
  * Keeps `warm` guests booted from the first `take` on; of those taken, `maxTaken` at a time, and who wants one more waits. `boot` must give
  * up when its signal aborts, which disposing does; disposing then waits until nothing is left of any guest, taken ones too. As many boot at a
  * time as there are processors: more would only all be ready later. When nobody takes one for `idleMs` (default: five minutes), none waits.
+ * The place of one that was taken is filled after `refillDelayMs` (default: 100).
  */
 export function openPool<T extends Guest>(
   {
     warm,
     maxTaken,
     idleMs = defaultIdleMs,
-  }: { readonly warm: number; readonly maxTaken: number; readonly idleMs?: number },
+    refillDelayMs = defaultRefillDelayMs,
+  }: { readonly warm: number; readonly maxTaken: number; readonly idleMs?: number; readonly refillDelayMs?: number },
   boot: (signal: AbortSignal) => Promise<T>,
 ): Pool<T> {
   const closing = new AbortController();
