@@ -1,10 +1,12 @@
 import { CapstanError, toCapstanError } from "../core/error.ts";
-import { commands } from "./docker/commands.ts";
-import { type DockerGuest, startContainer } from "./docker/container.ts";
+import { type Interpreter, interpreters, toCommand } from "./docker/commands.ts";
+import { egressPath, startContainer } from "./docker/container.ts";
 import { connect, type Daemon, explain } from "./docker/daemon.ts";
 import { sweep, toHomeId, toLabels } from "./docker/owner.ts";
-import { demandAble, type Engine, type ExecRequest, type Isolation, type Unavailable } from "./engine.ts";
-import { openPool, type Pool } from "./process/pool.ts";
+import { demandAble, type Engine, type Isolation, type Unavailable } from "./engine.ts";
+import type { Guest } from "./process/guest.ts";
+import { openNetworked } from "./process/networked.ts";
+import { openPool } from "./process/pool.ts";
 import { toSandbox } from "./process/sandbox.ts";
 
 const name = "docker";
@@ -28,19 +30,20 @@ export function openDockerEngine(options: {
   const { cacheDir, socket, image, runtime, memoryBytes, warm = 1 } = options;
   const level = runtime === "runsc" ? "user-space-kernel" : "container";
   const isolation: Isolation = { engine: name, level, network: "network namespace (container)" };
+  const networkedIsolation = { ...isolation, network: `${isolation.network}, out of it by a proxy alone` };
   const homeId = toHomeId(cacheDir);
   const closing = new AbortController();
-  /** Languages that start alike share one. */
-  const pools = new Map<readonly string[] | undefined, Pool<DockerGuest>>();
   let connecting: Promise<Daemon | Unavailable> | undefined;
   let sweeping: Promise<void> | undefined;
 
-  async function boot(command: readonly string[], signal: AbortSignal): Promise<DockerGuest> {
+  async function boot(interpreter: Interpreter, signal: AbortSignal, socketPath?: string): Promise<Guest> {
+    const command = toCommand(interpreter, socketPath === undefined ? undefined : egressPath);
+    const labels = toLabels(homeId);
     try {
       const daemon = await (connecting ??= connect({ socket, image, runtime, cacheDir }));
       if ("reason" in daemon) throw toError(daemon);
       sweeping ??= sweep(daemon.docker, homeId).catch(() => undefined);
-      return await startContainer(daemon, { command, memoryBytes, runtime, labels: toLabels(homeId) }, signal);
+      return await startContainer(daemon, { command, memoryBytes, runtime, labels, socketPath }, signal);
     } catch (thrown) {
       // The next boot looks anew: by then the daemon may run, or the image may be there.
       connecting = undefined;
@@ -48,18 +51,17 @@ export function openDockerEngine(options: {
       throw thrown instanceof CapstanError ? thrown : toError(explain(thrown, socket, image), thrown);
     }
   }
-  for (const command of new Set(commands.values())) {
-    pools.set(
-      command,
-      openPool({ warm, maxTaken }, (signal) => boot(command, signal)),
-    );
-  }
+  const open = (interpreter: Interpreter) => openPool({ warm, maxTaken }, (signal) => boot(interpreter, signal));
+  const pools = { python: open("python"), node: open("node") };
+  const networked = openNetworked({ isolation: networkedIsolation, maxTaken }, (language, socketPath, signal) =>
+    boot(interpreters[language], signal, socketPath),
+  );
 
   const engine: Engine = {
     name,
     level,
-    languages: [...commands.keys()],
-    can: { sessions: true, network: false },
+    languages: ["python", "javascript", "typescript", "bash"],
+    can: { sessions: true, network: true },
 
     async probe(signal) {
       const connected = await connect({ socket, image, runtime, cacheDir });
@@ -67,7 +69,7 @@ export function openDockerEngine(options: {
       if ("reason" in connected) return connected;
       // An image may lack an interpreter, which is no reason to do without the others.
       let first: string | undefined;
-      for (const language of engine.languages) {
+      for (const language of ["python", "javascript"] as const) {
         const problem = await engine.open({ language }, signal).then(
           (sandbox) => sandbox[Symbol.asyncDispose](),
           (thrown: unknown) => toCapstanError(thrown).message,
@@ -80,37 +82,20 @@ export function openDockerEngine(options: {
 
     async open(spec, signal) {
       demandAble(engine, spec);
-      const lease = await pools.get(commands.get(spec.language))?.take(signal);
-      if (lease === undefined) throw new Error(`There is no pool for ${spec.language}.`);
-      const { guest } = lease;
-      const sandbox = toSandbox(lease, spec, isolation, closing.signal);
-      return {
-        async run(request, stop) {
-          await guest.limitMemory(request.limits.memoryBytes).catch((thrown: unknown) => {
-            // podman before 5 can't; then a lower limit is held by what reads the meter.
-            if (guest.meter() === null) throw toError(explain(thrown, socket, image), thrown);
-          });
-          return await sandbox.run(withTime(guest, request), stop);
-        },
-        [Symbol.asyncDispose]: () => sandbox[Symbol.asyncDispose](),
-      };
+      const { allowConnect } = spec;
+      if (allowConnect !== undefined) return await networked.open({ ...spec, allowConnect }, signal);
+      const lease = await pools[interpreters[spec.language]].take(signal);
+      return toSandbox(lease, spec, isolation, closing.signal);
     },
 
     async [Symbol.asyncDispose]() {
       closing.abort();
-      await Promise.all([...pools.values()].map((pool) => pool[Symbol.asyncDispose]()));
+      await Promise.all([networked, ...Object.values(pools)].map((part) => part[Symbol.asyncDispose]()));
       await sweeping;
     },
   };
 
   return engine;
-}
-
-/** Where nobody here can count the processor time of a container it is charged as wall time, and held to its limit as such. */
-function withTime(guest: DockerGuest, request: ExecRequest): ExecRequest {
-  const { limits } = request;
-  if (guest.meter() !== null) return request;
-  return { ...request, limits: { ...limits, wallMs: Math.min(limits.wallMs, limits.cpuMs) } };
 }
 
 function toError({ reason, remedy }: Unavailable, cause?: unknown): CapstanError {

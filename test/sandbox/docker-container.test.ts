@@ -1,10 +1,11 @@
 import { tmpdir } from "node:os";
 import { beforeAll, expect, test } from "vitest";
 import type { ExecLimits, ExecResult, Isolation } from "../../src/sandbox/engine.ts";
-import { type DockerGuest, startContainer } from "../../src/sandbox/docker/container.ts";
+import { startContainer } from "../../src/sandbox/docker/container.ts";
 import { connect, type Daemon } from "../../src/sandbox/docker/daemon.ts";
 import { launcherInJavaScript, launcherInPython } from "../../src/sandbox/docker/launcher.ts";
 import { conduct, takeGuest } from "../../src/sandbox/process/conduct.ts";
+import type { Guest } from "../../src/sandbox/process/guest.ts";
 import { dockerSocket, testImage } from "../support/docker.ts";
 import { describeWith } from "../support/machine.ts";
 import { testLimits } from "./hostile.ts";
@@ -54,7 +55,7 @@ ${program}`,
 
 let daemon: Daemon;
 
-async function start(command: readonly string[]): Promise<DockerGuest> {
+async function start(command: readonly string[]): Promise<Guest> {
   return await startContainer(daemon, { command, memoryBytes: testLimits.memoryBytes, labels: {} }, never);
 }
 

@@ -6,6 +6,8 @@ import { pipes } from "../process/wire.ts";
 const maxDiagnostics = 8_192;
 /** A channel, three bytes of nothing, and a length: the form that Docker gives to the output of a container. */
 const headerBytes = 8;
+/** What is said to the launcher itself. */
+const launcherChannel = 0;
 
 /** The pipes of a guest whose container is attached to by one socket. */
 export interface Channels {
@@ -15,6 +17,8 @@ export interface Channels {
   readonly orders: Writable;
   readonly answers: Writable;
   readonly diagnostics: () => string;
+  /** Asks the launcher to stop all other processes, or to let them go on: at once, but only as far as nobody has taken it over. */
+  readonly freeze: (isFrozen: boolean) => void;
   /** Resolves when the socket is closed; never rejects. */
   readonly closed: Promise<void>;
 }
@@ -71,6 +75,7 @@ export function openChannels(socket: Socket): Channels {
     orders: toWritable(pipes.control),
     answers: toWritable(pipes.answers),
     diagnostics: () => diagnostics,
+    freeze: (isFrozen) => void socket.write(Buffer.from([...toHeader(launcherChannel, 1), isFrozen ? 1 : 0])),
     closed,
   };
 }

@@ -1,26 +1,26 @@
 import { randomUUID } from "node:crypto";
+import type { Socket } from "node:net";
 import type Dockerode from "dockerode";
 import { z } from "zod";
 import { CapstanError } from "../../core/error.ts";
+import { relayEnvironment } from "../egress/relay.ts";
 import type { Guest } from "../process/guest.ts";
 import { attach } from "./attach.ts";
 import { openChannels } from "./channels.ts";
 import type { Daemon } from "./daemon.ts";
+import { toContainerMemory, toGuest } from "./guest.ts";
 import { findMeter } from "./meter.ts";
 
-const mebibyte = 1024 * 1024;
 /** From the start of a container to its "ready"; a second where nothing else runs, three with gVisor. */
 const bootMs = 60_000;
-/** What a container may take beyond the limit of its run: files, which are memory, and two processes of an interpreter. */
-const allowanceBytes = 192 * mebibyte;
 /** Processors of a container. */
 const processors = 1;
 
-/** A guest in a container. */
-export interface DockerGuest extends Guest {
-  /** Sets how much memory its run may take; what it was started with needs no setting. Rejects when the daemon can't. */
-  limitMemory(bytes: number): Promise<void>;
-}
+/** Beside what the image sets. Libraries for numbers would start a thread for each processor. */
+const environment = {
+  ...{ HOME: "/tmp", TMPDIR: "/tmp", LANG: "C.UTF-8" },
+  ...{ OMP_NUM_THREADS: "2", OPENBLAS_NUM_THREADS: "2", MPLCONFIGDIR: "/tmp", MPLBACKEND: "agg" },
+};
 
 /** What a container is started with. */
 export interface ContainerSpec {
@@ -29,21 +29,26 @@ export interface ContainerSpec {
   readonly memoryBytes: number;
   readonly runtime?: string | undefined;
   readonly labels: Record<string, string>;
+  /** The socket of a proxy on the daemon's machine, which is then the way out, at `egressPath`; missing: there is none. */
+  readonly socketPath?: string | undefined;
 }
 
+/** Where the socket of a proxy is in a container. */
+export const egressPath = "/capstan/egress";
+
 /** Starts a container that waits for its order. Rejects with what the daemon says, the signal's reason, or `sandbox.unavailable`. */
-export async function startContainer(daemon: Daemon, spec: ContainerSpec, signal: AbortSignal): Promise<DockerGuest> {
+export async function startContainer(daemon: Daemon, spec: ContainerSpec, signal: AbortSignal): Promise<Guest> {
   signal.throwIfAborted();
   const { docker } = daemon;
   const name = `capstan-${randomUUID()}`;
   const container = docker.getContainer(name);
   const deadline = AbortSignal.any([signal, AbortSignal.timeout(bootMs)]);
   // No request is broken off: a container that the daemon makes nevertheless would be left behind.
-  let removing: Promise<unknown> | undefined;
-  const remove = () => (removing ??= container.remove({ force: true, v: true }).catch(() => undefined));
+  const remove = () => container.remove({ force: true, v: true }).catch(() => undefined);
+  let attached: Socket | undefined;
   try {
     await docker.createContainer(toCreateOptions(name, daemon, spec));
-    const attached = await attach(daemon.socket, name);
+    attached = await attach(daemon.socket, name);
     const channels = openChannels(attached);
     const ready = new Promise<boolean>((resolve) => {
       channels.frames.once("data", () => resolve(true));
@@ -53,71 +58,30 @@ export async function startContainer(daemon: Daemon, spec: ContainerSpec, signal
     await container.start();
     const { Id, State } = Inspected.parse(await container.inspect());
     if (!(await ready)) {
-      attached.destroy();
       throw new CapstanError("sandbox.unavailable", `A container did not get ready. ${channels.diagnostics()}`.trim());
     }
     signal.throwIfAborted();
-    const meter = findMeter(State.Pid, Id);
-    let memoryEnded = "";
-    let isFrozen = false;
-    let freezing: Promise<void> = Promise.resolve();
-    const leave = async () => {
-      await channels.closed;
-      // After it was killed there is nothing to learn.
-      if (removing === undefined && (await wasOutOfMemory(container))) memoryEnded = "out of memory";
-      await remove();
-    };
-    const guest: DockerGuest = {
-      ...channels,
-      meter: () => meter?.() ?? null,
-      diagnostics: () => channels.diagnostics() + memoryEnded,
-      hold: (held) => void (held ? attached.ref() : attached.unref()),
-      kill() {
-        void remove();
-        attached.destroy();
-      },
-      gone: leave(),
-      freeze(toFrozen) {
-        if (toFrozen === isFrozen) return;
-        isFrozen = toFrozen;
-        const change = () => (toFrozen ? container.pause() : container.unpause());
-        // What fails for the container having ended is told by its end; one that can't be frozen must not go on.
-        freezing = freezing.then(change).then(
-          () => undefined,
-          () => guest.kill(),
-        );
-      },
-      async limitMemory(bytes) {
-        if (bytes === spec.memoryBytes) return;
-        await container.update({ Memory: bytes + allowanceBytes, MemorySwap: bytes + allowanceBytes });
-      },
-    };
+    const guest = toGuest({ container, attached, channels, remove, ...spec, meter: findMeter(State.Pid, Id) });
     guest.hold(false);
     return guest;
   } catch (thrown) {
+    attached?.destroy();
     await remove();
     signal.throwIfAborted();
     throw thrown;
   }
 }
 
-const Inspected = z.object({ Id: z.string(), State: z.object({ Pid: z.int(), OOMKilled: z.boolean() }) });
-
-async function wasOutOfMemory(container: Dockerode.Container): Promise<boolean> {
-  try {
-    return Inspected.parse(await container.inspect()).State.OOMKilled;
-  } catch {
-    return false;
-  }
-}
+const Inspected = z.object({ Id: z.string(), State: z.object({ Pid: z.int() }) });
 
 /** Everything that separates a container from its host stands here. */
-function toCreateOptions(name: string, daemon: Daemon, spec: ContainerSpec): Dockerode.ContainerCreateOptions {
+function toCreateOptions(container: string, daemon: Daemon, spec: ContainerSpec): Dockerode.ContainerCreateOptions {
+  const { socketPath } = spec;
   const [program, ...args] = spec.command;
-  const memory = spec.memoryBytes + allowanceBytes;
+  const memory = toContainerMemory(spec.memoryBytes);
   const folder = (megabytes: number) => `rw,nosuid,nodev,noexec,size=${megabytes}m,mode=1777`;
   return {
-    name,
+    name: container,
     Image: daemon.imageId,
     Entrypoint: [program ?? ""],
     Cmd: args,
@@ -125,7 +89,9 @@ function toCreateOptions(name: string, daemon: Daemon, spec: ContainerSpec): Doc
     Hostname: "sandbox",
     User: "65534:65534",
     WorkingDir: "/",
-    Env: ["HOME=/tmp", "LANG=C.UTF-8"],
+    Env: Object.entries({ ...environment, ...(socketPath === undefined ? {} : relayEnvironment) }).map((pair) =>
+      pair.join("="),
+    ),
     Healthcheck: { Test: ["NONE"] },
     // Its input ends when this process does, and with its input it ends too.
     OpenStdin: true,
@@ -156,6 +122,8 @@ function toCreateOptions(name: string, daemon: Daemon, spec: ContainerSpec): Doc
       OomScoreAdj: 1000,
       LogConfig: { Type: "none", Config: {} },
       Init: false,
+      Mounts:
+        socketPath === undefined ? [] : [{ Type: "bind", Source: socketPath, Target: egressPath, ReadOnly: true }],
       Tmpfs: {
         "/in": folder(96),
         "/out": folder(64),

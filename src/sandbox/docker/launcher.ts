@@ -72,18 +72,28 @@ def drain():
 
 
 def receive(data):
-    """Puts what came for the runner into the queue of its channel."""
+    """Puts what came for the runner into the queue of its channel. Channel 0 is for the launcher: it stops all others, or lets them go on."""
     global partial, left, queue
     while data:
         if left:
-            queue += data[:left]
+            if queue is None:
+                freeze(data[0])
+            else:
+                queue += data[:left]
             data, left = data[left:], left - min(left, len(data))
         else:
             missing = header.size - len(partial)
             partial, data = partial + data[:missing], data[missing:]
             if len(partial) == header.size:
                 channel, left = header.unpack(partial)
-                queue, partial = queues[inputs[channel]], b""
+                queue, partial = queues.get(inputs.get(channel)), b""
+
+
+def freeze(is_frozen):
+    try:
+        os.kill(-1, signal.SIGSTOP if is_frozen else signal.SIGCONT)
+    except ProcessLookupError:
+        pass
 
 
 over = False
@@ -162,6 +172,13 @@ const leave = () => setTimeout(() => process.exit(0), 50);
 child.on("exit", leave).on("error", leave);
 control.on("end", leave);
 
+const freeze = (isFrozen) => {
+  try {
+    process.kill(-1, isFrozen ? "SIGSTOP" : "SIGCONT");
+  } catch {
+    // There is nobody.
+  }
+};
 let header = Buffer.alloc(0);
 let left = 0;
 const receive = (data) => {
@@ -171,6 +188,10 @@ const receive = (data) => {
       left -= piece.length;
       data = data.subarray(piece.length);
       const target = inputs[header[0]];
+      if (target === undefined) {
+        freeze(piece[0]);
+        continue;
+      }
       // The runner reads orders as they come. Answers to calls it may leave for a while, and they must not hold up an order.
       if (!target.write(piece) && target === control) {
         process.stdin.pause();

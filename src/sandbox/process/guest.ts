@@ -1,4 +1,5 @@
 import type { Readable, Writable } from "node:stream";
+import type { ExecRequest } from "../engine.ts";
 import type { Reading } from "./meter.ts";
 
 /** A guest in a process of its own, started and ready for an order. Prints and frames never share a stream. */
@@ -15,6 +16,8 @@ export interface Guest {
   meter(): Reading | null;
   /** What its runtime said on its own account, as when its memory was gone; never for users, since it shows paths. */
   diagnostics(): string;
+  /** Gets ready for a run, and answers what is held to its limits from here. Missing: there is nothing to do. Throws `sandbox.unavailable`. */
+  prepare?(request: ExecRequest): Promise<ExecRequest>;
   /** Whether the event loop stays alive for it. At first not: a guest in waiting holds nobody up. */
   hold(held: boolean): void;
   /**

@@ -26,7 +26,8 @@ export function toSandbox(
       taken ??= takeGuest(guest, isSession);
       try {
         const stops = AbortSignal.any([signal, disposing.signal, closing]);
-        const result = await conduct(taken, request, isolation, stops);
+        const prepared = (await guest.prepare?.(request).catch(unlessStopped(stops))) ?? request;
+        const result = await conduct(taken, prepared, isolation, stops);
         isOver = !isSession || result.isOver === true;
         return result;
       } finally {
@@ -39,3 +40,9 @@ export function toSandbox(
     },
   };
 }
+
+/** A guest that was killed while it got ready did not fail: its run is told to be cancelled. */
+const unlessStopped = (stops: AbortSignal) => (thrown: unknown) => {
+  if (!stops.aborted) throw thrown;
+  return undefined;
+};
