@@ -154,6 +154,8 @@ export function openSessions({ store, clock, limits }: SessionsOptions): Session
 
   async function run(place: Place, live: Live, request: ExecRequest, taint: () => Taint, signal: AbortSignal) {
     signal.throwIfAborted(); // A call that was cancelled before it began harms nothing.
+    if (live.over !== undefined)
+      throw new CapstanError("session.busy", `This session is gone: ${live.over}. Call again.`);
     demandRoom(live, request);
     const { isOver, ...ended } = await live.sandbox.run({ ...request, outFiles: live.restored }, signal);
     live.restored = [];

@@ -10,7 +10,7 @@ import type { SessionsOptions } from "../../src/tools/sessions.ts";
 import type { Outcome, Tool } from "../../src/tools/tool.ts";
 import { testLimits } from "../sandbox/hostile.ts";
 import type { openTestArtifacts } from "../support/artifacts.ts";
-import { openTestDoor, sameAs, valueOf } from "../support/door.ts";
+import { openTestDoor, sameAs, testTool, valueOf } from "../support/door.ts";
 import { openTestSessions } from "../support/sessions.ts";
 
 interface Options {
@@ -76,6 +76,20 @@ export async function openSessionDoor({ engines, home, clock, limits, others = [
       (await call("session_end", { session }, over)).outcome,
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
+}
+
+/** A tool that says when it was called, and answers when it is let: `await tools.gate({})`. */
+export function openGate() {
+  const reached = Promise.withResolvers<void>();
+  const opened = Promise.withResolvers<void>();
+  const tool = testTool("gate", {
+    async run() {
+      reached.resolve();
+      await opened.promise;
+      return { type: "done", value: null };
+    },
+  });
+  return { tool, reached: reached.promise, open: () => opened.resolve() };
 }
 
 /** The answer of `execute_code`, or the code of its failure as the status. */

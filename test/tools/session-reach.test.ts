@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, describe, expect, test } from "vitest";
 import { CapstanError } from "../../src/core/error.ts";
 import { openQuickjsEngine } from "../../src/sandbox/quickjs.ts";
@@ -6,7 +5,7 @@ import type { Store } from "../../src/store/store.ts";
 import { openTestArtifacts } from "../support/artifacts.ts";
 import { handClock } from "../support/clock.ts";
 import { testTool } from "../support/door.ts";
-import { openSessionDoor } from "./session-door.ts";
+import { openGate, openSessionDoor } from "./session-door.ts";
 
 const engine = openQuickjsEngine();
 afterAll(() => engine[Symbol.asyncDispose]());
@@ -174,10 +173,11 @@ describe("who gets at a session", () => {
 
   test("a session that is ended while it runs ends its run, which says so", async () => {
     await using home = await openTestArtifacts();
-    await using capstan = await openSessionDoor({ engines, home });
+    const gate = openGate();
+    await using capstan = await openSessionDoor({ engines, home, others: [gate.tool] });
     await capstan.run("work", `files.write("a", "1"); 0`);
-    const running = capstan.run("work", "for (;;);");
-    await sleep(100);
+    const running = capstan.run("work", "await tools.gate({}); for (;;);");
+    await gate.reached;
     expect(await capstan.end("work")).toMatchObject({ value: { ended: { name: "work" } } });
     const ended = await running;
     expect(ended).toMatchObject({ status: "cancelled", session: { isOver: true } });

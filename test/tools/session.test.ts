@@ -4,7 +4,7 @@ import { openQuickjsEngine } from "../../src/sandbox/quickjs.ts";
 import { openTestArtifacts } from "../support/artifacts.ts";
 import { handClock } from "../support/clock.ts";
 import { testTool } from "../support/door.ts";
-import { openSessionDoor } from "./session-door.ts";
+import { openGate, openSessionDoor } from "./session-door.ts";
 
 const engine = openQuickjsEngine();
 afterAll(() => engine[Symbol.asyncDispose]());
@@ -76,7 +76,8 @@ describe("a session of execute_code", () => {
 
   test("goes to whichever process runs it last: the other finds out, and loses nothing that was on record", async () => {
     await using home = await openTestArtifacts();
-    await using one = await openSessionDoor({ engines, home });
+    const gate = openGate();
+    await using one = await openSessionDoor({ engines, home, others: [gate.tool] });
     await using other = await openSessionDoor({ engines, home });
     await one.run("work", `files.write("a.txt", "one"); ${count}`);
     expect(await other.list()).toMatchObject([{ name: "work", variables: "elsewhere" }]);
@@ -87,9 +88,10 @@ describe("a session of execute_code", () => {
     const late = await one.run("work", `[${count}, files.read("a.txt")]`);
     expect(late).toMatchObject({ result: [1, "other"], session: { isNew: true } });
     expect(late.session?.note).toContain("another process of Capstan used it");
-    const slow = one.run("work", `files.write("a.txt", "slow"); await new Promise((done) => setTimeout(done, 500)); 0`);
-    await sleep(100);
+    const slow = one.run("work", `files.write("a.txt", "slow"); await tools.gate({}); 0`);
+    await gate.reached;
     await other.run("work", `files.write("a.txt", "quick"); 0`);
+    gate.open();
     const conflict = await slow;
     expect(conflict).toMatchObject({ status: "ok", session: { isOver: true } });
     expect(conflict.session?.note).toContain("at the same time");
@@ -111,15 +113,22 @@ describe("a session of execute_code", () => {
 
   test("outlives a call that is cancelled while it waits, and not one that is cancelled while it runs", async () => {
     await using home = await openTestArtifacts();
-    await using capstan = await openSessionDoor({ engines, home });
+    const gates = [openGate(), openGate()] as const;
+    const others = gates.map(({ tool }, index) => ({ ...tool, name: `gate${index}` }));
+    await using capstan = await openSessionDoor({ engines, home, others });
     await capstan.run("work", count);
-    const running = capstan.run("work", `await new Promise((done) => setTimeout(done, 300)); ${count}`);
-    await sleep(50);
+    const running = capstan.run("work", `await tools.gate0({}); ${count}`);
+    await gates[0].reached;
     const cancelled = expect.objectContaining({ code: "tool.cancelled" });
     await expect(capstan.run("work", count, { signal: AbortSignal.timeout(50) })).rejects.toEqual(cancelled);
+    gates[0].open();
     expect(await running).toMatchObject({ result: 2 });
     expect(await capstan.run("work", count)).toMatchObject({ result: 3 });
-    await expect(capstan.run("work", "for (;;);", { signal: AbortSignal.timeout(100) })).rejects.toEqual(cancelled);
+    const ending = new AbortController();
+    const spinning = capstan.run("work", "await tools.gate1({}); for (;;);", { signal: ending.signal });
+    await gates[1].reached;
+    ending.abort();
+    await expect(spinning).rejects.toEqual(cancelled);
     const next = await capstan.run("work", count);
     expect(next).toMatchObject({ result: 1, session: { isNew: true } });
     expect(next.session?.note).toContain("cancelled");
@@ -226,10 +235,12 @@ describe("the time and the room of sessions", () => {
 
   test("one that runs makes no room: then there are too many", async () => {
     await using home = await openTestArtifacts();
-    await using capstan = await openSessionDoor({ engines, home, limits: { all: 1 } });
-    const running = capstan.run("a", `await new Promise((done) => setTimeout(done, 300)); ${count}`);
-    await sleep(50);
+    const gate = openGate();
+    await using capstan = await openSessionDoor({ engines, home, limits: { all: 1 }, others: [gate.tool] });
+    const running = capstan.run("a", `await tools.gate({}); ${count}`);
+    await gate.reached;
     expect(await capstan.run("b", count)).toMatchObject({ status: "session.too_many" });
+    gate.open();
     expect(await running).toMatchObject({ result: 1 });
     expect(await capstan.run("b", count)).toMatchObject({ result: 1 });
   });

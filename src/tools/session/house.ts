@@ -50,6 +50,8 @@ export interface Place {
   users: number;
   isOpening: boolean;
   live: Live | undefined;
+  /** Until nothing is left of one that was ended: so long it takes room. */
+  closing: PromiseLike<void> | undefined;
 }
 
 /** The sessions of this process that have variables. */
@@ -89,12 +91,17 @@ export function openHouse({
 
   function leave(place: Place): void {
     place.users -= 1;
-    if (place.users === 0 && place.live === undefined) places.delete(place.key);
+    forget(place);
     schedule();
   }
 
+  function forget(place: Place): void {
+    const { key, users, live, closing } = place;
+    if (users === 0 && (live ?? closing) === undefined && places.get(key) === place) places.delete(key);
+  }
+
   async function take(key: string, user: string, signal: AbortSignal) {
-    const empty = { key, user, slots: openSlots(1), users: 0, isOpening: false, live: undefined };
+    const empty = { key, user, slots: openSlots(1), users: 0, isOpening: false, live: undefined, closing: undefined };
     const place: Place = places.get(key) ?? empty;
     const busy = new CapstanError(
       "session.busy",
@@ -125,9 +132,13 @@ export function openHouse({
     if (place === undefined || live === undefined) return;
     place.live = undefined;
     live.over = why;
-    await live.sandbox[Symbol.asyncDispose]();
+    try {
+      await (place.closing = live.sandbox[Symbol.asyncDispose]());
+    } finally {
+      place.closing = undefined;
+    }
     await onGone(live, why);
-    if (place.users === 0) places.delete(place.key);
+    forget(place);
   }
 
   /** Nobody gets at it meanwhile: a place that is free is taken at once. */
@@ -144,8 +155,9 @@ export function openHouse({
   }
 
   async function sweep(): Promise<void> {
-    for (const place of [...places.values()].filter(isIdle)) {
-      const why = whyOver(place.live);
+    for (const place of [...places.values()]) {
+      // What was idle when this began may have been taken or ended since.
+      const why = isIdle(place) ? whyOver(place.live) : undefined;
       if (why !== undefined) await endIdle(place, why);
     }
   }
@@ -170,13 +182,19 @@ export function openHouse({
     whyOver,
     at: (key) => places.get(key),
     async makeRoom(place) {
+      await place.closing;
       for (;;) {
         const taken = [...places.values()].filter(
-          (other) => other !== place && (other.isOpening || other.live !== undefined),
+          (other) => other !== place && (other.isOpening || (other.live ?? other.closing) !== undefined),
         );
         const own = taken.filter(({ user }) => user === place.user);
         const crowd = own.length >= limits.each ? own : taken.length >= limits.all ? taken : undefined;
         if (crowd === undefined) break;
+        const leaving = crowd.find(({ closing }) => closing !== undefined);
+        if (leaving !== undefined) {
+          await leaving.closing;
+          continue;
+        }
         const victim = oldest(crowd);
         if (victim === undefined) {
           throw new CapstanError(
