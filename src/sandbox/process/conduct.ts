@@ -120,6 +120,8 @@ export async function conduct(
   });
 
   const meter = setInterval(measure, meterMs);
+  // What earlier runs took, each too short to be looked at, counts now.
+  if (isSession) measure();
   const abort = () => end("cancelled", "The run was cancelled.");
   signal.addEventListener("abort", abort, { once: true });
   void guest.gone.then(() =>
