@@ -4,9 +4,10 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { openPyodideEngine } from "../../src/sandbox/pyodide.ts";
 import { testWith } from "../support/machine.ts";
+import { pythonCache } from "../support/python.ts";
 import { tempFolder } from "../support/temp.ts";
 import { runIn, testLimits } from "./hostile.ts";
-import { openPython, pythonCache } from "./python.ts";
+import { openPython } from "./python.ts";
 
 const never = new AbortController().signal;
 
