@@ -1,10 +1,9 @@
 import { cp, mkdir, readdir } from "node:fs/promises";
-import { tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
 import { tempFolder } from "./temp.ts";
 
 /** What Python starts from, kept between runs of the tests: making it takes some seconds. Its folder's name tells versions apart. */
-export const pythonCache = join(tmpdir(), `capstan-test-python-${userInfo().uid}`);
+export const pythonCache = join(import.meta.dirname, "../../node_modules/.cache/capstan-python");
 
 /** A new home with what Python starts from, where the tests have made that. */
 export async function tempHomeWithPython(): ReturnType<typeof tempFolder> {
