@@ -1,4 +1,8 @@
 import { defineConfig } from "vitest/config";
+import { compiled } from "./test/support/capstan.ts";
+
+// The workers inherit it.
+Object.assign(process.env, compiled);
 
 const cases = Number(process.env["CAPSTAN_CASES"] ?? 0);
 const slowCases = Number(process.env["CAPSTAN_SLOW_CASES"] ?? 0);
@@ -10,7 +14,7 @@ export default defineConfig({
     testTimeout: 60_000 + 4 * cases + 10_000 * slowCases,
     hookTimeout: 60_000,
     pool: "forks",
-    // Many tests wait for processes and clocks: a third worker uses what two cores have left.
-    maxWorkers: 3,
+    // Many tests wait for processes and clocks: more workers use what two cores have left.
+    maxWorkers: 4,
   },
 });

@@ -5,11 +5,11 @@ import { promisify } from "node:util";
 import { describe, expect, test } from "vitest";
 import { bin, capstan } from "../support/capstan.ts";
 import { testWith } from "../support/machine.ts";
-import { tempFolder } from "../support/temp.ts";
+import { tempHomeWithPython } from "../support/python.ts";
 
 describe("capstan doctor", () => {
   test("tries the home and each engine, and tells which the config does not offer and what is wrong with wheels", async () => {
-    await using home = await tempFolder();
+    await using home = await tempHomeWithPython();
     const { code, stdout } = await capstan(home.path, ["doctor"]);
     expect(stdout).toContain(`ok       home: ${home.path}\n`);
     expect(stdout).toMatch(/^ok {7}quickjs: javascript/m);
@@ -41,7 +41,7 @@ describe("capstan doctor", () => {
     ["its config is wrong", "capstan.yaml", "config.bad_value", "capstan.yaml"],
     ["its keys are damaged", "key.json", "config.", "key.json"],
   ])("says it as one of its lines where %s, with exit code 1", async (_, file, code, said) => {
-    await using home = await tempFolder();
+    await using home = await tempHomeWithPython();
     writeFileSync(join(home.path, file), "something else, and more of it than a header", { mode: 0o600 });
     const ended = await capstan(home.path, ["doctor"]);
     expect(ended).toMatchObject({ code: 1, stderr: "" });
@@ -52,12 +52,12 @@ describe("capstan doctor", () => {
   });
 
   test("does not take a bad token for a broken home", async () => {
-    await using home = await tempFolder();
+    await using home = await tempHomeWithPython();
     expect(await capstan(home.path, ["--grant", "", "doctor"])).toMatchObject({ code: 3, stdout: "" });
   });
 
   testWith("bubblewrap")("names a home that can't be written", async () => {
-    await using home = await tempFolder();
+    await using home = await tempHomeWithPython();
     await capstan(home.path, ["tools", "ls"]);
     const readOnly = ["--dev-bind", "/", "/", "--ro-bind", home.path, home.path];
     const command = [process.execPath, bin, "--home", home.path, "doctor"];

@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { bin, environment } from "../support/capstan.ts";
+import { tempHomeWithPython } from "../support/python.ts";
 import { tempFolder } from "../support/temp.ts";
 
 const readme = readFileSync(join(import.meta.dirname, "../../README.md"), "utf8");
@@ -14,10 +15,11 @@ async function runExample(
   const [, commands] = new RegExp(`<!-- example: ${mark} -->\\s*\`\`\`sh\\n(.*?)\`\`\``, "s").exec(readme) ?? [];
   if (commands === undefined) throw new Error(`The README has no example ${mark}.`);
   await using folder = await tempFolder();
+  await using home = await tempHomeWithPython();
   const script = commands.replaceAll("npm start --silent --", `"${process.execPath}" "${bin}"`);
   const { status, stdout, stderr } = spawnSync("bash", ["-c", script], {
     cwd: folder.path,
-    env: { ...environment, CAPSTAN_HOME: join(folder.path, "home") },
+    env: { ...environment, CAPSTAN_HOME: home.path },
     encoding: "utf8",
     timeout: 120_000,
   });

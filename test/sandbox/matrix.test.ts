@@ -13,7 +13,8 @@ import { type Canaries, expectUntouched, plantCanaries } from "./hostile/canarie
 import type { Expectation, HostileCase, Variant } from "./hostile/case.ts";
 import { killMs, runIn, testLimits } from "./hostile.ts";
 import { collectedRss, expectMemoryBack } from "./hostile/memory-back.ts";
-import { alsoPlain, openPython, pythonCache } from "./python.ts";
+import { pythonCache } from "../support/python.ts";
+import { alsoPlain, openPython } from "./python.ts";
 
 /** An engine of the matrix, and which classes of attacks it is tried with; all where none are named. */
 interface Column {

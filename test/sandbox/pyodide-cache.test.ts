@@ -5,9 +5,10 @@ import { describe, expect, test } from "vitest";
 import { openPyodideEngine } from "../../src/sandbox/pyodide.ts";
 import { preparePython } from "../../src/sandbox/pyodide/prepare.ts";
 import { testWith } from "../support/machine.ts";
+import { pythonCache } from "../support/python.ts";
 import { tempFolder } from "../support/temp.ts";
 import { runIn, testLimits } from "./hostile.ts";
-import { openPython, pythonCache } from "./python.ts";
+import { openPython } from "./python.ts";
 
 const never = new AbortController().signal;
 

@@ -6,10 +6,11 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { slowCases } from "../support/cases.ts";
 import { testWith } from "../support/machine.ts";
+import { pythonCache } from "../support/python.ts";
 import { tempFolder } from "../support/temp.ts";
 import { openPyodideEngine } from "../../src/sandbox/pyodide.ts";
 import { runIn, testLimits } from "./hostile.ts";
-import { alsoPlain, openPython, pythonCache } from "./python.ts";
+import { alsoPlain, openPython } from "./python.ts";
 
 const never = new AbortController().signal;
 const busy = { language: "python", code: "while True: pass", files: [], limits: testLimits } as const;

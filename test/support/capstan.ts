@@ -5,14 +5,11 @@ import { text } from "node:stream/consumers";
 
 export const bin = join(import.meta.dirname, "../../bin/capstan.js");
 
-/**
- * What commands find in their environment. Compiled code is shared by all of them, outside their homes: reading and compiling is most
- * of a start, and each test has a home that is new.
- */
-export const environment: Readonly<Record<string, string>> = {
-  PATH: process.env["PATH"] ?? "",
-  NODE_COMPILE_CACHE: join(import.meta.dirname, "../../node_modules/.cache/capstan-compiled"),
-};
+/** Compiled code is shared by the workers of a test run and all that they start: reading and compiling is most of a start. */
+export const compiled = { NODE_COMPILE_CACHE: join(import.meta.dirname, "../../node_modules/.cache/capstan-compiled") };
+
+/** What commands find in their environment. */
+export const environment: Readonly<Record<string, string>> = { PATH: process.env["PATH"] ?? "", ...compiled };
 
 /** How a command ended, as a shell sees it. */
 export interface Ended {

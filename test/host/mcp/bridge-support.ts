@@ -6,6 +6,7 @@ import { type Clock, systemClock } from "../../../src/core/clock.ts";
 import type { Grant } from "../../../src/permissions/grant.ts";
 import { serveHttp } from "../../../src/server/mcp/http/http.ts";
 import { serveStdio } from "../../../src/server/mcp/stdio.ts";
+import { compiled } from "../../support/capstan.ts";
 import { toGrant } from "../../support/door.ts";
 import { tempFolder } from "../../support/temp.ts";
 import { type Answering, type Front, openV1, openV2, type Reached } from "./bridge-fronts.ts";
@@ -18,7 +19,7 @@ export const programs = {
 
 /** The config of a server of an era, written with an official SDK. */
 export function official(era: keyof typeof programs, more: object = {}): object {
-  return { command: process.execPath, args: [programs[era]], bubblewrap: "never", ...more };
+  return { command: process.execPath, args: [programs[era]], env: compiled, bubblewrap: "never", ...more };
 }
 
 /** How long tests wait for what comes soon: other tests use the machine too. */

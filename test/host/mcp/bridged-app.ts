@@ -9,6 +9,7 @@ import type { CallRequest, Caller } from "../../../src/tools/call.ts";
 import type { ReadingRequest } from "../../../src/tools/reading.ts";
 import { toResult, type ToolResult } from "../../../src/tools/result.ts";
 import type { Tool } from "../../../src/tools/tool.ts";
+import { compiled } from "../../support/capstan.ts";
 import { toGrant } from "../../support/door.ts";
 import { tempFolder } from "../../support/temp.ts";
 
@@ -17,7 +18,7 @@ export const program = fileURLToPath(new URL("bridged-sdk-server.ts", import.met
 
 /** The config of a server on stdio that is written with the SDK; in `offer.json` of `folder` stands what it lists. */
 export function withSdk(folder: string, more: object = {}, era = "modern"): object {
-  return { command: process.execPath, args: [program, folder, era], bubblewrap: "never", ...more };
+  return { command: process.execPath, args: [program, folder, era], env: compiled, bubblewrap: "never", ...more };
 }
 
 interface TestAppOptions {

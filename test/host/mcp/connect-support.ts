@@ -11,13 +11,21 @@ import type {
   RequestOptions,
   ServerChange,
 } from "../../../src/host/mcp/connection/connection.ts";
+import { compiled } from "../../support/capstan.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 const program = fileURLToPath(new URL("stdio-server.ts", import.meta.url));
 
 /** The config of the server by hand. */
 export function byHand(args: readonly string[], more: object = {}): object {
-  return { command: process.execPath, args: [program, ...args], bubblewrap: "never", timeoutMs: 2_000, ...more };
+  return {
+    command: process.execPath,
+    args: [program, ...args],
+    env: compiled,
+    bubblewrap: "never",
+    timeoutMs: 2_000,
+    ...more,
+  };
 }
 
 export interface TestConnection extends Connection {

@@ -11,6 +11,7 @@ import { StdioClientTransport as TransportV1 } from "@modelcontextprotocol/sdk/c
 import { describe, expect, test } from "vitest";
 import { bin, capstan, environment } from "../../support/capstan.ts";
 import { testWith } from "../../support/machine.ts";
+import { tempHomeWithPython } from "../../support/python.ts";
 import { tempFolder } from "../../support/temp.ts";
 import { openPeer, textOf } from "./peer.ts";
 
@@ -158,7 +159,7 @@ describe("capstan serve", () => {
     "stops stuck %s soon after its cancellation, and leaves no process",
     { timeout: 120_000 },
     async (language, code) => {
-      await using home = await tempFolder();
+      await using home = await tempHomeWithPython();
       await using server = serve(home.path);
       const { peer, pid } = server;
       await peer.initialize();
