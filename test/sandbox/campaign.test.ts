@@ -14,7 +14,7 @@ import { tempFolder } from "../support/temp.ts";
 import { echo } from "./hostile/case.ts";
 import { collectedRss } from "./hostile/memory-back.ts";
 import { runIn, testLimits } from "./hostile.ts";
-import { pythonCache } from "./python.ts";
+import { pythonCache } from "../support/python.ts";
 
 type Programs = "javascript" | "python";
 
