@@ -172,7 +172,7 @@ describe("capstan serve", () => {
       const call = { name: "execute_code", arguments: { language, code, timeoutMs: 30_000 } };
       peer.send({ jsonrpc: "2.0", id: "stuck", method: "tools/call", params: call });
       await sleep(1_500);
-      expect(await busyMs(pid)).toBeGreaterThan(50);
+      await expect.poll(() => busyMs(pid), { timeout: 15_000 }).toBeGreaterThan(50);
       peer.send({ jsonrpc: "2.0", method: "notifications/cancelled", params: { requestId: "stuck" } });
       await expect.poll(() => busyMs(pid), { timeout: 15_000 }).toBeLessThan(50);
       expect(peer.received.filter(({ id }) => id === "stuck")).toEqual([]);
