@@ -51,18 +51,18 @@ describe.for(guests)("$name with random programs", ({ language, open, programs, 
     const isWell = async () =>
       expect(await runIn(engine, language, "1+1")).toMatchObject({ status: "ok", result: 2, stdout: "", stderr: "" });
     await isWell();
-    const baseline = collectedRss();
     const property = fc.asyncProperty(programs, async (code) => {
       const result = await runIn(engine, language, code, { limits, onCall: echo });
       expectInForm(result, limits.wallMs);
       expectUntouched(canaries, result);
       if (engine.level === "wasm-in-thread") await isWell();
     });
-    await fc.assert(property, {
-      numRuns: Number.MAX_SAFE_INTEGER,
-      interruptAfterTimeLimit: fuzzMs / guests.length,
-      endOnFailure: true,
-    });
+    // Some at least, however slow the machine is; what the first ones make this process load is no loss.
+    const tryTen = () => fc.assert(property, { numRuns: 10, endOnFailure: true });
+    await tryTen();
+    const baseline = collectedRss();
+    const end = Date.now() + fuzzMs / guests.length;
+    while (Date.now() < end) await tryTen();
     await isWell();
     await expectMemoryBack(baseline);
   });

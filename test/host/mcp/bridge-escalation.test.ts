@@ -179,8 +179,9 @@ describe("B58: a server that says that its mail only reads", () => {
     expect(await front.call("x__mail")).toMatch(/^!permission\.approval_needed: /);
     expect(await x.log()).toEqual(["started", "ran mail"]);
     const tool = bridged.app.toolbox.find("x__mail");
-    expect(tool).toMatchObject({ sink: true, hints: { readOnly: false, destructive: true, openWorld: true } });
-    expect(tool?.bind({}).effect(bridged.everything())).toBe("once");
+    expect(tool).toMatchObject({ hints: { readOnly: false, destructive: true, openWorld: true } });
+    const bound = tool?.bind({});
+    expect([bound?.sink, bound?.effect(bridged.everything())]).toEqual([true, "once"]);
   });
 
   test("is believed where the operator says so", async () => {
@@ -189,7 +190,8 @@ describe("B58: a server that says that its mail only reads", () => {
     await using front = await bridged.front("2025, v1, stdio", { can: {} }, withoutTainted(bridged));
     expect([await front.call("x__mail"), await front.call("x__mail")]).toEqual(["x ran mail", "x ran mail"]);
     const tool = bridged.app.toolbox.find("x__mail");
-    expect(tool).toMatchObject({ sink: false, hints: { readOnly: true, openWorld: false } });
-    expect(tool?.bind({}).effect(bridged.everything())).toBe("read");
+    expect(tool).toMatchObject({ hints: { readOnly: true, openWorld: false } });
+    const bound = tool?.bind({});
+    expect([bound?.sink, bound?.effect(bridged.everything())]).toEqual([false, "read"]);
   });
 });
