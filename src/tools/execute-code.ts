@@ -92,30 +92,32 @@ export function executeCodeTool(services: CodeServices): Tool {
         return await whenSlow(opening, () => progress(slow));
       };
       await using place = await openPlace(args, context, sessions, open);
-      using calls = openCodeCalls({ ...context, taint: mergeTaint(context.taint, inputs.taint, place.taint) });
+      const ownLimits = toLimits(limits, args, grant);
+      const taint = mergeTaint(context.taint, inputs.taint, place.taint);
+      using calls = openCodeCalls({ ...context, taint }, ownLimits.calls);
       const { result, session } = await place.run(
         {
           language: args.language,
           code: args.code,
           files: inputs.files,
-          limits: toLimits(limits, args, grant),
+          limits: ownLimits,
           onCall: calls.onCall,
         },
         calls.taint,
         signal,
       );
       calls[Symbol.dispose]();
-      const taint = calls.taint();
-      const files = await keep(result.artifacts, artifacts, { ...context, taint });
+      const seen = calls.taint();
+      const files = await keep(result.artifacts, artifacts, { ...context, taint: seen });
       return {
         type: "done",
         value: {
-          ...toOutput(network?.explain(result) ?? result, files, grant),
+          ...toOutput(calls.judge(network?.explain(result) ?? result), files, grant),
           ...(session === undefined ? {} : { session }),
         },
         content: toContent(files, grant),
         ...(result.status === "ok" ? {} : { isError: true }),
-        taint,
+        taint: seen,
         usage: toAmounts(grant, result.usage),
       };
     },

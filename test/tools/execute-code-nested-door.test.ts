@@ -55,6 +55,22 @@ describe("the calls of code", () => {
     expect((await capstan.store.used([capstan.grant.id])).get(capstan.grant.id)).toEqual({ calls: 7 });
   });
 
+  test("end it as denied where it does not catch a refusal, and as an error where there was none", async () => {
+    const needy = testTool("needy", { needs: () => [{ type: "session", name: "other" }] });
+    const other = { others: [testTool("look"), needy], limits: { calls: 1 } };
+    const statusOf = async (code: string) => {
+      await using capstan = await openCodeDoor([engine], other);
+      return valueOf((await capstan.run(code)).outcome);
+    };
+    const denied = await statusOf("await tools.look({}); await tools.look({})");
+    expect(denied).toMatchObject({ status: "denied", error: expect.stringContaining("budget.calls: ") });
+    const caught = "await tools.look({}); await tools.look({}).catch(() => {}); 1";
+    expect(await statusOf(caught)).toMatchObject({ status: "ok", result: 1 });
+    const refused = await statusOf("await tools.needy({})");
+    expect(refused).toMatchObject({ status: "denied", error: expect.stringContaining("permission.no_right: ") });
+    expect(await statusOf("throw new Error('permission.no_right: said the code')")).toMatchObject({ status: "error" });
+  });
+
   test("end with the code: a tool that still works hears of it, and what it answers goes nowhere", async () => {
     const late = Promise.withResolvers<string>();
     const signals: AbortSignal[] = [];

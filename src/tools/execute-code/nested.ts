@@ -1,13 +1,15 @@
-import { CapstanError, errorCodes } from "../../core/error.ts";
+import { CapstanError, errorCodes, toCapstanError } from "../../core/error.ts";
 import type { ErrorCode } from "../../core/error.ts";
 import type { Json } from "../../core/json.ts";
 import { isJsonObject } from "../../core/json.ts";
 import type { Taint } from "../../core/taint.ts";
 import { mergeTaint, trusted } from "../../core/taint.ts";
-import type { ExecRequest } from "../../sandbox/engine.ts";
+import type { ExecRequest, ExecResult } from "../../sandbox/engine.ts";
 import { questionsInWords } from "../result.ts";
 import type { CallContext, Outcome, Progress } from "../tool.ts";
 
+/** Refusals that are remembered; the one that ended the code is among the last. */
+const maxRefusals = 16;
 /** No more than four reports a second: a terminal shows each on a line. */
 const minReportMs = 250;
 
@@ -18,14 +20,23 @@ export interface CodeCalls extends Disposable {
   readonly taint: () => Taint;
   /** Adds what came in another way. */
   readonly bring: (from: Taint) => void;
+  /** The result, whose status is `denied` where the code ended by an error that says why one of its calls was refused. */
+  readonly judge: (result: ExecResult) => ExecResult;
 }
 
-/** Opens the way to the tools for the code of one call of `execute_code`, which it reports the calls of. */
-export function openCodeCalls(context: Pick<CallContext, "call" | "progress" | "taint">): CodeCalls {
+/**
+ * Opens the way to the tools for the code of one call of `execute_code`, which it reports the calls of. The engine itself refuses what
+ * comes after `maxCalls`.
+ */
+export function openCodeCalls(
+  context: Pick<CallContext, "call" | "progress" | "taint">,
+  maxCalls = Infinity,
+): CodeCalls {
   const report = openReport(context.progress);
   let taint = context.taint;
   let calls = 0;
   let hasEnded = false;
+  let refusals: readonly string[] = [];
   return {
     taint: () => taint,
     bring(from) {
@@ -43,9 +54,21 @@ export function openCodeCalls(context: Pick<CallContext, "call" | "progress" | "
       const told = `${/^[\w-]{1,64}$/.test(name) ? name : "a tool"} (call ${(calls += 1)})`;
       report(told);
       const progress = ({ message }: Progress): void => report(message === undefined ? told : `${told}: ${message}`);
-      const outcome = await context.call(name, args, { progress, pause, taint });
-      taint = mergeTaint(taint, outcome.taint ?? trusted);
-      return toValue(name, outcome);
+      try {
+        const outcome = await context.call(name, args, { progress, pause, taint });
+        taint = mergeTaint(taint, outcome.taint ?? trusted);
+        return toValue(name, outcome);
+      } catch (thrown) {
+        const { code, message } = toCapstanError(thrown);
+        if (isRefusal(code)) refusals = [...refusals, message].slice(-maxRefusals);
+        throw thrown;
+      }
+    },
+    judge(result) {
+      const { status, error = "" } = result;
+      const all = calls < maxCalls ? refusals : [...refusals, "budget.calls: "];
+      const isDenied = status === "error" && all.some((message) => error.includes(message));
+      return isDenied ? { ...result, status: "denied" } : result;
     },
     [Symbol.dispose]() {
       hasEnded = true;
@@ -78,5 +101,8 @@ function toValue(name: string, outcome: Outcome): Json {
   const known = isErrorCode(code) ? code : "tool.failed";
   throw new CapstanError(known, said.startsWith(`${known}: `) ? said.slice(known.length + 2) : said);
 }
+
+/** Whether a grant does not allow it, or does not allow more of it. */
+const isRefusal = (code: ErrorCode): boolean => code.startsWith("permission.") || code.startsWith("budget.");
 
 const isErrorCode = (code: string): code is ErrorCode => Object.hasOwn(errorCodes, code);
