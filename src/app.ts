@@ -90,8 +90,8 @@ export async function openApp(options: AppOptions): Promise<App> {
   for (const engine of engines) opened.use(engine);
   const graphs = opened.use(openGraphs({ folder: join(home, "knowledge"), clock }));
   const artifacts = openArtifacts({ store, clock, limits: toArtifactLimits(config.tools) });
-  await artifacts.sweep(scope);
   const sessions = opened.use(openSessions({ store, clock, limits: toSessionLimits(config.sandbox) }));
+  await Promise.all([artifacts.sweep(scope), sessions.sweep(scope)]);
   const hidden = await stat(home, { bigint: true });
   const listed = (grant: Grant): readonly Tool[] => door.list(grant);
   const tools = [

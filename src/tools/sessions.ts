@@ -2,6 +2,7 @@ import type { Clock } from "../core/clock.ts";
 import { CapstanError } from "../core/error.ts";
 import { newId } from "../core/id.ts";
 import { sha256 } from "../core/json.ts";
+import type { Scope } from "../core/scope.ts";
 import type { Taint } from "../core/taint.ts";
 import { mergeTaint } from "../core/taint.ts";
 import { lineageOf } from "../permissions/lineage.ts";
@@ -60,6 +61,8 @@ export interface Sessions extends AsyncDisposable {
   list(owner: SessionOwner): Promise<readonly SessionInfo[]>;
   /** Ends a session and removes its files: the grant's own of this name, or one that `list` shows, by its id. null: there is none. */
   end(owner: SessionOwner, nameOrId: string): Promise<SessionInfo | null>;
+  /** Removes sessions that nobody used for too long, whoever's they are. The first call of an hour does it too. */
+  sweep(scope: Scope): Promise<void>;
 }
 
 export interface SessionsOptions {
@@ -74,11 +77,19 @@ export interface SessionsOptions {
   };
 }
 
+const sweepMs = 60 * 60_000;
+
 /** Opens the sessions of a process. Disposing ends their variables; their files stay. */
 export function openSessions({ store, clock, limits }: SessionsOptions): Sessions {
   const holder = newId("process");
   const records = openSessionRecords({ store, clock, count: limits.kept, lifetimeMs: limits.keptMs });
   const house = openHouse({ limits, clock, onGone });
+  const sweptAt = new Map<string, number>();
+
+  async function sweep(scope: Scope): Promise<void> {
+    sweptAt.set(toPlaceKey({ scope }), clock());
+    await records.sweep(scope);
+  }
 
   /** Puts on record why the variables are gone, for who asks for them next. */
   async function onGone({ owner, record }: Live, why: string): Promise<void> {
@@ -212,6 +223,7 @@ export function openSessions({ store, clock, limits }: SessionsOptions): Session
   return {
     async enter(visit, signal) {
       await house.sweep();
+      if (clock() - (sweptAt.get(toPlaceKey(visit)) ?? 0) >= sweepMs) await sweep(visit.scope);
       const { org, user } = visit.principal;
       const key = toPlaceKey(visit, toSessionKey(visit, visit.name));
       const seat = await house.take(key, `${org}/${user}`, signal);
@@ -254,12 +266,15 @@ export function openSessions({ store, clock, limits }: SessionsOptions): Session
       return info;
     },
 
+    sweep,
+
     [Symbol.asyncDispose]: () => house[Symbol.asyncDispose](),
   };
 }
 
 /** Two scopes share nothing, nor do their sessions of one name. */
-const toPlaceKey = ({ scope: { org, project } }: SessionOwner, key: string): string => `${org}/${project}/${key}`;
+const toPlaceKey = ({ scope: { org, project } }: Pick<SessionOwner, "scope">, key = ""): string =>
+  `${org}/${project}/${key}`;
 
 /** TypeScript is JavaScript with its types left out, so they share sessions. */
 const familyOf = (language: Language): Language => (language === "typescript" ? "javascript" : language);

@@ -1,5 +1,6 @@
 import { execFileSync } from "node:child_process";
-import { chmod, mkdir, readdir, symlink, truncate, writeFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { chmod, mkdir, readdir, symlink, truncate, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { openPyodideEngine } from "../../src/sandbox/pyodide.ts";
@@ -44,6 +45,10 @@ describe("wheels of pure Python", () => {
   test("are importable, with their data and versions, behind the standard library, and packed once", async () => {
     await using python = await openWith({ "greeting-1.5-py3-none-any.whl": good, "README.txt": Buffer.from("x") });
     expect(python.engine.packages).toEqual(["greeting 1.5"]);
+    // What wheels of earlier that nobody used for a month were packed into.
+    const unused = join(pythonCache, `wheels-${"0".repeat(32)}`);
+    await mkdir(unused);
+    await utimes(unused, new Date(0), new Date(0));
     const code = `import greeting, json, moved, importlib.metadata
 from space.of import names
 try:
@@ -53,6 +58,7 @@ except SyntaxError as error:
 (greeting.hello, greeting.JSON == json.__file__, names.here, moved.here, importlib.metadata.version("greeting"), old)`;
     const first = await runIn(python.engine, "python", code);
     expect(first).toMatchObject({ status: "ok", result: ["hello", true, 1, 2, "1.5", "SyntaxError"] });
+    expect(existsSync(unused)).toBe(false);
     const packed = async () => (await readdir(pythonCache)).filter((name) => name.startsWith("wheels-"));
     const before = await packed();
     await using again = await openWith({ "greeting-1.5-py3-none-any.whl": good });
@@ -100,6 +106,16 @@ const bad: readonly (readonly [why: string, bytes: Buffer, said: string])[] = [
   ["says nothing of itself", toZip([{ path: "bad.py", data: "" }]), "0 folders .dist-info"],
   ["unpacks to too much", wheel("bad", { path: "x", data: "x", saysBytes: 2 ** 30 }), "unpack to more than"],
   ["is encrypted", wheel("bad", { path: "x", data: "x", flags: 1 }), "it is encrypted"],
+  [
+    "is of a version to come",
+    toZip(
+      about("bad").map((entry) => ({
+        ...entry,
+        data: String(entry.data).replace("Wheel-Version: 1.0", "Wheel-Version: 2.0"),
+      })),
+    ),
+    "a wheel of version '2.0'",
+  ],
   ["is no zip", Buffer.from("PK, but no more than that"), "it can't be read"],
   ["lies about its bytes", wheel("bad", { path: "bad/x.txt", data: "x".repeat(99), saysBytes: 9 }), "it can't be read"],
   ["holds what another holds", wheel("bad", { path: "greeting/words.py", data: "" }), "'greeting/words.py' too"],
@@ -130,6 +146,15 @@ describe("a wheel that", () => {
     await using folder = await tempFolder();
     await writeFile(join(folder.path, name), good);
     expect(() => findWheels(folder.path)).toThrow(expect.objectContaining({ code: "config.bad_value" }));
+  });
+
+  test("is another version of one that is there is refused at the start, with all others that are wrong", async () => {
+    await using folder = await tempFolder();
+    const names = ["Six.S-1.16.0-py3-none-any.whl", "six_s-1.17.0-py3-none-any.whl", "x-1.0-cp314-cp314-any.whl"];
+    for (const name of names) await writeFile(join(folder.path, name), good);
+    const said =
+      /six_s-1\.17\.0-py3-none-any\.whl: it is the same package as Six\.S-1\.16\.0.*; x-1\.0-.*its name does/;
+    expect(() => findWheels(folder.path)).toThrow(said);
   });
 
   test("is a link, a pipe, a folder or larger than all may be is refused, and not waited for", async () => {

@@ -4,6 +4,7 @@ import { openQuickjsEngine } from "../../src/sandbox/quickjs.ts";
 import { openTestArtifacts } from "../support/artifacts.ts";
 import { handClock } from "../support/clock.ts";
 import { testTool } from "../support/door.ts";
+import { openTestSessions } from "../support/sessions.ts";
 import { openGate, openSessionDoor } from "./session-door.ts";
 
 const engine = openQuickjsEngine();
@@ -273,5 +274,32 @@ describe("the time and the room of sessions", () => {
     expect(await capstan.list()).toEqual([]);
     expect((await capstan.run("b", "files.list()")).result).toEqual([]);
     expect(await home.store.records(capstan.operator.scope, "session-file")).toEqual([]);
+  });
+
+  test("that are too old go with the first call of an hour, whoever's they are, and with a sweep; the others stay", async () => {
+    await using home = await openTestArtifacts();
+    const clock = handClock();
+    await using capstan = await openSessionDoor({ engines, home, clock, limits: { keptMs: 2 * 3_600_000 } });
+    const { scope } = capstan.operator;
+    const bob = { org: capstan.operator.principal.org, user: "bob" };
+    const theirs = { by: { principal: bob, grant: { ...capstan.operator, principal: bob } } };
+    const write = (session: string, over = {}) => capstan.run(session, `files.write("f", "${session}"); 0`, over);
+    const onRecord = async (): Promise<number> => (await home.store.records(scope, "session-file")).length;
+    await write("old", theirs);
+    clock.advance(3_600_000);
+    await write("newer", theirs);
+    expect(await onRecord()).toBe(2);
+    clock.advance(3_600_000);
+    await write("mine");
+    expect(await onRecord()).toBe(2);
+    expect((await capstan.list(theirs)).map(({ name }) => name)).toEqual(["newer"]);
+    clock.advance(3_600_000 - 1);
+    await using other = openTestSessions(home.store, clock, { keptMs: 2 * 3_600_000 });
+    await other.sweep(scope);
+    expect(await onRecord()).toBe(2);
+    clock.advance(1);
+    await other.sweep(scope);
+    expect(await onRecord()).toBe(1);
+    expect((await capstan.run("mine", "files.list()")).result).toEqual(["f"]);
   });
 });

@@ -75,6 +75,8 @@ def add(packages, file):
             raise Refused(f"it holds {len(infos)} folders .dist-info and not one")
         [info] = infos
         built, metadata = about(wheel, info, "WHEEL"), about(wheel, info, "METADATA")
+        if not built.get("Wheel-Version", "").strip().startswith("1."):
+            raise Refused(f"it says that it is a wheel of version {str(built.get('Wheel-Version'))!r:.50}, and only 1 is known here")
         tags = [tag.strip() for tag in built.get_all("Tag", [])]
         if built.get("Root-Is-Purelib", "").strip().lower() != "true":
             raise Refused("it says that it is made for one platform")

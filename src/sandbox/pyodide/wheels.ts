@@ -6,6 +6,7 @@ import { z } from "zod";
 import { CapstanError } from "../../core/error.ts";
 import type { ExecLimits, ExecRequest, ExecResult, SandboxFile } from "../engine.ts";
 import type { PythonFiles } from "./prepare.ts";
+import { sweepBeside } from "./sweep.ts";
 import { wheelsProgram } from "./wheels-guest.ts";
 
 const mebibyte = 1024 * 1024;
@@ -44,7 +45,7 @@ export interface Wheels {
 
 /**
  * Finds the wheels of a folder by their names, and reads none. Throws `config.bad_value` for a folder that is not there or that everybody may
- * write, for a wheel that is not for any Python 3, and for too many.
+ * write, for a wheel that is not for any Python 3 or whose package is there twice, and for too many.
  */
 export function findWheels(folder: string): Wheels {
   const files = listFolder(folder)
@@ -52,12 +53,19 @@ export function findWheels(folder: string): Wheels {
     .sort();
   if (files.length > maxWheels)
     throw badFolder(folder, `${files.length} wheels are too many; ${maxWheels} may be there`);
-  const packages = files.map((file) => {
+  const packages: string[] = [];
+  const refused: (readonly [file: string, why: string])[] = [];
+  const byName = new Map<string, string>();
+  for (const file of files) {
     const [, name = "", version = ""] = wheelName.exec(file) ?? [];
-    if (name === "")
-      throw badWheels(folder, [[file, "its name does not say NAME-VERSION-py3-none-any.whl"]], "config.bad_value");
-    return `${name} ${version}`;
-  });
+    const key = name.toLowerCase().replaceAll(/[._]+/g, "_");
+    const other = byName.get(key);
+    if (name === "") refused.push([file, "its name does not say NAME-VERSION-py3-none-any.whl"]);
+    else if (other !== undefined) refused.push([file, `it is the same package as ${other}, and one is enough`]);
+    else byName.set(key, file);
+    packages.push(`${name} ${version}`);
+  }
+  if (refused.length > 0) throw badWheels(folder, refused, "config.bad_value");
   return { folder, files, packages };
 }
 
@@ -75,8 +83,16 @@ export async function packWheels(
   for (const { path, bytes } of wheels) hash.update(`${path}\0${bytes.length}\0`).update(bytes);
   const packed = join(dirname(made), `wheels-${hash.digest("hex").slice(0, 32)}`);
   const file = join(packed, "packages.zip");
-  if (await exists(file)) return file;
+  if (!(await exists(file))) await pack(wheels, { folder, packed, file }, run);
+  await sweepBeside(packed);
+  return file;
+}
 
+async function pack(
+  wheels: readonly SandboxFile[],
+  { folder, packed, file }: { readonly folder: string; readonly packed: string; readonly file: string },
+  run: (request: ExecRequest) => Promise<ExecResult>,
+): Promise<void> {
   const result = await run({ language: "python", code: wheelsProgram, files: wheels, limits });
   const answer = result.status === "ok" ? Answer.safeParse(result.result).data : undefined;
   const [archive] = result.artifacts;
@@ -94,7 +110,6 @@ export async function packWheels(
     // Another process may have been faster; what it made is as good.
     if (!(await exists(file))) throw cause;
   }
-  return file;
 }
 
 async function readWheels(folder: string, files: readonly string[]): Promise<readonly SandboxFile[]> {

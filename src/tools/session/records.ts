@@ -62,6 +62,8 @@ export interface SessionRecords {
   remove(owner: SessionOwner, session: SessionRecord): Promise<void>;
   /** Makes room for a new one: what is too old goes, and the longest unused where there are too many. `isLive`: not that one. */
   makeRoom(owner: SessionOwner, isLive: (key: string) => boolean): Promise<void>;
+  /** Removes what is too old, whoever's it is; one that was begun anew in the meantime stays. */
+  sweep(scope: Scope): Promise<void>;
 }
 
 const kind = "session";
@@ -92,14 +94,14 @@ export function openSessionRecords({
 }): SessionRecords {
   const isOver = ({ usedAt }: SavedSession): boolean => usedAt + lifetimeMs <= clock();
 
-  async function all(owner: SessionOwner): Promise<SessionRecord[]> {
-    const found = await store.records(owner.scope, kind, { prefix: prefixOf(owner) });
+  async function all(scope: Scope, prefix = ""): Promise<SessionRecord[]> {
+    const found = await store.records(scope, kind, { prefix });
     return found.map(({ key, value, version }) => ({ key, saved: Saved.parse(value), version }));
   }
 
-  async function remove({ scope }: SessionOwner, { key, saved }: SessionRecord): Promise<void> {
+  async function remove(scope: Scope, { key, saved }: SessionRecord, only: Pick<RecordWrite, "ifVersion"> = {}) {
     const files = await store.records(scope, fileKind, { prefix: filePrefix(saved.id) });
-    const records = [{ kind, key }, ...files.map((file) => ({ kind: fileKind, key: file.key }))];
+    const records = [{ kind, key, ...only }, ...files.map((file) => ({ kind: fileKind, key: file.key }))];
     await store.commit({ scope, records });
   }
 
@@ -113,7 +115,7 @@ export function openSessionRecords({
     },
     async list(owner) {
       const { sessions } = owner.grant.rights;
-      return (await all(owner)).filter(
+      return (await all(owner.scope, prefixOf(owner))).filter(
         ({ saved }) =>
           !isOver(saved) &&
           maySee(owner.grant, saved.grantIds) &&
@@ -146,13 +148,21 @@ export function openSessionRecords({
       await store.commit({ scope, records });
       return version + 1;
     },
-    remove,
+    remove: ({ scope }, session) => remove(scope, session),
     async makeRoom(owner, isLive) {
-      const found = (await all(owner)).sort((a, b) => a.saved.usedAt - b.saved.usedAt);
+      const found = (await all(owner.scope, prefixOf(owner))).sort((a, b) => a.saved.usedAt - b.saved.usedAt);
       const idle = found.filter(({ key }) => !isLive(key));
       const tooMany = found.length + 1 - count;
       const gone = idle.filter(({ saved }, index) => index < tooMany || isOver(saved));
-      for (const session of gone) await remove(owner, session);
+      for (const session of gone) await remove(owner.scope, session);
+    },
+    async sweep(scope) {
+      for (const session of await all(scope)) {
+        if (!isOver(session.saved)) continue;
+        await remove(scope, session, { ifVersion: session.version }).catch((thrown: unknown) => {
+          if (!isConflict(thrown)) throw thrown;
+        });
+      }
     },
   };
 }
