@@ -44,6 +44,16 @@ try {
   demand(run(capstan, ["tools", "call", "execute_code", js], folder), "42", "TypeScript in the sandbox");
   const py = '{"language":"python","code":"6 * 7"}';
   demand(run(capstan, ["tools", "call", "execute_code", py], folder), "42", "Python in the sandbox");
+  // The programs inside are text made of functions, which a build could break.
+  const engines = run(capstan, ["doctor"], folder).match(/^ok +(?:bubblewrap|docker)(?=:)/gm) ?? [];
+  for (const engine of engines.map((line) => line.split(/ +/)[1] ?? "")) {
+    const config = join(folder, `${engine}.yaml`);
+    writeFileSync(config, `sandbox:\n  engines: [${engine}]\n`);
+    for (const call of [js, py]) {
+      const told = run(capstan, ["--config", config, "tools", "call", "execute_code", call], folder);
+      demand(told, "42", `${call} in ${engine}`);
+    }
+  }
 
   writeFileSync(
     join(folder, "use.js"),
