@@ -73,6 +73,25 @@ describe.skipIf(!alsoPlain)("Python processes without bubblewrap", () => {
   holdProcesses("never");
 });
 
+testWith("bubblewrap")(
+  "a process in bubblewrap has a filter for system calls and no way to privileges",
+  async () => {
+    await using cache = await ownCache();
+    await using engine = openPyodideEngine({ cacheDir: cache.path, bubblewrap: "auto", warm: 0 });
+    await using _ = await engine.open({ language: "python" }, never);
+    const states = family(cache.path).map((process) => {
+      const status = readFileSync(`/proc/${process.split(":")[0]}/status`, "utf8");
+      return [...status.matchAll(/^(Seccomp|NoNewPrivs|CapEff|CapBnd):\s+(\w+)$/gm)].map(([, name, value]) => [
+        name,
+        value,
+      ]);
+    });
+    const inside = { CapEff: "0".repeat(16), CapBnd: "0".repeat(16), NoNewPrivs: "1", Seccomp: "2" };
+    expect(states.map((state) => Object.fromEntries(state))).toContainEqual(inside);
+  },
+  60_000,
+);
+
 function holdProcesses(bubblewrap: "auto" | "never"): void {
   testWith("linux")(
     "a run that is killed at any time leaves no process and no descriptor",

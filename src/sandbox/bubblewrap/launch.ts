@@ -1,10 +1,9 @@
 import type { ChildProcess } from "node:child_process";
 import { closeSync, lstatSync, openSync, readlinkSync } from "node:fs";
-import { Socket } from "node:net";
 import { relayCommand, relayEnvironment } from "../egress/relay.ts";
 import { nodeProgram } from "../guest/node.ts";
 import { pythonProgram } from "../guest/python.ts";
-import { spawnWith } from "../process/spawn.ts";
+import { hand, spawnWith } from "../process/spawn.ts";
 import { pipes } from "../process/wire.ts";
 
 /** Which of the machine's programs runs the code; bash is kept by Python. */
@@ -59,10 +58,7 @@ export function launch(interpreter: Interpreter, filter: Uint8Array, socketPath?
       detached: true,
       ...(guestUid === undefined ? {} : { uid: guestUid, gid: guestUid }),
     });
-    const streams: readonly unknown[] = child.stdio;
-    const input = streams[filterFd];
-    // A bubblewrap that does not start reads nothing; that is told elsewhere.
-    if (input instanceof Socket) input.on("error", () => undefined).end(filter);
+    hand(child, filterFd, filter);
     return child;
   } finally {
     closeSync(node);

@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn, type SpawnOptions } from "node:child_process";
 import { closeSync, openSync, readdirSync, readFileSync } from "node:fs";
+import { Socket } from "node:net";
 
 /** O_CLOEXEC, as Linux writes it in octal: what is open under this flag is not handed on. */
 const closeOnExec = 0o2000000;
@@ -26,6 +27,13 @@ export function spawnWith(
   } finally {
     if (nothing !== undefined) closeSync(nothing);
   }
+}
+
+/** Writes all that a child is to read on a pipe of its own. One that does not start reads nothing; that is told elsewhere. */
+export function hand(child: ChildProcess, fd: number, bytes: Uint8Array): void {
+  const streams: readonly unknown[] = child.stdio;
+  const input = streams[fd];
+  if (input instanceof Socket) input.on("error", () => undefined).end(bytes);
 }
 
 function inheritedDescriptors(): readonly number[] {

@@ -1,13 +1,17 @@
 import type { ChildProcess } from "node:child_process";
 import type { PythonFiles } from "./prepare.ts";
 import type { Confinement } from "../process/start.ts";
-import { spawnWith } from "../process/spawn.ts";
+import { systemCallFilter } from "../bubblewrap/seccomp.ts";
+import { hand, spawnWith } from "../process/spawn.ts";
 import { pipes } from "../process/wire.ts";
 
 /** The JavaScript heap of a child; the guest's own memory is WebAssembly's, with a limit of its own. */
 const heapMb = 512;
 /** Code that V8 compiled under other flags than these it would compile again. */
 export const v8Flags = ["--disallow-code-generation-from-strings", `--max-old-space-size=${heapMb}`] as const;
+
+/** Beside the descriptors of wire.ts: what bubblewrap reads the filter for system calls from. */
+const filterFd = 7;
 
 /** One Python process, not ready yet. Its environment is empty and no descriptor but our pipes is open in it. */
 export function launch(files: PythonFiles, confinement: Confinement): ChildProcess {
@@ -16,10 +20,12 @@ export function launch(files: PythonFiles, confinement: Confinement): ChildProce
 
 /**
  * The file system inside holds Node, its libraries, Pyodide and the child's program, read-only, and nothing else: no /proc, no /dev, no
- * place to write. The network is a namespace without interfaces. When Capstan or bubblewrap ends, the kernel kills what is inside.
+ * place to write. The network is a namespace without interfaces, and where the processor's system calls are known, they are filtered. When
+ * Capstan or bubblewrap ends, the kernel kills what is inside.
  */
 function launchConfined(files: PythonFiles): ChildProcess {
   const { packages } = files;
+  const filter = systemCallFilter(process.arch);
   const inside = {
     pyodide: "/capstan/pyodide",
     made: "/capstan/made",
@@ -29,6 +35,7 @@ function launchConfined(files: PythonFiles): ChildProcess {
   const args = [
     ...["--unshare-all", "--die-with-parent", "--new-session", "--as-pid-1", "--clearenv", "--cap-drop", "ALL"],
     ...["--uid", "65534", "--gid", "65534", "--hostname", "sandbox", "--info-fd", String(pipes.lifeline)],
+    ...(filter === undefined ? [] : ["--seccomp", String(filterFd)]),
     ...bind(process.execPath, "/capstan/node"),
     ...files.libraries.flatMap((library) => bind(library)),
     ...bind(files.pyodide, inside.pyodide),
@@ -36,7 +43,9 @@ function launchConfined(files: PythonFiles): ChildProcess {
     ...(packages === undefined ? [] : bind(packages, inside.packages)),
     ...["--remount-ro", "/", "--chdir", "/", "--", "/capstan/node"],
   ];
-  return start("bwrap", [...args, ...nodeArguments(inside)]);
+  const child = start("bwrap", [...args, ...nodeArguments(inside)], filter === undefined ? [] : ["pipe"]);
+  if (filter !== undefined) hand(child, filterFd, filter);
+  return child;
 }
 
 /**
@@ -59,8 +68,8 @@ function nodeArguments({ pyodide, made, packages }: Omit<PythonFiles, "libraries
 }
 
 /** Detached: a group of its own, which Ctrl-C at a terminal does not reach and which can be killed as one. */
-function start(command: string, args: readonly string[]): ChildProcess {
-  return spawnWith(["ignore", "pipe", "pipe", "pipe", "pipe", "pipe", "pipe"], command, args, {
+function start(command: string, args: readonly string[], more: readonly "pipe"[] = []): ChildProcess {
+  return spawnWith(["ignore", "pipe", "pipe", "pipe", "pipe", "pipe", "pipe", ...more], command, args, {
     env: {},
     cwd: "/",
     detached: process.platform !== "win32",
