@@ -14,5 +14,8 @@ test("a name that is declared twice is refused with a word about sessions", asyn
   expect(await session.run(request, never)).toMatchObject({ status: "ok", result: 1 });
   const again = await session.run(request, never);
   expect(again).toMatchObject({ status: "error", error: expect.stringMatching(/redeclaration of 'x'[^]*with var\.$/) });
+  expect(await session.run({ ...request, code: "let z = missing" }, never)).toMatchObject({ status: "error" });
+  const after = await session.run({ ...request, code: "z = 1" }, never);
+  expect(after.error).toMatch(/^ReferenceError: z is not initialized[^]*use another name/);
   expect(await session.run({ ...request, code: "var y = x + 1; y" }, never)).toMatchObject({ result: 2 });
 });

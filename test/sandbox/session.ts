@@ -12,6 +12,11 @@ export interface SessionSnippets {
   /** Adds 1 to `count`; result: what it is then. */
   readonly add: string;
   readonly fail: string;
+  /** Makes a function that fails, and calls it, in its second line. */
+  readonly makeFailing: string;
+  readonly callFailing: string;
+  /** What a trace says of the second line of the first run, and of the first line of the second. */
+  readonly places: readonly [first: string, second: string];
   readonly syntaxError: string;
   /** Result: a text of a mebibyte. */
   readonly bigResult: string;
@@ -89,6 +94,17 @@ export function describeSessions(name: string, openEngine: () => Engine, snippet
         expect(await run(session, snippets.result)).toMatchObject({ status: "ok", result: 7 });
         expect(await run(session, snippets.noResult)).toMatchObject({ status: "ok", result: null });
       }
+    });
+
+    test("a trace tells by which run of the session a function was made", async () => {
+      await using session = await open();
+      const [made, called] = snippets.places;
+      const first = await run(session, snippets.makeFailing);
+      expect(first.error).toContain(made);
+      expect(first.error).not.toContain(called);
+      const { error } = await run(session, snippets.callFailing);
+      expect(error).toContain(made);
+      expect(error).toContain(called);
     });
 
     test("a session is another's neighbour, and sees nothing of it", async () => {

@@ -9,23 +9,27 @@ type End = Pick<Done, "status" | "error" | "note"> & { readonly resultJson?: str
  * What the machine's own Node, or that of a container, runs: `node -e PROGRAM`, with the descriptors of wire.ts, and with what would be
  * stderr of its processes (2) led where the code's stderr goes (5). It takes orders until the control pipe ends.
  */
-export const nodeProgram = `(${nodeGuest.toString()})((${guestJson.toString()})());`;
+export const nodeProgram = `(${nodeGuest.toString()})((${guestJson.toString()})(), (name, options) => import(name, options));`;
 
 /** Its source text is evaluated inside, so it refers to nothing outside of itself. What it needs is taken before any code of the guest. */
-function nodeGuest(write: Write): void {
+function nodeGuest(write: Write, load: (specifier: string, options?: ImportCallOptions) => Promise<unknown>): void {
   const fs = process.getBuiltinModule("node:fs");
   const paths = process.getBuiltinModule("node:path");
   const { Session } = process.getBuiltinModule("node:inspector");
   const { createRequire, stripTypeScriptTypes } = process.getBuiltinModule("node:module");
   const { Writable } = process.getBuiltinModule("node:stream");
+  const { Script } = process.getBuiltinModule("node:vm");
   const { readSync, writeSync, openSync, closeSync, fstatSync, readFileSync, readdirSync } = fs;
   const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = fs.constants;
   const { parse, stringify } = JSON;
   const { keys } = Object;
-  const [inFolder, outFolder, file] = ["/in", "/out", "main.js"];
+  const [inFolder, outFolder] = ["/in", "/out"];
+  /** Of the code of each order in turn: a trace tells by which call of a session a function was made. */
+  let file = "main.js";
   const pipes = { stdout: 1, control: 3, answers: 4, stderr: 5 };
   const limits = { entries: 1_000, depth: 16, callBytes: 1024 * 1024, errorLength: 8_000 };
   const printed = { [pipes.stdout]: 0, [pipes.stderr]: 0 };
+  let orders = 0;
   const exit: () => never = Reflect.get(process, "reallyExit").bind(process, 0);
   let order: Order | undefined;
   let finish: (end: End) => void = () => undefined;
@@ -166,11 +170,53 @@ function nodeGuest(write: Write): void {
     try {
       if (!isError(thrown)) return `thrown: ${encode(thrown, limits.errorLength).json ?? "a large value"}`;
       const { name, message, stack } = thrown;
+      const hint = /import statement outside a module/.test(message) ? ". Put imports before all other statements" : "";
       const frames = typeof stack === "string" ? stack.split("\n").filter((line) => /^ {4}at /.test(line)) : [];
-      const own = frames.slice(0, frames.findLastIndex((line) => line.includes(`${file}:`)) + 1);
-      return [`${name}: ${message}`.slice(0, limits.errorLength), ...own.slice(0, 50)].join("\n");
+      const own = frames.slice(0, frames.findLastIndex((line) => /\bmain(?:-\d+)?\.js:/.test(line)) + 1);
+      return [`${name}: ${message}${hint}`.slice(0, limits.errorLength), ...own.slice(0, 50)].join("\n");
     } catch {
       return "An error, whose text failed.";
+    }
+  };
+
+  /** What stands in the place of `import`, which code that is evaluated at a prompt does not have. */
+  const importer = "__import";
+  Object.defineProperty(globalThis, importer, {
+    value: (specifier: unknown, options?: ImportCallOptions): Promise<unknown> => {
+      const name = String(specifier);
+      return load(/^\.{0,2}\//.test(name) ? new URL(name, `file://${outFolder}/`).href : name, options);
+    },
+  });
+  /** One more of the statements that code begins with, if it imports: before those, nothing else can look like one. */
+  const importStatement = new RegExp(
+    String.raw`((?:\s|//.*|/\*[^]*?\*/|;)*)import\b\s*` +
+      String.raw`(?:(?:([\w$]+)\s*,?\s*)?(?:\*\s*as\s+([\w$]+)|\{([^}]*)\})?\s*from\b\s*)?` +
+      String.raw`("[^"\n]*"|'[^'\n]*')(?:\s*with\s*(\{[^}]*\}))?`,
+    "y",
+  );
+  const withImports = (source: string): string => {
+    let [head, end] = ["", 0];
+    for (;;) {
+      importStatement.lastIndex = end;
+      const [text, before = "", one, all, some = "", from = "", how] = importStatement.exec(source) ?? [];
+      if (text === undefined) break;
+      const names = `{ ${one === undefined ? "" : `default: ${one}, `}${some.replaceAll(/\sas\s/g, ": ")} }`;
+      const bound = all === undefined ? names : `${all} = await ${importer}(${from}), ${names}`;
+      head += `${before}const ${bound} = await ${importer}(${from}${how === undefined ? "" : `, { with: ${how} }`});`;
+      end += text.length;
+    }
+    // As a call a reserved word is an error; in a text, in a comment and as a name it is none. So V8 tells which of them is a call.
+    const isCall = (whole: string, at: number): boolean =>
+      !isScript(`${whole.slice(0, at)}enum${whole.slice(at + "import".length)}`);
+    return (head + source.slice(end)).replaceAll(/\bimport(?=\s*\()/g, (word, at: number, whole: string) =>
+      isCall(whole, at) ? importer : word,
+    );
+  };
+  const isScript = (source: string): boolean => {
+    try {
+      return new Script(`(async () => {\n${source}\n})`) instanceof Script;
+    } catch {
+      return false;
     }
   };
 
@@ -257,6 +303,8 @@ function nodeGuest(write: Write): void {
   const serve = async (): Promise<void> => {
     const now: Order = parse(readLine());
     order = now;
+    orders += 1;
+    file = orders === 1 ? "main.js" : `main-${orders}.js`;
     finish = (end) => {
       finish = () => undefined;
       const left = sendFiles(now);
@@ -271,7 +319,7 @@ function nodeGuest(write: Write): void {
       putFiles(inFolder, now.files, 0o444);
       putFiles(outFolder, now.outFiles, 0o644);
       process.chdir(outFolder);
-      const value = await evaluate(now.language === "typescript" ? withoutTypes(now.code) : now.code);
+      const value = await evaluate(withImports(now.language === "typescript" ? withoutTypes(now.code) : now.code));
       const { json, notes } = encode(value, now.resultBytes);
       if (json !== undefined)
         finish({ status: "ok", resultJson: json, ...(notes === "" ? {} : { note: notes.slice(0, 4_096) }) });

@@ -83,7 +83,8 @@ from json.encoder import encode_basestring_ascii as quote
 # The functions below look their builtins up here.
 __builtins__ = dict(vars(builtins))
 
-FILE = "main.py"
+# Of the code of each run in turn: a trace tells by which call of a session a function was made.
+files = []
 AWAIT = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
 # inspect.CO_COROUTINE; the module itself takes long to load.
 COROUTINE = 128
@@ -256,12 +257,14 @@ async def evaluate(code):
 
 
 async def execute(source):
-    cache[FILE] = (len(source), None, source.splitlines(True), FILE)
+    file = f"main-{len(files) + 1}.py" if files else "main.py"
+    files.append(file)
+    cache[file] = (len(source), None, source.splitlines(True), file)
     was_there = "result" in main
-    tree = parse(source, FILE)
+    tree = parse(source, file)
     last = tree.body.pop() if tree.body and isinstance(tree.body[-1], Expr) else None
-    await evaluate(compile_(tree, FILE, "exec", AWAIT, True))
-    value = None if last is None else await evaluate(compile_(Expression(last.value), FILE, "eval", AWAIT, True))
+    await evaluate(compile_(tree, file, "exec", AWAIT, True))
+    value = None if last is None else await evaluate(compile_(Expression(last.value), file, "eval", AWAIT, True))
     if value is None and (not was_there or assigns_result(tree)):
         return main.get("result")
     return value
@@ -275,7 +278,7 @@ def assigns_result(tree):
 
 def trace(error):
     frames = error.__traceback__
-    while frames is not None and frames.tb_frame.f_code.co_filename != FILE:
+    while frames is not None and frames.tb_frame.f_code.co_filename not in files:
         frames = frames.tb_next
     try:
         return cut("".join(Trace(type(error), error, frames).format()), MAX_TRACE).rstrip()

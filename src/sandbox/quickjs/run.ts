@@ -49,6 +49,8 @@ export interface Guest {
   readonly world: World;
   readonly inbox: Inbox;
   readonly rejections: Map<number, JSValueHandle>;
+  /** How many there were with the one that it runs now: traces tell by which of them a function was made. */
+  readonly runs: number;
 }
 
 interface Inbox {
@@ -104,7 +106,7 @@ async function openGuest(
   const { vm, memoryBytes } = instance;
   const world = openWorld(vm, request, send, (id) => inbox.put({ type: "timer", id }));
   const api = openApi(vm, prelude, world.host, () => memoryBytes() > 0.9 * request.maxBytes);
-  return { vm, memoryBytes, api, world, inbox, rejections };
+  return { vm, memoryBytes, api, world, inbox, rejections, runs: 1 };
 }
 
 async function goOn(guest: Guest, request: RunMessage): Promise<Guest> {
@@ -114,7 +116,7 @@ async function goOn(guest: Guest, request: RunMessage): Promise<Guest> {
   rejections.clear();
   world.begin(request);
   api.begin();
-  return guest;
+  return { ...guest, runs: guest.runs + 1 };
 }
 
 async function run(request: RunMessage, opening: Promise<Guest>): Running["done"] {
@@ -147,14 +149,16 @@ async function run(request: RunMessage, opening: Promise<Guest>): Running["done"
 
 /** What scripts declare stays declared, as in the language's own rules for one script after the other. */
 function withHint(end: End): End {
-  if (end.error?.startsWith("SyntaxError: redeclaration of ") !== true) return end;
-  const hint = "In a session let, const and class declare a name once. Assign to it, or declare it with var.";
+  if (!/^(?:SyntaxError: redeclaration of |ReferenceError: \S+ is not initialized)/.test(end.error ?? "")) return end;
+  const hint =
+    "In a session let, const and class declare a name once. Assign to it; where its first value failed, use another name. " +
+    "What is to be declared again, declare with var.";
   return { ...end, error: `${end.error}\n${hint}` };
 }
 
 /** Runs the code to its end: the value of its last expression, awaited as long as it is a promise. */
 async function evaluate(guest: Guest, { language, code, limits }: RunMessage): Promise<End> {
-  const { vm, api, world, rejections } = guest;
+  const { vm, api, world, rejections, runs } = guest;
   let text = code;
   try {
     if (language === "typescript") text = stripTypeScriptTypes(code);
@@ -163,7 +167,7 @@ async function evaluate(guest: Guest, { language, code, limits }: RunMessage): P
   }
   let value: JSValueHandle;
   try {
-    value = vm.evalCode(text, "code.js", EvalFlags.ASYNC);
+    value = vm.evalCode(text, runs === 1 ? "main.js" : `main-${runs}.js`, EvalFlags.ASYNC);
   } catch (thrown) {
     if (thrown instanceof JSException) return api.toFailure(thrown.handle);
     throw thrown;
