@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { startServer } from "./client.ts";
 import { tempFolder } from "./home.ts";
 import type { Figure } from "./measure.ts";
-import { measure } from "./measure.ts";
+import { measure, measureBeside } from "./measure.ts";
 
 const root = join(import.meta.dirname, "..");
 
@@ -27,21 +27,15 @@ export async function* benchCold(): AsyncGenerator<Figure> {
 
   const about = { bench: "cold", unit: "ms", rounds: 15 };
   const goal = { of: "ratio", atMost: 1.3 } as const;
-  yield await measure({
+  yield* await measureBeside({
     ...about,
     figure: "start to first tools/list, as packed (dist)",
-    peerName: "bare Server of the same SDK, same tools",
     goal,
     ours: () => start(serve(built)),
-    peer: () => start(bare("low")),
-  });
-  yield await measure({
-    ...about,
-    figure: "start to first tools/list, as packed (dist)",
-    peerName: "bare McpServer.registerTool, same tools",
-    goal,
-    ours: () => start(serve(built)),
-    peer: () => start(bare("high")),
+    peers: {
+      "bare Server of the same SDK, same tools": () => start(bare("low")),
+      "bare McpServer.registerTool, same tools": () => start(bare("high")),
+    },
   });
   yield await measure({
     ...about,

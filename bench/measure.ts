@@ -32,23 +32,36 @@ export interface Contest {
   readonly rounds?: number;
 }
 
+/** Several peers by their names. */
+export type Peers = Readonly<Record<string, Contest["peer"]>>;
+
+/** As `measureBeside`, with one peer. */
+export async function measure({ peer, peerName, ...contest }: Contest, options = { warmUp: true }): Promise<Figure> {
+  const [figure] = await measureBeside({ ...contest, peers: { [peerName]: peer } }, options);
+  if (figure === undefined) throw new Error("A contest with one peer has one figure.");
+  return figure;
+}
+
 /**
- * Lets both take turns, ours first, so that whatever else the machine does falls on both alike, and takes medians. One round of each
- * goes ahead uncounted, unless there is nothing to warm (`warmUp: false`).
+ * Lets all take turns, ours first, so that whatever else the machine does falls on all alike, and takes medians: a figure for each peer.
+ * One round of each goes ahead uncounted, unless there is nothing to warm (`warmUp: false`).
  */
-export async function measure(contest: Contest, { warmUp = true } = {}): Promise<Figure> {
-  const { bench, figure, unit, peerName, goal, rounds = 7 } = contest;
-  if (warmUp) {
-    await contest.ours();
-    await contest.peer();
+export async function measureBeside(
+  contest: Omit<Contest, "peer" | "peerName"> & { readonly peers: Peers },
+  { warmUp } = { warmUp: true },
+): Promise<readonly Figure[]> {
+  const { bench, figure, unit, peers, goal, rounds = 7 } = contest;
+  const contenders = [contest.ours, ...Object.values(peers)].map((turn) => ({ turn, values: [] as number[] }));
+  for (let round = warmUp ? -1 : 0; round < rounds; round += 1) {
+    for (const { turn, values } of contenders) {
+      const value = await turn();
+      if (round >= 0) values.push(value);
+    }
   }
-  const ours: number[] = [];
-  const peers: number[] = [];
-  for (let round = 0; round < rounds; round += 1) {
-    ours.push(await contest.ours());
-    peers.push(await contest.peer());
-  }
-  return toFigure({ bench, figure, unit, peerName, rounds }, median(ours), median(peers), goal);
+  const [ours = NaN, ...others] = contenders.map(({ values }) => median(values));
+  return Object.keys(peers).map((peerName, index) =>
+    toFigure({ bench, figure, unit, peerName, rounds }, ours, others[index] ?? NaN, goal),
+  );
 }
 
 /** Puts a figure together; values are rounded to three digits, which is more than the machine can repeat. */

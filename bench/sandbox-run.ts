@@ -1,3 +1,5 @@
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
 import type { App } from "../src/app.ts";
 import { callDoor, toBenchGrant } from "./home.ts";
 import { median, wallMs } from "./measure.ts";
@@ -8,6 +10,11 @@ export interface Snippet {
   readonly code: string;
   readonly result: number;
 }
+
+/** The Python that every engine and peer runs. */
+export const python: Snippet = { language: "python", code: "sum(n * 2 for n in [1, 2, 3])", result: 12 };
+/** The same as a program of its own: what follows the name of an interpreter. */
+export const pythonArgs = ["-I", "-c", `print(${python.code})`] as const;
 
 /** One run through the door, in a grant of its own that also allows `echo`. */
 export async function execute(app: App, { language, code, result }: Snippet): Promise<void> {
@@ -22,6 +29,12 @@ export async function executeAny(app: App, args: Pick<Snippet, "language" | "cod
   const value: unknown = outcome.type === "done" && outcome.isError !== true ? outcome.value : undefined;
   if (typeof value === "object" && value !== null && "result" in value) return value.result;
   throw new Error(`The sandbox failed: ${JSON.stringify(outcome)}`);
+}
+
+/** Runs a program of a peer that prints the result of the Python above. */
+export async function runProgram(program: string, args: readonly string[]): Promise<void> {
+  const { stdout } = await promisify(execFile)(program, args);
+  if (stdout.trim() !== String(python.result)) throw new Error(`${program} answered something else: ${stdout}`);
 }
 
 /** The median time of so many runs, one after the other, in ms. */
@@ -46,9 +59,7 @@ export async function runsPerSecond(count: number, atATime: number, run: () => P
   return (count / ms) * 1_000;
 }
 
-/** Microseconds a call of code that makes `calls` of them and gives how many ms they took. */
-export async function nestedMicros(app: App, args: Pick<Snippet, "language" | "code">, calls: number): Promise<number> {
-  const ms = await executeAny(app, args);
-  if (typeof ms !== "number") throw new Error("The code measured no time.");
-  return (ms * 1_000) / calls;
+/** Says on stderr what is not measured, and why. */
+export function leaveOut(what: string, why: string): void {
+  process.stderr.write(`sandbox: ${what} is left out: ${why}\n`);
 }

@@ -1,4 +1,6 @@
 import type { Figure } from "./measure.ts";
+import { benchNested } from "./sandbox-calls.ts";
+import { benchContainers } from "./sandbox-docker.ts";
 import { benchJavascript } from "./sandbox-javascript.ts";
 import { benchProcesses } from "./sandbox-process.ts";
 import { benchPython } from "./sandbox-python.ts";
@@ -8,4 +10,6 @@ export async function* benchSandbox(): AsyncGenerator<Figure> {
   yield* benchJavascript();
   yield* benchPython();
   yield* benchProcesses();
+  yield* benchContainers();
+  yield* benchNested();
 }

@@ -1,0 +1,66 @@
+import { once } from "node:events";
+import { setTimeout as sleep } from "node:timers/promises";
+import { Worker } from "node:worker_threads";
+import { openBenchApp, tempFolder } from "./home.ts";
+import type { Figure } from "./measure.ts";
+import { measure, wallMs } from "./measure.ts";
+import { executeAny } from "./sandbox-run.ts";
+
+const calls = 1_000;
+/** Until the pool has started the next Python, and the machine is at rest. */
+const restMs = 1_500;
+
+/** Code that makes so many calls of a tool, one after the other, and gives how many ms they took. */
+const nested = {
+  javascript: `
+const start = Date.now();
+for (let made = 0; made < ${calls}; made += 1) await tools.echo({ text: "hello" });
+Date.now() - start`,
+  python: `
+import time
+start = time.perf_counter()
+for _ in range(${calls}): tools.echo(text="hello")
+(time.perf_counter() - start) * 1000`,
+};
+
+/** Calls of a tool from code: out of the sandbox, through the door, charged and on record, and back. */
+export async function* benchNested(): AsyncGenerator<Figure> {
+  await using folder = await tempFolder();
+  await using app = await openBenchApp(folder.path, { engines: ["quickjs", "pyodide"], calls });
+  const contests = [
+    { language: "javascript", name: "JavaScript", atMost: 120 },
+    { language: "python", name: "Python", atMost: 350 },
+  ] as const;
+  for (const { language, name, atMost } of contests) {
+    yield await measure({
+      bench: "sandbox",
+      figure: `call of a tool from ${name}`,
+      unit: "µs",
+      rounds: 5,
+      goal: { of: "ours", atMost },
+      async ours() {
+        if (language === "python") await sleep(restMs);
+        const ms = await executeAny(app, { language, code: nested[language] });
+        if (typeof ms !== "number") throw new Error("The code measured no time.");
+        return (ms * 1_000) / calls;
+      },
+      peerName: "a bare message to a thread and its answer",
+      peer: bareMessageMicros,
+    });
+  }
+}
+
+async function bareMessageMicros(): Promise<number> {
+  const program = `const { parentPort } = require("node:worker_threads"); parentPort.on("message", (m) => parentPort.postMessage(m));`;
+  const worker = new Worker(program, { eval: true });
+  await once(worker, "online");
+  const ms = await wallMs(async () => {
+    for (let sent = 0; sent < calls; sent += 1) {
+      const answered = once(worker, "message");
+      worker.postMessage(sent);
+      await answered;
+    }
+  });
+  await worker.terminate();
+  return (ms * 1_000) / calls;
+}
