@@ -77,7 +77,13 @@ town + " owes most: " + sum`;
   const [most] = owed.toSorted((a, b) => b.sum - a.sum);
   assert.equal(answer.result, `${most?.town} owes most: ${most?.sum}`);
   assert.deepEqual([single.calls, once.calls], [200, 1]);
-  assert.ok(once.tokens * 50 < single.tokens, `${once.tokens} tokens in one execution, ${single.tokens} one by one`);
+  // What docs/sandbox.md says: 240 tokens instead of 80 000. Ids are random, and so is how many tokens they are.
+  const [some, instead] = [Math.round(once.tokens / 10) * 10, Math.round(single.tokens / 5_000) * 5_000];
+  assert.deepEqual(
+    [some, instead],
+    [240, 80_000],
+    `${once.tokens} tokens in one execution, ${single.tokens} one by one`,
+  );
   // Whoever waits sees what the code calls.
   assert.match(messages[0] ?? "", /^kg_search \(call \d+\)$/);
   console.log(
