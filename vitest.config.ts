@@ -1,4 +1,5 @@
 import { defineConfig } from "vitest/config";
+import { matrixReporter } from "./test/sandbox/matrix-reporter.ts";
 import { compiled } from "./test/support/capstan.ts";
 
 // The workers inherit it.
@@ -13,6 +14,7 @@ export default defineConfig({
     // More cases (test/support/cases.ts) get more time; the machine of CI has two noisy cores.
     testTimeout: 60_000 + 4 * cases + 10_000 * slowCases,
     hookTimeout: 60_000,
+    reporters: ["default", matrixReporter],
     pool: "forks",
     // Many tests wait for processes and clocks: more workers use what two cores have left.
     maxWorkers: 4,

@@ -1,0 +1,4 @@
+import { describeMatrix } from "./matrix.ts";
+import { openPython } from "./python.ts";
+
+await describeMatrix({ name: "pyodide", engine: openPython() });
