@@ -79,8 +79,7 @@ export function openBubblewrapEngine(options: { readonly warm?: number } = {}): 
 
     async open(spec, signal) {
       demandAble(engine, spec);
-      const { allowConnect } = spec;
-      if (allowConnect !== undefined) return await networked.open({ ...spec, allowConnect }, signal);
+      if (spec.isNetworked === true) return await networked.open(spec, signal);
       return toSandbox(await pools[interpreters[spec.language]].take(signal), spec, isolation, closing.signal);
     },
 

@@ -82,8 +82,7 @@ export function openDockerEngine(options: {
 
     async open(spec, signal) {
       demandAble(engine, spec);
-      const { allowConnect } = spec;
-      if (allowConnect !== undefined) return await networked.open({ ...spec, allowConnect }, signal);
+      if (spec.isNetworked === true) return await networked.open(spec, signal);
       const lease = await pools[interpreters[spec.language]].take(signal);
       return toSandbox(lease, spec, isolation, closing.signal);
     },

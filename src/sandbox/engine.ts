@@ -38,6 +38,10 @@ export interface ExecRequest {
    * the run's wall clock until it is disposed of, for as long as somebody is asked; processor time goes on counting.
    */
   readonly onCall?: (name: string, args: Json, signal: AbortSignal, pause: () => Disposable) => Promise<Json>;
+  /** Where this run may connect to, in a sandbox that was opened for it. Missing: nowhere. */
+  readonly allowConnect?: AllowConnect;
+  /** Told of each connection that the run asked for, for the record; must not throw. Missing: nobody is told. */
+  readonly onConnect?: (event: ConnectEvent) => void;
 }
 
 export type ExecStatus = "ok" | "error" | "timeout" | "memory" | "output" | "crashed" | "denied" | "cancelled";
@@ -87,7 +91,9 @@ export interface ConnectTarget {
 export type AllowConnect = (target: ConnectTarget) => Promise<readonly string[]>;
 
 /** What became of a connection that a guest asked for. `code` and `why`, where it was refused or did not come about. */
-export interface ConnectEvent extends ConnectTarget {
+export interface ConnectEvent {
+  /** `scheme://host:port`; where it was asked for in another form, that, quoted and cut. */
+  readonly to: string;
   readonly outcome: "connected" | "refused" | "failed";
   readonly code?: ErrorCode;
   readonly why?: string;
@@ -101,10 +107,8 @@ export interface SandboxSpec {
    * it takes one run.
    */
   readonly isSession?: boolean;
-  /** Missing: there is no network. */
-  readonly allowConnect?: AllowConnect;
-  /** Told of each connection through `allowConnect`, for the record; must not throw. Missing: nobody is told. */
-  readonly onConnect?: (event: ConnectEvent) => void;
+  /** There is a way out, on which each run decides. Missing: there is no network. */
+  readonly isNetworked?: boolean;
 }
 
 /** A sandbox for one run, or for those of one session. Disposing kills whatever is left of it; no other run ever uses it. */
@@ -133,11 +137,11 @@ export interface Engine extends AsyncDisposable {
 }
 
 /** Throws `sandbox.bad_request` for a language that the engine does not speak, and for a session or a network that it does not have. */
-export function demandAble({ name, languages, can }: Engine, { language, isSession, allowConnect }: SandboxSpec): void {
+export function demandAble({ name, languages, can }: Engine, { language, isSession, isNetworked }: SandboxSpec): void {
   const missing = [
     ...(languages.includes(language) ? [] : [language]),
     ...(isSession === true && !can.sessions ? ["sessions"] : []),
-    ...(allowConnect !== undefined && !can.network ? ["a network"] : []),
+    ...(isNetworked === true && !can.network ? ["a network"] : []),
   ];
   if (missing.length === 0) return;
   throw new CapstanError("sandbox.bad_request", `The engine ${name} has no ${missing.join(" and no ")}.`);

@@ -98,7 +98,8 @@ async function release(
   if (approvalId !== undefined) return await permissions.approvals.redeem(approvalId, call);
   const why = marked
     ? "its grant says that each call asks"
-    : `it can send out or destroy, and untrusted content came in before (${caller.taint.join(", ")})`;
+    : `it can send out or destroy, and untrusted content came in before (${caller.taint.join(", ")}); ` +
+      `a grant that is made with --tainted ${call.name} does without`;
   throw new CapstanError("permission.approval_needed", `A person must approve this call of ${call.name}: ${why}.`, {
     details: { callHash: permissions.approvals.hash(call), name: call.name, args: call.args },
   });

@@ -1,4 +1,3 @@
-import { CapstanError } from "../core/error.ts";
 import { mergeTaint } from "../core/taint.ts";
 import type { Grant } from "../permissions/grant.ts";
 import type { FolderId } from "../permissions/safe-path.ts";
@@ -79,11 +78,10 @@ export function executeCodeTool(services: CodeServices): Tool {
       const { grant, progress, signal } = context;
       const isNetworked = args.network ?? false;
       const isSession = args.session !== undefined;
-      if (isNetworked && isSession) throw networkedSession();
       await using network = isNetworked
         ? openCodeNetwork(context, { tool: toolName, seen: () => calls, resolve })
         : null;
-      const spec = { language: args.language, isSession, ...network?.spec };
+      const spec = { language: args.language, isSession, isNetworked };
       const inputs = await readInputs(args.files, { artifacts, hidden, maxBytes: inputBytes }, context);
       if ("failure" in inputs) return toFailure(inputs.failure, mergeTaint(context.taint, inputs.taint));
       const slow = { done: 0, message: `Starting ${args.language}. The first time takes a few seconds.` };
@@ -102,6 +100,7 @@ export function executeCodeTool(services: CodeServices): Tool {
           files: inputs.files,
           limits: ownLimits,
           onCall: calls.onCall,
+          ...network?.way,
         },
         calls.taint,
         signal,
@@ -122,10 +121,6 @@ export function executeCodeTool(services: CodeServices): Tool {
       };
     },
   });
-}
-
-function networkedSession(): CapstanError {
-  return new CapstanError("sandbox.bad_request", "A session has no network. Leave out session, or network.");
 }
 
 async function whenSlow<T>(work: Promise<T>, tell: () => void): Promise<T> {

@@ -12,9 +12,10 @@ import { type Live, openHouse, type Place, type SessionLimits } from "./session/
 import { isConflict, openSessionRecords, toSessionKey } from "./session/records.ts";
 import type { SavedSession, SessionOwner, SessionRecord } from "./session/records.ts";
 
-/** A call that wants a session: its name, and how to open a sandbox for it where there is none. */
+/** A call that wants a session: its name, and how to open a sandbox for it where there is none, with a way to the network or without. */
 export interface Visit extends SessionOwner {
   readonly name: string;
+  readonly isNetworked: boolean;
   readonly language: Language;
   readonly open: () => Promise<Sandbox>;
 }
@@ -54,7 +55,8 @@ export interface SessionInfo extends Pick<SavedSession, "id" | "name" | "languag
 export interface Sessions extends AsyncDisposable {
   /**
    * Waits for a session and opens it where it has no sandbox. Throws `session.busy` where others have it for too long, `session.too_many`
-   * where none of those that are open can make room, and `sandbox.bad_request` for a session of another language.
+   * where none of those that are open can make room, and `sandbox.bad_request` for a session of another language, or for a network where it
+   * began without one.
    */
   enter(visit: Visit, signal: AbortSignal): Promise<Seat>;
   /** Those that the grant sees, by their names. */
@@ -111,7 +113,7 @@ export function openSessions({ store, clock, limits }: SessionsOptions): Session
     if (live !== undefined) {
       const isOurs = found?.version === live.record.version;
       why = house.whyOver(live) ?? (isOurs ? undefined : "another process of Capstan used it or ended it");
-      if (why === undefined) return { live: demandSpeaks(live, visit), isNew: false };
+      if (why === undefined) return { live: demandFits(live, visit), isNew: false };
       await house.end(place, why);
       found = await records.read(visit, visit.name);
     }
@@ -127,7 +129,7 @@ export function openSessions({ store, clock, limits }: SessionsOptions): Session
   }
 
   async function open(visit: Visit, found: SessionRecord | null): Promise<Live> {
-    const { language, name, grant } = visit;
+    const { language, isNetworked, name, grant } = visit;
     const key = toSessionKey(visit, name);
     await using opening = new AsyncDisposableStack();
     const sandbox = opening.use(await visit.open());
@@ -152,6 +154,7 @@ export function openSessions({ store, clock, limits }: SessionsOptions): Session
     return {
       owner: visit,
       language,
+      isNetworked,
       sandbox,
       beganAt: now,
       usedAt: now,
@@ -279,11 +282,13 @@ const toPlaceKey = ({ scope: { org, project } }: Pick<SessionOwner, "scope">, ke
 /** TypeScript is JavaScript with its types left out, so they share sessions. */
 const familyOf = (language: Language): Language => (language === "typescript" ? "javascript" : language);
 
-function demandSpeaks(live: Live, { language, name }: Visit): Live {
-  if (familyOf(live.language) === familyOf(language)) return live;
+function demandFits(live: Live, { language, isNetworked, name }: Visit): Live {
+  const isSpoken = familyOf(live.language) === familyOf(language);
+  if (isSpoken && (live.isNetworked || !isNetworked)) return live;
+  const why = isSpoken ? "began without a network, and has none" : `speaks ${live.language}, not ${language}`;
   throw new CapstanError(
     "sandbox.bad_request",
-    `The session ${name} speaks ${live.language}, not ${language}. Use another name, or end it with session_end.`,
+    `The session ${name} ${why}. Use another name, or end it with session_end.`,
   );
 }
 

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, describe, expect } from "vitest";
 import { openBubblewrapEngine } from "../../src/sandbox/bubblewrap.ts";
 import { CapstanError } from "../../src/core/error.ts";
-import type { AllowConnect, ConnectEvent, Language, SandboxSpec } from "../../src/sandbox/engine.ts";
+import type { AllowConnect, ConnectEvent, ExecRequest, Language } from "../../src/sandbox/engine.ts";
 import { testWith } from "../support/machine.ts";
 import { tempFolder } from "../support/temp.ts";
 import { inShort, openServer } from "./egress-support.ts";
@@ -19,12 +19,10 @@ const allowConnect: AllowConnect = async ({ scheme, host }) => {
   throw new CapstanError("permission.argument_refused", `${host} is not granted.`);
 };
 
-async function run(language: Language, code: string, over: Partial<SandboxSpec> = { allowConnect }) {
-  await using sandbox = await engine.open({ language, ...over }, never);
-  const { status, result, isolation, error } = await sandbox.run(
-    { language, code, files: [], limits: testLimits },
-    never,
-  );
+async function run(language: Language, code: string, way: Partial<ExecRequest> = {}) {
+  await using sandbox = await engine.open({ language, isNetworked: way.allowConnect !== undefined }, never);
+  const request = { language, code, files: [], limits: testLimits, ...way };
+  const { status, result, isolation, error } = await sandbox.run(request, never);
   return { status, result, network: isolation.network, error };
 }
 
@@ -75,19 +73,43 @@ def through(path, request):
       `refused http://other.example.test:${server.port} permission.argument_refused`,
       `refused https://127.0.0.1:${server.port} permission.argument_refused`,
     ]);
-    const without = await run(
-      "python",
-      `import os\n[os.path.exists("/capstan/egress"), "HTTP_PROXY" in os.environ]`,
-      {},
-    );
+    const without = await run("python", `import os\n[os.path.exists("/capstan/egress"), "HTTP_PROXY" in os.environ]`);
     expect(without).toMatchObject({ result: [false, false], network: "network namespace (bubblewrap)" });
+  });
+
+  testWith("bubblewrap")("is for each run of a session anew: what one run opened is closed to the next", async () => {
+    await using server = await openServer("http");
+    await using session = await engine.open({ language: "python", isSession: true, isNetworked: true }, never);
+    const tell = async (code: string, way: Partial<ExecRequest> = {}) =>
+      (await session.run({ language: "python", code, files: [], limits: testLimits, ...way }, never)).result;
+    const begin = `
+import http.client, urllib.error, urllib.request
+def ask(path):
+    kept.request("GET", "http://api.example.test:${server.port}" + path)
+    return kept.getresponse().read().decode()
+def tell(work):
+    try: return work()
+    except urllib.error.HTTPError as error: return error.reason
+    except (OSError, http.client.HTTPException) as error: return "closed"
+def fetch(): return urllib.request.urlopen("http://api.example.test:${server.port}/").read().decode()
+kept = http.client.HTTPConnection("127.0.0.1", 3128)
+told = [ask("/a"), ask("/b"), tell(fetch)]
+kept.auto_open = 0
+told`;
+    expect(await tell(begin, { allowConnect })).toEqual(["seen 1", "seen 2", "seen 3"]);
+    const again = `[tell(lambda: ask("/kept")), tell(fetch)]`;
+    expect(await tell(again)).toEqual(["closed", "sandbox.network_refused"]);
+    const refuse: AllowConnect = () => Promise.reject(new CapstanError("permission.argument_refused", "Not granted."));
+    expect(await tell(again, { allowConnect: refuse })).toEqual(["closed", "permission.argument_refused"]);
+    expect(server.seen).toHaveLength(3);
+    expect(await tell(`tell(fetch)`, { allowConnect })).toBe("seen 4");
   });
 
   testWith("bubblewrap")(
     "leaves no proxy behind: not after its run, nor when the engine is closed over it",
     async () => {
       const closed = openBubblewrapEngine({ warm: 0 });
-      const sandbox = await closed.open({ language: "python", allowConnect }, never);
+      const sandbox = await closed.open({ language: "python", isNetworked: true }, never);
       expect(folders()).toHaveLength(1);
       const running = sandbox.run(
         { language: "python", code: "while True: pass", files: [], limits: testLimits },
@@ -97,7 +119,7 @@ def through(path, request):
       await closed[Symbol.asyncDispose]();
       expect(await running).toMatchObject({ status: "cancelled" });
       expect(folders()).toEqual([]);
-      await expect(closed.open({ language: "python", allowConnect }, never)).rejects.toHaveProperty(
+      await expect(closed.open({ language: "python", isNetworked: true }, never)).rejects.toHaveProperty(
         "code",
         "sandbox.unavailable",
       );

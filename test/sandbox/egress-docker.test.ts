@@ -2,7 +2,7 @@ import { tmpdir } from "node:os";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { CapstanError } from "../../src/core/error.ts";
 import { openDockerEngine } from "../../src/sandbox/docker.ts";
-import type { AllowConnect, ConnectEvent, Engine, Language, SandboxSpec } from "../../src/sandbox/engine.ts";
+import type { AllowConnect, ConnectEvent, Engine, ExecRequest, Language } from "../../src/sandbox/engine.ts";
 import { dockerSocket, testImage } from "../support/docker.ts";
 import { describeWith } from "../support/machine.ts";
 import { inShort, openServer } from "./egress-support.ts";
@@ -30,9 +30,9 @@ describeWith("docker")("a container with a network", () => {
   });
   afterAll(() => engine[Symbol.asyncDispose]());
 
-  async function run(language: Language, code: string, over: Partial<SandboxSpec>) {
-    await using sandbox = await engine.open({ language, ...over }, never);
-    const request = { language, code, files: [], limits: testLimits };
+  async function run(language: Language, code: string, way: Partial<ExecRequest> = {}) {
+    await using sandbox = await engine.open({ language, isNetworked: way.allowConnect !== undefined }, never);
+    const request = { language, code, files: [], limits: testLimits, ...way };
     const { status, result, isolation } = await sandbox.run(request, never);
     return { status, result, network: isolation.network };
   }
@@ -77,9 +77,24 @@ def tell(work):
       `refused http://other.example.test:${server.port} permission.argument_refused`,
     ]);
     const without = `import os\n[os.path.exists("/capstan/egress"), "HTTP_PROXY" in os.environ]`;
-    expect(await run("python", without, {})).toMatchObject({
+    expect(await run("python", without)).toMatchObject({
       result: [false, false],
       network: "network namespace (container)",
     });
+  });
+
+  test("has one in each run of a session that asks for it, and in no other", async () => {
+    await using server = await openServer("http");
+    await using session = await engine.open({ language: "python", isSession: true, isNetworked: true }, never);
+    const code = `
+import urllib.error, urllib.request
+try: told = urllib.request.urlopen("http://api.example.test:${server.port}/").read().decode()
+except urllib.error.HTTPError as error: told = error.reason
+told`;
+    const told: unknown[] = [];
+    for (const way of [{ allowConnect }, {}, { allowConnect }]) {
+      told.push((await session.run({ language: "python", code, files: [], limits: testLimits, ...way }, never)).result);
+    }
+    expect(told).toEqual(["seen 1", "sandbox.network_refused", "seen 2"]);
   });
 });

@@ -83,12 +83,8 @@ export async function openProxy(
 ): Promise<Egress & { readonly events: ConnectEvent[] }> {
   const folder = await tempFolder();
   const events: ConnectEvent[] = [];
-  const egress = await openEgress({
-    allowConnect,
-    onConnect: (event) => events.push(event),
-    folder: folder.path,
-    limits,
-  });
+  const egress = await openEgress({ folder: folder.path, limits });
+  egress.begin({ allowConnect, onConnect: (event) => events.push(event) });
   return {
     ...egress,
     events,
@@ -108,9 +104,7 @@ const allowOnly =
 
 /** What the events say, in short. */
 export const inShort = (events: readonly ConnectEvent[]): readonly string[] =>
-  events.map(({ scheme, host, port, outcome, code }) =>
-    [outcome, `${scheme}://${host}:${port}`, code].filter(Boolean).join(" "),
-  );
+  events.map(({ to, outcome, code }) => [outcome, to, code].filter(Boolean).join(" "));
 
 /** Sends bytes to the proxy and reads until it closes, or until `until` has come. Errors end it as a close does. */
 export async function send(

@@ -8,6 +8,7 @@ import { basename, dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import { openEgress } from "../../src/sandbox/egress.ts";
+import type { ConnectEvent } from "../../src/sandbox/engine.ts";
 import { sweepEgress } from "../../src/sandbox/egress/sweep.ts";
 import { tempFolder } from "../support/temp.ts";
 import { accessDenied } from "../../src/sandbox/egress/refusal.ts";
@@ -143,7 +144,8 @@ describe("the proxy of an execution", () => {
     const path = (name: string) => join(folder.path, name);
     for (const name of ["capstan-egress-young", "capstan-egress-old", "other"]) await mkdir(path(name));
     await utimes(path("capstan-egress-old"), new Date(0), new Date(0));
-    await using living = await openEgress({ allowConnect: () => Promise.resolve([]), folder: folder.path });
+    await using living = await openEgress({ folder: folder.path });
+    using _ = living.begin({});
     const program = `import { createServer } from "node:net"; createServer().listen(process.argv[1], () => process.kill(process.pid, "SIGKILL"))`;
     await mkdir(path("capstan-egress-killed"));
     const killed = spawn(process.execPath, ["--input-type=module", "-e", program, path("capstan-egress-killed/proxy")]);
@@ -166,7 +168,8 @@ describe("the proxy of an execution", () => {
     expect((await send(proxy, ask)).length).toBeLessThan(flood.length);
     expect(await send(proxy, ask)).toMatch(/403 sandbox\.network_refused[^]*32768 bytes/);
     const url = `http://${authority}`;
-    expect(inShort(proxy.events)).toEqual([`connected ${url}`, `refused ${url} sandbox.network_refused`]);
+    const refused = `refused ${url} sandbox.network_refused`;
+    expect(inShort(proxy.events)).toEqual([`connected ${url}`, refused, refused]);
   });
 
   test("listens no more when its connections are used up, granted or not", async () => {
@@ -183,6 +186,27 @@ describe("the proxy of an execution", () => {
       ],
     );
     expect(server.seen).toHaveLength(1);
+    const [url, other] = [`http://${authority}`, "http://other.example.test:80"];
+    const last = `refused ${url} sandbox.network_refused`;
+    expect(inShort(proxy.events)).toEqual([`connected ${url}`, `refused ${other} permission.argument_refused`, last]);
+  });
+
+  test("leads nowhere before and after a run, and forgets with it what it had used", async () => {
+    await using folder = await tempFolder();
+    await using server = await openServer("http");
+    await using proxy = await openEgress({ folder: folder.path, limits: { connections: 1 } });
+    const ask = `GET http://api.example.test:${server.port}/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`;
+    const told: string[] = [];
+    const allowConnect = () => Promise.resolve(["127.0.0.1"]);
+    const onConnect = ({ outcome }: ConnectEvent): void => void told.push(outcome);
+    expect(await send(proxy, ask)).toBe("");
+    for (const run of [1, 2]) {
+      const running = proxy.begin({ allowConnect, onConnect });
+      expect(await send(proxy, ask)).toContain(`seen ${run}`);
+      running[Symbol.dispose]();
+      expect(await send(proxy, ask)).toBe("");
+    }
+    expect([server.connections(), told]).toEqual([2, ["connected", "connected"]]);
   });
 
   test("drops connections beyond those it takes at a time", async () => {
@@ -190,10 +214,35 @@ describe("the proxy of an execution", () => {
     const first = connect(proxy.socketPath).on("error", () => undefined);
     await sleep(20);
     const ask = "GET http://a.example.test/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
-    expect(await send(proxy, ask)).toBe("");
+    expect([await send(proxy, ask), await send(proxy, ask)]).toEqual(["", ""]);
     first.destroy();
     await sleep(20);
     expect(await send(proxy, ask)).toContain("403 permission.argument_refused");
+    expect(inShort(proxy.events)).toEqual([
+      "refused one more sandbox.network_refused",
+      "refused http://a.example.test:80 permission.argument_refused",
+    ]);
+  });
+
+  test("tells what came that was not in form, cut, and as often as connections may be asked for", async () => {
+    await using server = await openServer("http");
+    const authority = `api.example.test:${server.port}`;
+    await using proxy = await openProxy([`http://${authority}`], { connections: 6 });
+    const ask = (url: string) => send(proxy, `GET ${url} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`);
+    await ask("http://api.example.test.:80/");
+    await send(proxy, "CONNECT 127.1:443 HTTP/1.1\r\nHost: x\r\n\r\n");
+    await ask(`ftp://${"a".repeat(1_000)}/`);
+    await send(proxy, "SSH-2.0-x\r\n\r\n");
+    expect(await ask(`http://${authority}/`)).toContain("200 OK");
+    expect(inShort(proxy.events)).toEqual([
+      'refused "http://api.example.test.:80/" sandbox.bad_request',
+      'refused "127.1:443" sandbox.bad_request',
+      expect.stringMatching(/^refused "ftp:\/\/a{194}" sandbox\.bad_request$/),
+      "refused no request sandbox.bad_request",
+      `connected http://${authority}`,
+    ]);
+    for (let more = 0; more < 5; more += 1) await send(proxy, "SSH-2.0-x\r\n\r\n");
+    expect(proxy.events).toHaveLength(7);
   });
 
   test("has no more connections out than it takes at a time, however many are asked for at once", async () => {

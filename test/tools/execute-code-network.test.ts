@@ -86,7 +86,12 @@ describe("execute_code with a network", () => {
         { language: "python", network: true },
         { by: { ...under(capstan.grant, net).by, ...rules, taint } },
       );
-    await expect(run(fetching([url]), {}, ["mcp:other"])).rejects.toEqual(refused("permission.approval_needed"));
+    await expect(run(fetching([url]), {}, ["mcp:other"])).rejects.toEqual(
+      expect.objectContaining({
+        code: "permission.approval_needed",
+        message: expect.stringMatching(/A person must approve .*mcp:other.*--tainted execute_code/),
+      }),
+    );
     expect(server.connections()).toBe(0);
 
     const look = "tools.look()";
@@ -112,19 +117,35 @@ except Exception as error: told.append(error.code)`;
     expect(valueOf((await capstan.run("1", { network: false })).outcome)).toMatchObject({ result: 1 });
   });
 
-  test("is not offered where no engine has one, and in no session", async () => {
+  testWith("bubblewrap")("in a session is had by the calls that ask for it, of one that began with it", async () => {
+    await using server = await openServer("http");
+    await using capstan = await open();
+    const { grant } = under(capstan.grant, [local(server.port)], true).by;
+    const by = { by: { grant: { ...grant, rights: { ...grant.rights, sessions: ["*"] } } } };
+    const run = async (session: string, code: string, network: boolean) =>
+      (await capstan.run(code, { language: "python", session, network }, by)).outcome;
+    const url = `http://localhost:${server.port}`;
+    expect(valueOf(await run("online", fetching([url]), true))).toMatchObject({ result: ["seen 1"] });
+    expect(valueOf(await run("online", "told + [get(urls[0])]", false))).toMatchObject({
+      result: ["sandbox.network_refused"],
+    });
+    expect(valueOf(await run("online", "get(urls[0])", true))).toMatchObject({ result: "seen 2" });
+    expect(server.seen).toHaveLength(2);
+    const acts = (await capstan.audit()).filter(({ entry }) => entry.action === "net/connect");
+    expect(acts.map(({ entry }) => entry.decision)).toEqual(["allow", "allow"]);
+
+    expect(valueOf(await run("offline", "x = 1\nx", false))).toMatchObject({ result: 1 });
+    expect(await run("offline", "x", true)).toMatchObject({
+      code: "sandbox.bad_request",
+      content: [expect.objectContaining({ text: expect.stringContaining("began without a network") })],
+    });
+    expect(valueOf(await run("offline", "x", false))).toMatchObject({ result: 1 });
+  });
+
+  test("is not offered where no engine has one", async () => {
     await using offline = await openCodeDoor([quickjs], { resolve });
     const online = under(offline.grant, [parseUrlRule("api.example.com")]);
     await expect(offline.run("1", { network: true }, online)).rejects.toEqual(refused("tool.bad_arguments"));
     expect(valueOf((await offline.run("1", {}, online)).outcome)).toMatchObject({ result: 1 });
-
-    await using capstan = await open();
-    const { grant } = under(capstan.grant, [parseUrlRule("api.example.com")]).by;
-    const by = { grant: { ...grant, rights: { ...grant.rights, sessions: ["*"] } } };
-    const both = { network: true, session: "s" };
-    expect((await capstan.run("1", both, { by })).outcome).toMatchObject({
-      isError: true,
-      code: "sandbox.bad_request",
-    });
   });
 });

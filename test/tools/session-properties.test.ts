@@ -92,7 +92,10 @@ test("whatever is called at the same time, a session has one run at a time, no m
       /** How often each session ran since it was new. */
       const ran = new Map<string, number>();
       const visit = async (user: number, name: string, code: string): Promise<void> => {
-        await using seat = await sessions.enter({ ...owner(user), name, language: "python", open }, never);
+        await using seat = await sessions.enter(
+          { ...owner(user), name, language: "python", isNetworked: false, open },
+          never,
+        );
         const request = { language: "python", code, files: [], limits: testLimits } as const;
         const { result, session } = await seat.run(request, () => [`from${user}`], never);
         const before = session.isNew ? 0 : ran.get(`${user}/${name}`);

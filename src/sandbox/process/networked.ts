@@ -2,16 +2,16 @@ import { tmpdir } from "node:os";
 import { CapstanError } from "../../core/error.ts";
 import { openEgress } from "../egress.ts";
 import { sweepEgress } from "../egress/sweep.ts";
-import type { AllowConnect, Isolation, Language, Sandbox, SandboxSpec } from "../engine.ts";
+import type { Isolation, Language, Sandbox, SandboxSpec } from "../engine.ts";
 import type { Guest } from "./guest.ts";
 import { openPool } from "./pool.ts";
 import { toSandbox } from "./sandbox.ts";
 import { openSlots } from "./slots.ts";
 
-/** Sandboxes that have a way out, each with a proxy of its own. Disposing ends them all. */
+/** Sandboxes that have a way out while they run, each with a proxy of its own. Disposing ends them all. */
 export interface Networked extends AsyncDisposable {
   /** Throws as `open` of an engine does. */
-  open(spec: SandboxSpec & { readonly allowConnect: AllowConnect }, signal: AbortSignal): Promise<Sandbox>;
+  open(spec: SandboxSpec, signal: AbortSignal): Promise<Sandbox>;
 }
 
 /**
@@ -30,20 +30,22 @@ export function openNetworked(
   const living = new Set<AsyncDisposable>();
   return {
     async open(spec, signal) {
-      const { language, allowConnect, onConnect = () => {} } = spec;
       await using opened = new AsyncDisposableStack();
       const stop = AbortSignal.any([signal, closing.signal]);
       opened.defer(await slots.take(stop));
       await (sweeping ??= sweepEgress(folder));
-      const egress = opened.use(await openEgress({ allowConnect, onConnect, folder, guestUid }));
-      const start = (end: AbortSignal) => boot(language, egress.socketPath, end);
+      const egress = opened.use(await openEgress({ folder, guestUid }));
+      const start = (end: AbortSignal) => boot(spec.language, egress.socketPath, end);
       const pool = opened.use(openPool({ warm: 0, maxTaken: 1 }, start));
       const sandbox = opened.use(toSandbox(await pool.take(stop), spec, isolation, closing.signal));
       stop.throwIfAborted();
       const owned = opened.move();
       living.add(owned);
       return {
-        run: (request, end) => sandbox.run(request, end),
+        async run(request, end) {
+          using _ = egress.begin(request);
+          return await sandbox.run(request, end);
+        },
         async [Symbol.asyncDispose]() {
           await owned.disposeAsync();
           living.delete(owned);

@@ -8,13 +8,8 @@ export function languagesOf(engines: readonly Engine[]): readonly Language[] {
   return [...new Set(engines.flatMap(({ languages }) => languages))];
 }
 
-/** What a run needs of an engine. */
-export interface Wanted extends Pick<SandboxSpec, "language" | "isSession"> {
-  readonly isNetworked?: boolean;
-}
-
 /** The strongest level at which some engine can run this; undefined when none can. */
-export function strongest(engines: readonly Engine[], wanted: Wanted): IsolationLevel | undefined {
+export function strongest(engines: readonly Engine[], wanted: SandboxSpec): IsolationLevel | undefined {
   const levels = engines.filter((engine) => isAble(engine, wanted)).map(({ level }) => level);
   return levels.sort((a, b) => strengthOf(b) - strengthOf(a))[0];
 }
@@ -29,10 +24,9 @@ export async function openFirst(
   weakest: IsolationLevel,
   signal: AbortSignal,
 ): Promise<Sandbox> {
-  const wanted: Wanted = { ...spec, isNetworked: spec.allowConnect !== undefined };
   const problems: string[] = [];
   for (const engine of engines) {
-    if (!isAble(engine, wanted) || strengthOf(engine.level) < strengthOf(weakest)) continue;
+    if (!isAble(engine, spec) || strengthOf(engine.level) < strengthOf(weakest)) continue;
     try {
       return await engine.open(spec, signal);
     } catch (thrown) {
@@ -44,8 +38,8 @@ export async function openFirst(
   }
   const what = [
     spec.language,
-    ...(wanted.isSession === true ? ["in a session"] : []),
-    ...(wanted.isNetworked === true ? ["with a network"] : []),
+    ...(spec.isSession === true ? ["in a session"] : []),
+    ...(spec.isNetworked === true ? ["with a network"] : []),
   ].join(" ");
   throw new CapstanError(
     "sandbox.unavailable",
@@ -56,6 +50,9 @@ export async function openFirst(
 }
 
 /** As `demandAble` of the port: the language, and what else is asked for. */
-function isAble({ languages, can }: Engine, { language, isSession = false, isNetworked = false }: Wanted): boolean {
+function isAble(
+  { languages, can }: Engine,
+  { language, isSession = false, isNetworked = false }: SandboxSpec,
+): boolean {
   return languages.includes(language) && (!isSession || can.sessions) && (!isNetworked || can.network);
 }

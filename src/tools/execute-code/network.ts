@@ -1,5 +1,5 @@
 import { CapstanError } from "../../core/error.ts";
-import type { ExecResult, SandboxSpec } from "../../sandbox/engine.ts";
+import type { ExecRequest, ExecResult } from "../../sandbox/engine.ts";
 import { type Resolve, toAllowConnect } from "../egress.ts";
 import type { CallContext } from "../tool.ts";
 import type { CodeCalls } from "./nested.ts";
@@ -12,7 +12,7 @@ const label = "network";
 
 /** The way of one call's code to the hosts that its grant names. Disposing resolves when every connection is on record. */
 interface CodeNetwork extends AsyncDisposable {
-  readonly spec: Required<Pick<SandboxSpec, "allowConnect" | "onConnect">>;
+  readonly way: Required<Pick<ExecRequest, "allowConnect" | "onConnect">>;
   /** The result, whose error also says which connections did not come about: programs tell little of that, and Node's fetch nothing. */
   explain(result: ExecResult): ExecResult;
 }
@@ -37,7 +37,7 @@ export function openCodeNetwork(
   const records: Promise<void>[] = [];
   const failures = new Set<string>();
   return {
-    spec: {
+    way: {
       async allowConnect(target) {
         const { taint, bring } = seen();
         // For what the caller had seen, the door has asked already.
@@ -47,10 +47,10 @@ export function openCodeNetwork(
         bring([label]);
         return addresses;
       },
-      onConnect({ scheme, host, port, outcome, code }) {
-        if (code !== undefined && failures.size < maxFailures) failures.add(`${scheme}://${host}:${port} ${code}`);
+      onConnect({ to, outcome, code }) {
+        if (code !== undefined && failures.size < maxFailures) failures.add(`${to} ${code}`);
         const refused = outcome === "refused" && code !== undefined ? { refused: code } : {};
-        records.push(context.record({ action: "net/connect", name: `${scheme}://${host}:${port}`, ...refused }));
+        records.push(context.record({ action: "net/connect", name: to, ...refused }));
       },
     },
     explain(result) {
@@ -67,6 +67,6 @@ function afterUntrusted(labels: readonly string[]): CapstanError {
   return new CapstanError(
     "permission.approval_needed",
     `The code has read untrusted content (${labels.join(", ")}), and connecting after that needs a person, whom code can't ask. ` +
-      "Fetch first and read later, in two calls.",
+      "Fetch first and read later, in two calls; a session that has read it connects no more.",
   );
 }

@@ -19,12 +19,13 @@ export interface Place extends AsyncDisposable {
 
 /** The place for a call. `open` opens a sandbox where there is none. */
 export async function openPlace(
-  { session, language }: Input,
+  { session, language, network: isNetworked = false }: Input,
   context: CallContext,
   sessions: Sessions,
   open: () => Promise<Sandbox>,
 ): Promise<Place> {
-  if (session !== undefined) return await sessions.enter({ ...context, name: session, language, open }, context.signal);
+  if (session !== undefined)
+    return await sessions.enter({ ...context, name: session, language, isNetworked, open }, context.signal);
   const sandbox = await open();
   return {
     taint: trusted,

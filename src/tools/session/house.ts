@@ -26,6 +26,7 @@ const minuteMs = 60_000;
 export interface Live {
   readonly owner: SessionOwner;
   readonly language: Language;
+  readonly isNetworked: boolean;
   readonly sandbox: Sandbox;
   readonly beganAt: number;
   usedAt: number;
