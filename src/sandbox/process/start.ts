@@ -8,6 +8,8 @@ import { pipes } from "./wire.ts";
 
 /** From the start of a process to its "ready"; half a second where nothing else runs. */
 const bootMs = 60_000;
+/** From the end of a process to that of its pipes: what is in them is read by then. */
+const cutOffMs = 250;
 /** Characters kept of what Node or bubblewrap say on their own account. */
 const maxDiagnostics = 8_192;
 
@@ -52,9 +54,15 @@ export async function startGuest(
     if (left) return;
     // Who waits for its end needs an event loop that waits too.
     hold(child, true);
-    killGroup(child, confinement);
+    killGroup(child);
   };
-  child.once("exit", kill);
+  child.once("exit", () => {
+    kill();
+    // With bubblewrap nobody keeps the number of the group any more.
+    left ||= confinement === "bubblewrap";
+    // Bubblewrap may end before what it starts is bound to its life. Such a process ends with its pipes, which it must not keep open.
+    setTimeout(() => setImmediate(cutOff, child), cutOffMs).unref();
+  });
   const deadline = AbortSignal.any([signal, AbortSignal.timeout(bootMs)]);
   deadline.addEventListener("abort", kill);
   const booted = Promise.all([
@@ -96,17 +104,20 @@ export async function startGuest(
 
 /**
  * Kills what was started as one. After the first process has ended the group may still hold a watcher (pyodide/launch.ts), whose being there
- * also keeps the number of the group from being given away; with bubblewrap there is none.
+ * also keeps the number of the group from being given away, or what bubblewrap was starting.
  */
-function killGroup(child: ChildProcess, confinement: Confinement): void {
-  const ended = child.exitCode !== null || child.signalCode !== null;
-  if (child.pid === undefined || (ended && confinement === "bubblewrap")) return;
+function killGroup(child: ChildProcess): void {
+  if (child.pid === undefined) return;
   try {
     if (process.platform === "win32") child.kill("SIGKILL");
     else process.kill(-child.pid, "SIGKILL");
   } catch {
     // Nobody is left.
   }
+}
+
+function cutOff(child: ChildProcess): void {
+  for (const fd of Object.values(pipes)) socketOf(child, fd).destroy();
 }
 
 function hold(child: ChildProcess, held: boolean): void {

@@ -33,7 +33,7 @@ export interface Variant extends Expectation {
 
 /**
  * One attack and what must come of it, each language with its own code. What the case says holds for every language that does not say
- * otherwise. Every case also demands what matrix.test.ts checks after each run.
+ * otherwise. Every case also demands what matrix.ts checks after each run.
  */
 export interface HostileCase extends Expectation {
   /** Class and number: `A1`, `A1b`. */
