@@ -5,6 +5,7 @@ import { demandPaths } from "./guest-path.ts";
 import { openModules } from "./quickjs/module.ts";
 import { toOutputBuffer } from "./quickjs/output.ts";
 import type { OutputBuffer } from "./quickjs/output.ts";
+import type { ModuleMessage } from "./quickjs/protocol.ts";
 import { openWorkerPool } from "./quickjs/pool.ts";
 import type { WorkerPool } from "./quickjs/pool.ts";
 import { superviseRun } from "./quickjs/supervise.ts";
@@ -26,16 +27,22 @@ export function openQuickjsEngine(options: { readonly workers?: number } = {}): 
   const moduleFor = openModules();
   const pool = openWorkerPool({ size: options.workers ?? 2 });
   const outputs = new WeakMap<Worker, OutputBuffer>();
+  /** The maxima of the modules that a worker has. */
+  const given = new WeakMap<Worker, Set<number>>();
   let runs = 0;
   const openSupervise =
     (isSession: boolean): Supervise =>
     async (worker, request, signal) => {
       const bounded = await moduleFor(request.limits.memoryBytes);
+      const { maxBytes } = bounded;
+      const has = given.get(worker) ?? new Set();
+      if (!has.has(maxBytes)) worker.postMessage({ type: "module", ...bounded } satisfies ModuleMessage);
+      given.set(worker, has.add(maxBytes));
       const output = toOutputBuffer(request.limits.outputBytes, outputs.get(worker));
       outputs.set(worker, output);
       return await superviseRun({
         worker,
-        bounded,
+        maxBytes,
         output,
         run: (runs += 1),
         request,

@@ -14,7 +14,9 @@ describe("one run after the other", () => {
   test("random numbers differ between interpreters that start in the same millisecond (J94)", async () => {
     const bounded = await openModules()(testLimits.memoryBytes);
     const random = async (): Promise<number> => {
-      const { vm } = await openInstances().open({ ...bounded, limits: testLimits }, () => {});
+      const instances = openInstances();
+      instances.add(bounded);
+      const { vm } = await instances.open({ maxBytes: bounded.maxBytes, limits: testLimits }, () => {});
       return vm.evalCode("Math.random()").toNumber();
     };
     const numbers = await Promise.all(Array.from({ length: 50 }, random));
@@ -23,8 +25,10 @@ describe("one run after the other", () => {
   });
 
   test("an interpreter that was started ahead is as new as another: own random numbers, own clock", async () => {
-    const spec = { ...(await openModules()(testLimits.memoryBytes)), limits: testLimits };
+    const bounded = await openModules()(testLimits.memoryBytes);
+    const spec = { maxBytes: bounded.maxBytes, limits: testLimits };
     const instances = openInstances();
+    instances.add(bounded);
     const probe = async (): Promise<unknown> => {
       const { vm } = await instances.open(spec, () => {});
       return JSON.parse(vm.evalCode("JSON.stringify([Math.random(), performance.now()])").toString());

@@ -1,5 +1,6 @@
 import { MAX_STACK_SIZE, QuickJS } from "quickjs-wasi";
 import type { QuickJSOptions } from "quickjs-wasi";
+import type { BoundedModule, CompiledModule } from "./module.ts";
 import type { RunMessage } from "./protocol.ts";
 
 const mebibyte = 1024 * 1024;
@@ -15,11 +16,13 @@ export interface Instance {
   readonly memoryBytes: () => number;
 }
 
-type Spec = Pick<RunMessage, "module" | "maxBytes" | "limits">;
+type Spec = Pick<RunMessage, "maxBytes" | "limits">;
 type OnRejection = NonNullable<QuickJSOptions["onUnhandledRejection"]>;
 
 /** New interpreters within the limits of a run: nothing of one was ever used, and nothing uses it again. */
 export interface Instances {
+  /** Takes the module of a maximum, before an interpreter with that maximum is opened. */
+  readonly add: (bounded: BoundedModule) => void;
   readonly open: (spec: Spec, onUnhandledRejection: OnRejection) => Promise<Instance>;
   /** Starts one for a run like the last, so that the next finds it. */
   readonly prepare: () => void;
@@ -27,12 +30,15 @@ export interface Instances {
 
 /** Starting one takes longer than many a run, so one may be started while nothing runs. */
 export function openInstances(): Instances {
+  const modules = new Map<number, CompiledModule>();
+  const start = (spec: Spec): ReturnType<typeof startInstance> => startInstance(spec, modules.get(spec.maxBytes));
   let last: Spec | undefined;
   let prepared: { readonly spec: Spec; readonly started: ReturnType<typeof startInstance> } | undefined;
   return {
+    add: ({ module, maxBytes }) => void modules.set(maxBytes, module),
     async open(spec, onUnhandledRejection) {
-      const isLike = prepared?.spec.module === spec.module && toMemoryLimit(prepared.spec) === toMemoryLimit(spec);
-      const started = (isLike ? prepared?.started : undefined) ?? startInstance(spec);
+      const isLike = prepared?.spec.maxBytes === spec.maxBytes && toMemoryLimit(prepared.spec) === toMemoryLimit(spec);
+      const started = (isLike ? prepared?.started : undefined) ?? start(spec);
       [last, prepared] = [spec, undefined];
       const { begin, ...instance } = await started;
       begin(onUnhandledRejection);
@@ -40,7 +46,7 @@ export function openInstances(): Instances {
     },
     prepare() {
       if (last === undefined) return;
-      prepared = { spec: last, started: startInstance(last) };
+      prepared = { spec: last, started: start(last) };
       // The run that finds it is told.
       prepared.started.catch(() => {});
     },
@@ -50,7 +56,10 @@ export function openInstances(): Instances {
 const toMemoryLimit = ({ maxBytes, limits }: Spec): number => Math.min(limits.memoryBytes, maxBytes - overheadBytes);
 
 /** It has no file descriptors and knows the time in UTC. */
-async function startInstance(spec: Spec): Promise<Instance & { readonly begin: (onRejection: OnRejection) => void }> {
+async function startInstance(
+  spec: Spec,
+  wasm: CompiledModule | undefined,
+): Promise<Instance & { readonly begin: (onRejection: OnRejection) => void }> {
   let memory: { readonly buffer: ArrayBuffer } = { buffer: new ArrayBuffer(0) };
   let isBooting = true;
   /** The time of `performance.now()` begins with the run. */
@@ -58,7 +67,7 @@ async function startInstance(spec: Spec): Promise<Instance & { readonly begin: (
   let onUnhandledRejection: OnRejection = () => {};
   const forward: OnRejection = (promise, reason, isHandled) => onUnhandledRejection(promise, reason, isHandled);
   const vm = await QuickJS.create({
-    wasm: spec.module,
+    wasm,
     memoryLimit: toMemoryLimit(spec),
     maxStackSize: MAX_STACK_SIZE,
     timezoneOffset: 0,

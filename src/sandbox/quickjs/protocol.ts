@@ -1,6 +1,11 @@
 import type { ExecLimits, ExecStatus, Language, SandboxFile } from "../engine.ts";
-import type { CompiledModule } from "./module.ts";
+import type { BoundedModule } from "./module.ts";
 import type { OutputBuffer } from "./output.ts";
+
+/** Gives a worker a module for all runs that name its maximum: each passing makes another one, which costs as much memory as the code has. */
+export interface ModuleMessage extends BoundedModule {
+  readonly type: "module";
+}
 
 /**
  * The main thread starts a run. `run` numbers the runs of a worker; messages of another run are dropped on both sides. After one of a
@@ -9,7 +14,6 @@ import type { OutputBuffer } from "./output.ts";
 export interface RunMessage {
   readonly type: "run";
   readonly run: number;
-  readonly module: CompiledModule;
   readonly maxBytes: number;
   readonly language: Language;
   readonly code: string;
@@ -30,7 +34,7 @@ export interface AnswerMessage {
   readonly text: string;
 }
 
-export type ToWorker = RunMessage | AnswerMessage;
+export type ToWorker = ModuleMessage | RunMessage | AnswerMessage;
 
 /** The guest calls the host; `args` is JSON text. */
 export interface CallMessage {

@@ -3,14 +3,14 @@ import { openDeadline } from "../../core/deadline.ts";
 import type { Json } from "../../core/json.ts";
 import { answerCall } from "../answer-call.ts";
 import type { ExecRequest, ExecResult, ExecStatus, SandboxFile } from "../engine.ts";
-import type { BoundedModule } from "./module.ts";
 import { readOutput } from "./output.ts";
 import type { OutputBuffer } from "./output.ts";
 import type { AnswerMessage, CallMessage, DoneMessage, FromWorker, RunMessage } from "./protocol.ts";
 
 export interface Supervision {
   readonly worker: Worker;
-  readonly bounded: BoundedModule;
+  /** That of a module that the worker has. */
+  readonly maxBytes: number;
   /** Empty. */
   readonly output: OutputBuffer;
   /** Unlike that of every other run of the worker. */
@@ -34,7 +34,7 @@ type End = DoneMessage | { readonly type: "stopped"; readonly status: ExecStatus
 /** Has a worker run code, watches its time from outside, answers its calls, and says how it ended. Never rejects. */
 export async function superviseRun({
   worker,
-  bounded,
+  maxBytes,
   output,
   run,
   request,
@@ -91,7 +91,7 @@ export async function superviseRun({
     const message: RunMessage = {
       type: "run",
       run,
-      ...bounded,
+      maxBytes,
       language,
       code,
       files: files.map(toOwn),

@@ -18,7 +18,9 @@ let kept: Guest | undefined;
 let run = 0;
 
 port.on("message", (message: ToWorker) => {
-  if (message.type === "run") {
+  if (message.type === "module") {
+    instances.add(message);
+  } else if (message.type === "run") {
     ({ run } = message);
     running = startGuest(message, parts, send, kept);
     running.done.then(
