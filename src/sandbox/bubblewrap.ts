@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { CapstanError, toCapstanError } from "../core/error.ts";
 import { folders, guestUid, type Interpreter, launch } from "./bubblewrap/launch.ts";
 import { openTreeMeter } from "./bubblewrap/meter.ts";
@@ -10,6 +11,8 @@ import { type LocalGuest, startGuest } from "./process/start.ts";
 
 const isolation: Isolation = { engine: "bubblewrap", level: "os-sandbox", network: "network namespace (bubblewrap)" };
 const networkedIsolation: Isolation = { ...isolation, network: `${isolation.network}, out of it by a proxy alone` };
+/** Where bubblewrap is looked for: it is started without an environment, and so without a PATH of the user's. */
+const programs = ["/usr/bin/bwrap", "/bin/bwrap"];
 /** Interpreters of one kind that may be taken at a time. */
 const maxTaken = 16;
 /** The shortest run is over by then. To boot takes the processor for less than the next run would wait for it. */
@@ -56,6 +59,7 @@ export function openBubblewrapEngine(options: { readonly warm?: number } = {}): 
     level: isolation.level,
     languages: ["python", "javascript", "typescript", "bash"],
     can: { sessions: true, network: true },
+    isInstalled: () => process.platform === "linux" && programs.some((path) => existsSync(path)),
 
     async probe(signal) {
       const problems: string[] = [];

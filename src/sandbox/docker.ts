@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { CapstanError, toCapstanError } from "../core/error.ts";
 import { type Interpreter, interpreters, toCommand } from "./docker/commands.ts";
 import { egressPath, startContainer } from "./docker/container.ts";
@@ -62,6 +63,7 @@ export function openDockerEngine(options: {
     level,
     languages: ["python", "javascript", "typescript", "bash"],
     can: { sessions: true, network: true },
+    isInstalled: () => existsSync(socket),
 
     async probe(signal) {
       const connected = await connect({ socket, image, runtime, cacheDir });

@@ -130,6 +130,8 @@ export interface Engine extends AsyncDisposable {
   readonly packages?: readonly string[];
   /** What it can do beside single runs without a network. */
   readonly can: { readonly sessions: boolean; readonly network: boolean };
+  /** Whether what it needs is installed, as far as can be told at once; missing: it is. Whether it works, `probe` says. */
+  readonly isInstalled?: () => boolean;
   /** null: the engine works here. */
   probe(signal: AbortSignal): Promise<Unavailable | null>;
   /** Throws `sandbox.unavailable` when it can't be opened, `sandbox.bad_request` for what it can't do. */

@@ -11,6 +11,12 @@ export function whyNotOffered({ name, level }: Engine, { engines, isolation }: O
   return strengthOf(level) < strengthOf(isolation) ? `sandbox.isolation asks for ${isolation}` : undefined;
 }
 
+/** Those that are installed, so that nobody is told of languages that nothing runs; all, where that would be none. */
+export function installedEngines(engines: readonly Engine[]): readonly Engine[] {
+  const installed = engines.filter(({ isInstalled }) => isInstalled?.() !== false);
+  return installed.length > 0 ? installed : engines;
+}
+
 /**
  * The engines that the config offers, in its order, none weaker than it says. Throws `config.bad_value` where that leaves none, so that
  * nobody waits for the first call to learn it.

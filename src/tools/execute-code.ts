@@ -2,6 +2,7 @@ import { mergeTaint } from "../core/taint.ts";
 import type { Grant } from "../permissions/grant.ts";
 import type { FolderId } from "../permissions/safe-path.ts";
 import type { Engine, ExecLimits } from "../sandbox/engine.ts";
+import { installedEngines } from "../sandbox/offer.ts";
 import type { Artifacts } from "./artifacts.ts";
 import { openFirst, strongest } from "./execute-code/engine.ts";
 import { defaultInputBytes, inputNeeds, readInputs } from "./execute-code/inputs.ts";
@@ -43,17 +44,19 @@ interface CodeServices {
 /** `execute_code`: runs code in a sandbox, which may call tools under a grant derived from its caller's. */
 export function executeCodeTool(services: CodeServices): Tool {
   const { engines, limits, listed, artifacts, sessions, hidden, inputBytes = defaultInputBytes, resolve } = services;
+  // What is installed later can run what the others speak too: each is tried when a call comes.
+  const installed = installedEngines(engines);
   return defineTool<Input, Output>({
     name: toolName,
     title: "Run code in a sandbox",
-    description: toDescription(engines),
-    input: fromZod(toInput(engines)),
+    description: toDescription(installed),
+    input: fromZod(toInput(installed)),
     output: fromZod(Output),
     hints: {
       readOnly: false,
       destructive: false,
       idempotent: false,
-      openWorld: engines.some(({ can }) => can.network),
+      openWorld: installed.some(({ can }) => can.network),
     },
     isSink: ({ network = false }) => network,
     // The code itself changes nothing outside but its session, and what it sends. Nested calls that ran before a crash would be made again.

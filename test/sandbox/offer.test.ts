@@ -2,10 +2,13 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import type { IsolationLevel } from "../../src/core/isolation.ts";
+import { testWith } from "../support/machine.ts";
 import { openEngines } from "../../src/sandbox/all.ts";
+import { openBubblewrapEngine } from "../../src/sandbox/bubblewrap.ts";
+import { openDockerEngine } from "../../src/sandbox/docker.ts";
 import { SandboxConfig, toExecLimits, toInputBytes } from "../../src/sandbox/config.ts";
 import type { Engine } from "../../src/sandbox/engine.ts";
-import { offeredEngines, whyNotOffered } from "../../src/sandbox/offer.ts";
+import { installedEngines, offeredEngines, whyNotOffered } from "../../src/sandbox/offer.ts";
 import { openQuickjsEngine } from "../../src/sandbox/quickjs.ts";
 import { tempFolder } from "../support/temp.ts";
 
@@ -45,6 +48,24 @@ describe("the engines that the config offers", () => {
       "sandbox.engines leaves it out",
       undefined,
     ]);
+  });
+
+  test("are told of where they are installed, unless none is", async () => {
+    const gone = all.map((engine) => ({ ...engine, isInstalled: () => engine.name === "docker" }));
+    expect(installedEngines([quickjs, ...gone]).map(({ name }) => name)).toEqual(["quickjs", "docker"]);
+    const none = gone.slice(0, 3);
+    expect(installedEngines(none)).toEqual(none);
+    await using folder = await tempFolder();
+    const socket = join(folder.path, "socket");
+    await using docker = openDockerEngine({ cacheDir: folder.path, socket, image: "none", memoryBytes: 1 });
+    expect(installedEngines([quickjs, docker])).toEqual([quickjs]);
+    await writeFile(socket, "");
+    expect(installedEngines([quickjs, docker])).toEqual([quickjs, docker]);
+  });
+
+  testWith("bubblewrap")("are told of with bubblewrap where it works", async () => {
+    await using bubblewrap = openBubblewrapEngine({ warm: 0 });
+    expect(installedEngines([quickjs, bubblewrap])).toEqual([quickjs, bubblewrap]);
   });
 
   test("have a name in the config each, by which it can offer them", async () => {
