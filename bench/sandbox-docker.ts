@@ -10,7 +10,7 @@ import { dockerSocket as socket, testImage } from "../test/support/docker.ts";
 import { openBenchApp, tempFolder } from "./home.ts";
 import type { Figure } from "./measure.ts";
 import { measureBeside, wallMs } from "./measure.ts";
-import { execute, leaveOut, python, pythonArgs, runProgram, runsPerSecond } from "./sandbox-run.ts";
+import { execute, leaveOut, programs, python, runProgram, runsPerSecond } from "./sandbox-run.ts";
 
 const engines: ["docker"] = ["docker"];
 const memoryMb = 256;
@@ -33,7 +33,7 @@ export async function* benchContainers(): AsyncGenerator<Figure> {
   const name = `capstan-bench-${randomUUID()}`;
   await docker("run", "--rm", "-d", "--name", name, ...flags, "sleep", "infinity");
   await using _ = { [Symbol.asyncDispose]: async () => void (await docker("kill", name)) };
-  const command = ["/usr/bin/python3", ...pythonArgs];
+  const command = ["/usr/bin/python3", ...programs.python];
   const started = "docker run --rm, same image, same flags";
   const entered = "docker exec into one container for all runs";
   const run = () => runProgram("docker", [...host, "run", "--rm", ...flags, ...command]);
@@ -68,13 +68,14 @@ export async function* benchContainers(): AsyncGenerator<Figure> {
   yield* await measureBeside({
     ...about,
     figure: "Python in a container, none waiting (it starts)",
+    peers: { [started]: peers[started] },
     ours: () => wallMs(() => execute(app, python)),
   });
 }
 
 const host = ["-H", `unix://${socket}`];
 
-const docker = (...args: readonly string[]) => promisify(execFile)("docker", [...host, ...args]);
+const docker = (...words: readonly string[]) => promisify(execFile)("docker", [...host, ...words]);
 
 /** What separates our containers from the host, as options of the command. */
 const confinement = [

@@ -4,18 +4,15 @@ import { Worker } from "node:worker_threads";
 import { openBenchApp, tempFolder } from "./home.ts";
 import type { Figure } from "./measure.ts";
 import { measureBeside, wallMs } from "./measure.ts";
+import { readMemory } from "./memory.ts";
 import { importQuickjs } from "./peers.ts";
-import { execute, runMany, runsPerSecond } from "./sandbox-run.ts";
-import type { Snippet } from "./sandbox-run.ts";
+import { execute, javascript, runMany, runsPerSecond } from "./sandbox-run.ts";
 
-const snippet: Snippet = {
-  language: "javascript",
-  code: "[1, 2, 3].map((n) => n * 2).reduce((a, b) => a + b)",
-  result: 12,
-};
 const runsPerRound = 40;
 const sustainedRuns = 400;
 const threads = 2;
+/** Threads whose memory is measured together. */
+const waiting = 8;
 
 /** JavaScript in QuickJS. */
 export async function* benchJavascript(): AsyncGenerator<Figure> {
@@ -27,7 +24,7 @@ export async function* benchJavascript(): AsyncGenerator<Figure> {
   {
     await using app = await openBenchApp(folder.path);
     await using bare = openBareThreads(threads);
-    const run = (): Promise<void> => execute(app, snippet);
+    const run = (): Promise<void> => execute(app, javascript);
     yield* await measureBeside({
       ...about,
       figure: "JavaScript, worker warm",
@@ -54,7 +51,7 @@ export async function* benchJavascript(): AsyncGenerator<Figure> {
     figure: "JavaScript, first of a process (the worker starts)",
     async ours() {
       await using app = await openBenchApp(folder.path);
-      return await wallMs(() => execute(app, snippet));
+      return await wallMs(() => execute(app, javascript));
     },
     peers: {
       async [raw]() {
@@ -63,6 +60,32 @@ export async function* benchJavascript(): AsyncGenerator<Figure> {
       },
     },
   });
+  yield* await measureBeside({
+    ...about,
+    figure: "JavaScript, a worker that waits",
+    unit: "MB",
+    async ours() {
+      await using app = await openBenchApp(folder.path, { workers: waiting });
+      return await toMegabytes(() => atOnce(() => execute(app, javascript)));
+    },
+    peers: {
+      async [raw]() {
+        await using opened = new AsyncDisposableStack();
+        return await toMegabytes(() => atOnce(opened.use(openBareThreads(waiting)).run));
+      },
+    },
+  });
+}
+
+const atOnce = async (run: () => Promise<void>): Promise<void> =>
+  void (await Promise.all(Array.from({ length: waiting }, run)));
+
+/** What each of the threads takes that some work leaves. */
+async function toMegabytes(work: () => Promise<void>): Promise<number> {
+  const before = await readMemory();
+  await work();
+  const after = await readMemory();
+  return (after.rss - before.rss) / waiting / 1e6;
 }
 
 /** Threads with quickjs-wasi, of which each runs one snippet at a time. */
@@ -73,9 +96,9 @@ function openBareThreads(count: number): AsyncDisposable & { readonly run: () =>
     async run() {
       const worker = free.pop();
       if (worker === undefined) throw new Error(`Only ${count} snippets can run at a time.`);
-      worker.postMessage(snippet.code);
+      worker.postMessage(javascript.code);
       const [value] = await once(worker, "message");
-      if (value !== snippet.result) throw new Error(`quickjs-wasi answered something else: ${String(value)}`);
+      if (value !== javascript.result) throw new Error(`quickjs-wasi answered something else: ${String(value)}`);
       free.push(worker);
     },
     async [Symbol.asyncDispose]() {
@@ -87,7 +110,8 @@ function openBareThreads(count: number): AsyncDisposable & { readonly run: () =>
 async function openSandboxed(): Promise<() => Promise<void>> {
   const { runSandboxed } = await importQuickjs();
   return async () => {
-    const answer = await runSandboxed(({ evalCode }) => evalCode(`export default ${snippet.code}`), {});
-    if (answer.data !== snippet.result) throw new Error(`The peer answered something else: ${JSON.stringify(answer)}`);
+    const answer = await runSandboxed(({ evalCode }) => evalCode(`export default ${javascript.code}`), {});
+    if (answer.data !== javascript.result)
+      throw new Error(`The peer answered something else: ${JSON.stringify(answer)}`);
   };
 }

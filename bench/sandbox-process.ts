@@ -4,40 +4,51 @@ import { openBenchApp, tempFolder } from "./home.ts";
 import type { Figure, Peers } from "./measure.ts";
 import { measureBeside, wallMs } from "./measure.ts";
 import { importSandboxRuntime } from "./peers.ts";
-import { execute, leaveOut, python, pythonArgs, runMany, runProgram, runsPerSecond } from "./sandbox-run.ts";
+import { execute, javascript, leaveOut, programs, python, runMany, runProgram, runsPerSecond } from "./sandbox-run.ts";
 
 const engines: ["bubblewrap"] = ["bubblewrap"];
+const about = { bench: "sandbox", rounds: 5 };
 const interpreter = "/usr/bin/python3";
 const runsPerRound = 5;
 const sustainedRuns = 40;
 /** The pool starts the next interpreter meanwhile. */
-const restMs = 100;
+const restMs = 200;
 
-/** The machine's own Python in bubblewrap; nothing, and a line that says why, where that does not work. */
-export async function* benchProcesses(): AsyncGenerator<Figure> {
+type Runs = Readonly<Record<string, () => Promise<void>>>;
+
+/** Whether bubblewrap works here; a line says why not. */
+export async function probeBubblewrap(): Promise<boolean> {
   await using engine = openBubblewrapEngine({ warm: 0 });
   const problem = await engine.probe(new AbortController().signal);
-  if (problem !== null) {
-    leaveOut("bubblewrap", problem.reason);
-    return;
-  }
-  await using folder = await tempFolder();
+  if (problem !== null) leaveOut("bubblewrap", problem.reason);
+  return problem === null;
+}
+
+/** The machine's own Python and Node in bubblewrap. */
+export async function* benchProcesses(): AsyncGenerator<Figure> {
   await using runtime = await openSandboxRuntime();
-  const runs: Readonly<Record<string, () => Promise<void>>> = {
-    "the same Python, unconfined": () => runProgram(interpreter, pythonArgs),
+  yield* benchInterpreter("Python", python, {
+    "the same Python, unconfined": () => runProgram(interpreter, programs.python),
     "the same Python in bwrap, namespaces alone": () =>
-      runProgram("bwrap", [...namespaces, interpreter, ...pythonArgs]),
+      runProgram("bwrap", [...namespaces, interpreter, ...programs.python]),
     ...(runtime.run === undefined ? {} : { "the same Python in @anthropic-ai/sandbox-runtime": runtime.run }),
-  };
-  const about = { bench: "sandbox", unit: "ms", rounds: 5 };
+  });
+  yield* benchInterpreter("JavaScript", javascript, {
+    "the same Node, unconfined": () => runProgram(process.execPath, programs.javascript),
+  });
+}
+
+async function* benchInterpreter(name: string, snippet: typeof python, runs: Runs): AsyncGenerator<Figure> {
+  await using folder = await tempFolder();
   const peers = toPeers(runs, (run) => runMany(runsPerRound, run));
   {
     await using app = await openBenchApp(folder.path, { engines });
-    const run = (): Promise<void> => execute(app, python);
+    const run = (): Promise<void> => execute(app, snippet);
     yield* await measureBeside({
       ...about,
-      figure: "Python in bubblewrap, interpreter waiting",
-      goal: { of: "ours", atMost: 30 },
+      figure: `${name} in bubblewrap, interpreter waiting`,
+      unit: "ms",
+      ...(snippet === python ? { goal: { of: "ours", atMost: 30 } } : {}),
       async ours() {
         await sleep(restMs);
         return await wallMs(run);
@@ -46,7 +57,7 @@ export async function* benchProcesses(): AsyncGenerator<Figure> {
     });
     yield* await measureBeside({
       ...about,
-      figure: "Python in bubblewrap, 2 at a time",
+      figure: `${name} in bubblewrap, 2 at a time`,
       unit: "runs/s",
       ours: () => runsPerSecond(sustainedRuns, 2, run),
       peers: toPeers(runs, (other) => runsPerSecond(sustainedRuns / 2, 2, other)),
@@ -55,8 +66,9 @@ export async function* benchProcesses(): AsyncGenerator<Figure> {
   await using app = await openBenchApp(folder.path, { engines, warmBubblewrap: 0 });
   yield* await measureBeside({
     ...about,
-    figure: "Python in bubblewrap, none waiting (the interpreter starts)",
-    ours: () => runMany(runsPerRound, () => execute(app, python)),
+    figure: `${name} in bubblewrap, none waiting (the interpreter starts)`,
+    unit: "ms",
+    ours: () => runMany(runsPerRound, () => execute(app, snippet)),
     peers,
   });
 }
@@ -66,10 +78,8 @@ const namespaces = [
   ...["--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"],
 ];
 
-const toPeers = (
-  runs: Readonly<Record<string, () => Promise<void>>>,
-  toTurn: (run: () => Promise<void>) => Promise<number>,
-): Peers => Object.fromEntries(Object.entries(runs).map(([name, run]) => [name, () => toTurn(run)]));
+const toPeers = (runs: Runs, toTurn: (run: () => Promise<void>) => Promise<number>): Peers =>
+  Object.fromEntries(Object.entries(runs).map(([name, run]) => [name, () => toTurn(run)]));
 
 /** A run of the Python under sandbox-runtime without a network; none, and a line that says why, where it lacks what it needs. */
 async function openSandboxRuntime(): Promise<AsyncDisposable & { readonly run?: () => Promise<void> }> {
@@ -83,7 +93,7 @@ async function openSandboxRuntime(): Promise<AsyncDisposable & { readonly run?: 
     network: { allowedDomains: [], deniedDomains: [] },
     filesystem: { denyRead: [], allowWrite: [], denyWrite: [] },
   });
-  const [isolated, flag, program] = pythonArgs;
+  const [isolated, flag, program] = programs.python;
   const command = `${interpreter} ${isolated} ${flag} '${program}'`;
   return {
     run: async () => await runProgram("bash", ["-c", await manager.wrapWithSandbox(command)]),

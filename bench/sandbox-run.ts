@@ -11,10 +11,18 @@ export interface Snippet {
   readonly result: number;
 }
 
-/** The Python that every engine and peer runs. */
+/** What every engine and peer of a language runs. */
+export const javascript: Snippet = {
+  language: "javascript",
+  code: "[1, 2, 3].map((n) => n * 2).reduce((a, b) => a + b)",
+  result: 12,
+};
 export const python: Snippet = { language: "python", code: "sum(n * 2 for n in [1, 2, 3])", result: 12 };
-/** The same as a program of its own: what follows the name of an interpreter. */
-export const pythonArgs = ["-I", "-c", `print(${python.code})`] as const;
+/** The same as programs of their own: the arguments of an interpreter. */
+export const programs = {
+  python: ["-I", "-c", `print(${python.code})`],
+  javascript: ["-e", `console.log(${javascript.code})`],
+} as const;
 
 /** One run through the door, in a grant of its own that also allows `echo`. */
 export async function execute(app: App, { language, code, result }: Snippet): Promise<void> {
@@ -31,7 +39,7 @@ export async function executeAny(app: App, args: Pick<Snippet, "language" | "cod
   throw new Error(`The sandbox failed: ${JSON.stringify(outcome)}`);
 }
 
-/** Runs a program of a peer that prints the result of the Python above. */
+/** Runs a program of a peer that prints the result. */
 export async function runProgram(program: string, args: readonly string[]): Promise<void> {
   const { stdout } = await promisify(execFile)(program, args);
   if (stdout.trim() !== String(python.result)) throw new Error(`${program} answered something else: ${stdout}`);
