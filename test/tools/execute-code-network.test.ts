@@ -1,3 +1,5 @@
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import type { Grant, UrlRule } from "../../src/permissions/grant.ts";
 import { parseUrlRule } from "../../src/permissions/url-rule.ts";
@@ -7,6 +9,7 @@ import type { Resolve } from "../../src/tools/egress.ts";
 import { openServer } from "../sandbox/egress-support.ts";
 import { testTool, valueOf } from "../support/door.ts";
 import { testWith } from "../support/machine.ts";
+import { tempFolder } from "../support/temp.ts";
 import { openCodeDoor } from "./code-door.ts";
 
 const quickjs = openQuickjsEngine();
@@ -106,6 +109,28 @@ except Exception as error: told.append(error.code)`;
     });
     const marked = await run(fetching([url, url], look + publish), under(capstan.grant, net, true).by, ["mcp:other"]);
     expect(valueOf(marked.outcome)).toMatchObject({ result: ["seen 4", "published", "seen 5"] });
+  });
+
+  testWith("bubblewrap")("sends no file of this machine out: not in its own call, nor in one after it", async () => {
+    await using server = await openServer("http");
+    await using folder = await tempFolder();
+    await writeFile(join(folder.path, "table.csv"), "1");
+    await using capstan = await open();
+    const { grant } = under(capstan.grant, [local(server.port)]).by;
+    const by = { grant: { ...grant, rights: { ...grant.rights, read: [folder.path] } } };
+    const files = [{ path: "table.csv", from: join(folder.path, "table.csv") }];
+    const networked = { language: "python", network: true };
+    const code = fetching([`http://localhost:${server.port}`]);
+
+    const sent = await capstan.run(code, { ...networked, files }, { by });
+    expect(valueOf(sent.outcome)).toMatchObject({ result: ["permission.approval_needed"] });
+    const read = await capstan.run(`files.read("table.csv")`, { files }, { by });
+    expect([valueOf(read.outcome), read.taint]).toMatchObject([{ result: "1" }, ["files"]]);
+    const later = capstan.run(code, networked, { by: { ...by, taint: read.taint } });
+    await expect(later).rejects.toEqual(refused("permission.approval_needed"));
+    expect(server.connections()).toBe(0);
+    const written = await capstan.run(code, { ...networked, files: [{ path: "table.csv", text: "1" }] }, { by });
+    expect(valueOf(written.outcome)).toMatchObject({ result: ["seen 1"] });
   });
 
   test("is refused at the door where the grant names no host, and on record", async () => {
