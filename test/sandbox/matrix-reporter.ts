@@ -33,8 +33,9 @@ function attacksOf(module: TestModule): readonly Attack[] {
 
 /** A row for each attack in each language, and what came of it in each engine: empty where it is not for that engine. */
 function toMatrix(attacks: readonly Attack[]): string {
-  const engines = [...new Set(attacks.map(({ engine }) => engine))];
-  const rows = [...Map.groupBy(attacks, toKey).values()].map((row) => {
+  const engines = [...new Set(attacks.map(({ engine }) => engine))].toSorted();
+  const tried = [...Map.groupBy(attacks, toKey).values()].filter((row) => row.some(({ outcome }) => outcome !== "-"));
+  const rows = tried.map((row) => {
     const [first] = row;
     const outcomes = engines.map((name) => row.find(({ engine }) => engine === name)?.outcome ?? "");
     return [first?.id ?? "", first?.language ?? "", ...outcomes, first?.title ?? ""];

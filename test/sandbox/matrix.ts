@@ -77,7 +77,8 @@ export async function describeMatrix(column: Column): Promise<void> {
     afterAll(() => canaries[Symbol.asyncDispose]());
 
     for (const [index, cell] of cells.entries()) {
-      const { id, language, code, limits = {}, request = {}, copies = 1, next: nextCode } = cell;
+      const { id, language, code, limits = {}, copies = 1, next: nextCode, host } = cell;
+      const request = { ...cell.request, ...(host === undefined ? {} : { onCall: host(engine) }) };
       const told = { engine: name, id, language, title: cell.title };
       test(`${id} ${language}: ${cell.title}`, { meta: { hostile: told } }, async ({ task }) => {
         const text = typeof code === "string" ? code : code(canaries);

@@ -1,6 +1,6 @@
 import { expect } from "vitest";
 import type { Json } from "../../../src/core/json.ts";
-import type { ExecLimits, ExecRequest, ExecResult, ExecStatus, Language } from "../../../src/sandbox/engine.ts";
+import type { Engine, ExecLimits, ExecRequest, ExecResult, ExecStatus, Language } from "../../../src/sandbox/engine.ts";
 import type { Canaries } from "./canaries.ts";
 
 /** Hostile code; with the canaries where it reaches for them. */
@@ -15,6 +15,8 @@ export interface Expectation {
   readonly check?: Check;
   readonly limits?: Partial<ExecLimits>;
   readonly request?: Partial<Pick<ExecRequest, "files" | "onCall">>;
+  /** Who answers its calls, where that needs the engine that it runs in. */
+  readonly host?: (engine: Engine) => NonNullable<ExecRequest["onCall"]>;
   /** The code of a second run, right after the first; it must end well. */
   readonly next?: string;
   /** How many copies run at once, each with its number in the place of COPY; missing: one. */

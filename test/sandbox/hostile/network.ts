@@ -100,6 +100,11 @@ answers`,
               Array.isArray(answers) && answers.every((answer) => /Error|timeout/.test(String(answer))),
           ),
       },
+      bash: {
+        code: `for host in 169.254.169.254 fd00:ec2::254; do timeout 1 bash -c "exec 3<>/dev/tcp/$host/80" 2>/dev/null && echo REACHED; done; true`,
+        status: "ok",
+        check: ({ stdout }) => expect(stdout).toBe(""),
+      },
     },
   },
   {
@@ -129,6 +134,8 @@ None`,
             }`,
         },
       },
+      bash: ({ port }) =>
+        `for host in ::1 ::ffff:127.0.0.1 0.0.0.0 0x7f000001 localhost; do echo x > /dev/tcp/$host/${port}; done 2>/dev/null; true`,
     },
   },
   {

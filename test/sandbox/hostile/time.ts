@@ -14,10 +14,10 @@ export const time: readonly HostileCase[] = [
     in: {
       javascript: "while (1);",
       typescript: "for (let i: number = 0; ; ) i += 1",
-      python: `while True: pass`,
       bash: `while :; do :; done`,
     },
   },
+  { id: "E48", title: "a loop in Python", status: "timeout", ...short, in: { python: `while True: pass` } },
   {
     id: "E49",
     title: "a loop that catches everything",

@@ -1,11 +1,29 @@
 import { expect } from "vitest";
 import { CapstanError } from "../../../src/core/error.ts";
 import type { Json } from "../../../src/core/json.ts";
-import { echo, type HostileCase, is } from "./case.ts";
+import type { Engine, ExecRequest } from "../../../src/sandbox/engine.ts";
+import { valueOf } from "../../support/door.ts";
+import { openCodeDoor } from "../../tools/code-door.ts";
+import { echo, type HostileCase, is, type Variant } from "./case.ts";
 
 const mebibyte = 1024 * 1024;
 const unknown = (name: string): Promise<Json> =>
   Promise.reject(new CapstanError("tool.unknown", `There is no tool ${name}.`));
+
+const patient = { wallMs: 60_000, cpuMs: 60_000 };
+
+/** Runs code that calls `execute_code`, in the same engine and through the door. */
+const nest =
+  (engine: Engine): NonNullable<ExecRequest["onCall"]> =>
+  async (name, args, signal) => {
+    await using capstan = await openCodeDoor([engine], { limits: patient });
+    const { outcome } = await capstan.call(name, args, { signal, by: { depth: 1 } });
+    const { status, result } = Object(valueOf(outcome));
+    return { status, result };
+  };
+
+/** Code that finds itself in a file and runs that. It answers how often it could, and what it was refused for at last. */
+const again = (code: string): Variant => ({ code, request: { files: [{ path: "self", bytes: Buffer.from(code) }] } });
 
 /** Class K: code mode. */
 export const tools: readonly HostileCase[] = [
@@ -27,6 +45,34 @@ for name in ("__proto__", "constructor", "toString", "hasOwnProperty", "__class_
 told`,
     },
     check: is(Array.from({ length: 5 }, () => "tool.unknown")),
+  },
+  {
+    id: "K100",
+    title: "code that runs itself, each time one deeper",
+    status: "ok",
+    limits: patient,
+    host: nest,
+    in: {
+      javascript: again(`const self = files.read("self");
+        try {
+          const { result } = await tools.execute_code({ language: "javascript", code: self, files: [{ path: "self", text: self }] });
+          [result[0] + 1, result[1]]
+        } catch (error) { [0, error.code] }`),
+      python: again(`
+self = open("/in/self").read()
+try:
+    deeper = tools.execute_code(language="python", code=self, files=[{"path": "self", "text": self}])["result"]
+    result = [deeper[0] + 1, deeper[1]]
+except ToolError as error: result = [0, error.code]`),
+      bash: again(`
+args=$(python3 -c 'import json; self = open("/in/self").read(); print(json.dumps({"language": "bash", "code": self, "files": [{"path": "self", "text": self}]}))')
+if said=$(tools execute_code "$args" 2>&1); then
+  result=$(python3 -c 'import json, sys; depth, code = json.loads(sys.argv[1])["result"]; print(json.dumps([depth + 1, code]))' "$said")
+else
+  result="[0, \\"\${said%%:*}\\"]"
+fi`),
+    },
+    check: is([4, "budget.depth"]),
   },
   {
     id: "K101",
