@@ -1,6 +1,9 @@
 import { once } from "node:events";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
+import { SandboxConfig, toExecLimits } from "../src/sandbox/config.ts";
+import type { Engine } from "../src/sandbox/engine.ts";
+import { openQuickjsEngine } from "../src/sandbox/quickjs.ts";
 import { openBenchApp, tempFolder } from "./home.ts";
 import type { Figure } from "./measure.ts";
 import { measureBeside, wallMs } from "./measure.ts";
@@ -20,17 +23,24 @@ export async function* benchJavascript(): AsyncGenerator<Figure> {
   const runSandboxed = await openSandboxed();
   const raw = "quickjs-wasi itself, a new interpreter in a thread, no limits";
   const inProcess = "@sebastianwessel/quickjs, in this process";
+  const alone = "our engine alone, without the door";
   const about = { bench: "sandbox", unit: "ms", rounds: 5 };
   {
     await using app = await openBenchApp(folder.path);
     await using bare = openBareThreads(threads);
+    await using engine = openQuickjsEngine({ workers: threads });
+    const runAlone = (): Promise<void> => runIn(engine);
     const run = (): Promise<void> => execute(app, javascript);
     yield* await measureBeside({
       ...about,
       figure: "JavaScript, worker warm",
       goal: { of: "ours", atMost: 1.5 },
       ours: () => runMany(runsPerRound, run),
-      peers: { [raw]: () => runMany(runsPerRound, bare.run), [inProcess]: () => runMany(runsPerRound, runSandboxed) },
+      peers: {
+        [alone]: () => runMany(runsPerRound, runAlone),
+        [raw]: () => runMany(runsPerRound, bare.run),
+        [inProcess]: () => runMany(runsPerRound, runSandboxed),
+      },
     });
     for (const atATime of [2, 8]) {
       yield* await measureBeside({
@@ -40,6 +50,7 @@ export async function* benchJavascript(): AsyncGenerator<Figure> {
         goal: { of: "ours", atLeast: 700 },
         ours: () => runsPerSecond(sustainedRuns, atATime, run),
         peers: {
+          [alone]: () => runsPerSecond(sustainedRuns, atATime, runAlone),
           [raw]: () => runsPerSecond(sustainedRuns, threads, bare.run),
           [inProcess]: () => runsPerSecond(sustainedRuns / 4, atATime, runSandboxed),
         },
@@ -75,6 +86,14 @@ export async function* benchJavascript(): AsyncGenerator<Figure> {
       },
     },
   });
+}
+
+async function runIn(engine: Engine): Promise<void> {
+  const { signal } = new AbortController();
+  await using sandbox = await engine.open({ language: "javascript" }, signal);
+  const limits = toExecLimits(SandboxConfig.parse({}));
+  const { result } = await sandbox.run({ language: "javascript", code: javascript.code, files: [], limits }, signal);
+  if (result !== javascript.result) throw new Error(`The engine answered something else: ${JSON.stringify(result)}`);
 }
 
 const atOnce = async (run: () => Promise<void>): Promise<void> =>
