@@ -48,3 +48,21 @@ testWith("bubblewrap")("an import that stands too late is refused with a word ab
   const { status, error } = await runIn(engine, "javascript", `1;\nimport os from "node:os";`);
   expect([status, error]).toEqual(["error", expect.stringContaining("Put imports before all other statements")]);
 });
+
+testWith("bubblewrap")("a session whose code broke the parser of types goes on with another", async () => {
+  const never = new AbortController().signal;
+  await using session = await engine.open({ language: "typescript", isSession: true }, never);
+  const run = async (code: string) =>
+    await session.run({ language: "typescript", code, files: [], limits: testLimits }, never);
+
+  const deep = `let a: ${"Array<".repeat(50_000)}1${">".repeat(50_000)}`;
+  const broken = { status: "error", error: expect.stringMatching(/^SyntaxError: The parser of TypeScript failed/) };
+  expect(await run(deep)).toMatchObject(broken);
+  expect(await run("const x: number = 3; x")).toMatchObject({ status: "ok", result: 3 });
+  expect(await run(deep)).toMatchObject(broken);
+  expect(await run("enum Color { Red }")).toMatchObject({
+    status: "error",
+    error: expect.stringMatching(/^SyntaxError: .*enum/),
+  });
+  expect(await run("const y = x as number; y + 1")).toMatchObject({ status: "ok", result: 4 });
+});

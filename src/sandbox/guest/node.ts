@@ -241,11 +241,28 @@ function nodeGuest(write: Write, load: (specifier: string, options?: ImportCallO
   let taker: { readonly objectId?: string } = {};
   const toNumber = (text: string): number | bigint => (text.endsWith("n") ? BigInt(text.slice(0, -1)) : Number(text));
 
-  const withoutTypes = (code: string): string => {
+  /** A parser that failed instead of refusing stays broken for the life of its thread: from then on, each code gets a thread. */
+  let strip: (code: string) => string | Promise<string> = (code) => stripTypeScriptTypes(code);
+  const stripElsewhere = (code: string): Promise<string> =>
+    new Promise((resolve, reject) => {
+      const { Worker } = process.getBuiltinModule("node:worker_threads");
+      const program = `const { parentPort, workerData } = require("node:worker_threads");
+        try { parentPort.postMessage({ text: require("node:module").stripTypeScriptTypes(workerData) }) } catch (error) {
+          if (!(error instanceof SyntaxError)) throw error;
+          parentPort.postMessage({ refusal: error.message });
+        }`;
+      new Worker(program, { eval: true, workerData: code })
+        .once("error", reject)
+        .once("message", (answer: { readonly text: string } | { readonly refusal: string }) =>
+          "text" in answer ? resolve(answer.text) : reject(new SyntaxError(answer.refusal)),
+        );
+    });
+  const withoutTypes = async (code: string): Promise<string> => {
     try {
-      return stripTypeScriptTypes(code);
+      return await strip(code);
     } catch (thrown) {
       if (thrown instanceof SyntaxError) throw thrown;
+      strip = stripElsewhere;
       throw new SyntaxError("The parser of TypeScript failed on this code. Nest it less deeply.", { cause: thrown });
     }
   };
@@ -319,7 +336,9 @@ function nodeGuest(write: Write, load: (specifier: string, options?: ImportCallO
       putFiles(inFolder, now.files, 0o444);
       putFiles(outFolder, now.outFiles, 0o644);
       process.chdir(outFolder);
-      const value = await evaluate(withImports(now.language === "typescript" ? withoutTypes(now.code) : now.code));
+      const value = await evaluate(
+        withImports(now.language === "typescript" ? await withoutTypes(now.code) : now.code),
+      );
       const { json, notes } = encode(value, now.resultBytes);
       if (json !== undefined)
         finish({ status: "ok", resultJson: json, ...(notes === "" ? {} : { note: notes.slice(0, 4_096) }) });
