@@ -17,6 +17,7 @@ const probes = {
     works("bwrap", ["--unshare-all", "--ro-bind", "/", "/", "true"], process.getuid?.() === 0 ? { uid: 65_534 } : {}),
   linux: () => process.platform === "linux",
   docker: () => process.platform === "linux" && works("docker", ["version"]),
+  matplotlib: () => works("/usr/bin/python3", ["-I", "-c", "import matplotlib"]),
   cc: () => works("cc", ["--version"]),
   terminal: () => works("script", ["-qec", "true", "/dev/null"]),
   chromium: () => works("chromium", ["--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", "about:blank"]),
@@ -29,7 +30,7 @@ const found = new Map<string, boolean>();
 export const isRequired = (thing: string): boolean => required.has(thing);
 
 /** Whether this machine has the thing. Throws where it lacks what `CAPSTAN_TEST_REQUIRE=bubblewrap,linux` (set in CI) names. */
-function has(thing: keyof typeof probes): boolean {
+export function has(thing: keyof typeof probes): boolean {
   const isThere = found.get(thing) ?? probes[thing]();
   found.set(thing, isThere);
   if (isThere || !required.has(thing)) return isThere;

@@ -33,7 +33,8 @@ const egressPath = "/capstan/egress";
 /** What of /etc the interpreters look at; nothing there is anybody's secret. */
 const settings = [
   ...["/etc/alternatives", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/fonts"],
-  ...["/etc/localtime", "/etc/mime.types", "/etc/ssl/certs", "/etc/ssl/openssl.cnf", "/etc/pki/tls/certs"],
+  ...["/etc/localtime", "/etc/matplotlibrc", "/etc/mime.types"],
+  ...["/etc/ssl/certs", "/etc/ssl/openssl.cnf", "/etc/pki/tls/certs"],
 ];
 
 const environment = {

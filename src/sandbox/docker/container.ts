@@ -16,10 +16,15 @@ const bootMs = 60_000;
 /** Processors of a container. */
 const processors = 1;
 
-/** Beside what the image sets. Libraries for numbers would start a thread for each processor. */
+/** Beside what the image sets. Libraries for numbers would start a thread for each processor that the machine has. */
 const environment = {
   ...{ HOME: "/tmp", TMPDIR: "/tmp", LANG: "C.UTF-8" },
-  ...{ OMP_NUM_THREADS: "2", OPENBLAS_NUM_THREADS: "2", MPLCONFIGDIR: "/tmp", MPLBACKEND: "agg" },
+  ...{
+    OMP_NUM_THREADS: `${processors}`,
+    OPENBLAS_NUM_THREADS: `${processors}`,
+    MPLCONFIGDIR: "/tmp",
+    MPLBACKEND: "agg",
+  },
 };
 
 /** What a container is started with. */

@@ -1,17 +1,17 @@
 import { guestModule } from "../pyodide/guest.ts";
 import { bashModule } from "./bash.ts";
+import { librariesModule } from "./libraries.ts";
 
 /**
  * What the machine's own Python, or that of a container, runs: `python3 -I -X utf8 -c PROGRAM`, with the descriptors of wire.ts. It takes
  * orders until the control pipe ends. Of an order in bash it is only the keeper.
  */
-export const pythonProgram = `exec(compile(${JSON.stringify(guestModule + driver() + bashModule + service())}, "capstan", "exec"), {"__name__": "capstan"})`;
+export const pythonProgram = `exec(compile(${JSON.stringify(guestModule + driver() + librariesModule + bashModule + service())}, "capstan", "exec"), {"__name__": "capstan"})`;
 
 /** Goes on in the names of the module that runs Python, which it shares with Pyodide: `run`, `encode`, `main`. */
 function driver(): string {
   return String.raw`
 import _thread, fcntl, io, os, resource, stat
-from binascii import a2b_base64
 
 FOLDER, MAX_ENTRIES, MAX_FOLDER_DEPTH = "/out", 1000, 16
 NO_TOOLS = '{"error":{"code":"permission.no_right","message":"This code may not call tools."}}'
@@ -25,7 +25,7 @@ for fd in (3, 4, 5):
     os.close(fd)
 _thread.stack_size(THREAD_STACK)
 owner, lock, writing, hard = os.getpid(), _thread.allocate_lock(), _thread.allocate_lock(), resource.getrlimit(resource.RLIMIT_DATA)[1]
-last_id, waiting, reading, loop, order, first_data, handed = 0, {}, None, None, {}, None, []
+last_id, waiting, reading, loop, order, first_data, reserved, handed, unread = 0, {}, None, None, {}, None, 0, [], b""
 
 
 class Counted(io.FileIO):
@@ -55,13 +55,24 @@ def say(frame):
 
 
 def read_line():
+    global unread
     parts = []
-    while not parts or not parts[-1].endswith(b"\n"):
-        part = os.read(CONTROL, 65536)
-        if not part:
-            os._exit(0)
-        parts.append(part)
-    return b"".join(parts).decode()
+    while True:
+        line, newline, unread = (unread or os.read(CONTROL, 65536) or os._exit(0)).partition(b"\n")
+        parts.append(line)
+        if newline:
+            return b"".join(parts).decode()
+
+
+def read_bytes(size):
+    global unread
+    data = bytearray(size)
+    known = min(size, len(unread))
+    data[:known], unread = unread[:known], unread[known:]
+    with memoryview(data) as room:
+        while known < size:
+            known += os.readv(CONTROL, [room[known:]]) or os._exit(0)
+    return data
 
 
 def say_call(name, args, blocking):
@@ -89,7 +100,10 @@ def call(name, args):
 
 def next_order():
     with lock:
-        return loads(handed.pop() if handed else read_line())
+        given = loads(handed.pop() if handed else read_line())
+        for file in given["files"] + given["outFiles"]:
+            file["data"] = read_bytes(file["bytes"])
+        return given
 
 
 async def acall(name, args):
@@ -166,7 +180,7 @@ def limit_data(more):
         if first_data is None:
             with open("/proc/self/status") as status:
                 first_data = next(int(line.split()[1]) << 10 for line in status if line.startswith("VmData"))
-        data = first_data + more
+        data = first_data + reserved + more
         resource.setrlimit(resource.RLIMIT_DATA, (data if hard < 0 else min(data, hard), hard))
     except (OSError, StopIteration, ValueError):
         pass
@@ -179,7 +193,7 @@ def put_files(folder, files, mode):
         if os.path.lexists(path):
             os.unlink(path)
         with open(path, "wb") as target:
-            target.write(a2b_base64(file["data"]))
+            target.write(file.pop("data"))
         os.chmod(path, mode)
 
 
@@ -241,8 +255,9 @@ def serve(execute_order):
     status, result, note, error = execute_order()
     if os.getpid() != owner:
         os._exit(0)
+    figures = save_figures(order["artifacts"])
     resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
-    notes = [text for text in (note, send_files(order["artifactBytes"], order["artifacts"])) if text]
+    notes = [text for text in (note, figures, send_files(order["artifactBytes"], order["artifacts"])) if text]
     done = {"type": "done", "nonce": order["nonce"], "status": status, "resultJson": result}
     done.update({"note": "; ".join(notes)[:4096]} if notes else {}, **({"error": error} if error else {}))
     say({**done, "stdoutBytes": stdout.printed, "stderrBytes": stderr.printed})
