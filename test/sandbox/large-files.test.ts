@@ -41,6 +41,20 @@ testWith("bubblewrap")("64 MiB go into bubblewrap, and 15 come out", { timeout: 
   expect(await takeLarge(openBubblewrapEngine(), "javascript", javascript)).toEqual(taken);
 });
 
+testWith("bubblewrap")("what goes in takes its own room there, and none of Capstan's", async () => {
+  await using engine = openBubblewrapEngine({ warm: 0 });
+  const files = [{ path: "in", bytes: Buffer.alloc(inBytes, 7) }];
+  const used = (): number => process.memoryUsage().heapUsed + process.memoryUsage().external;
+  const before = used();
+  let most = before;
+  const meter = setInterval(() => (most = Math.max(most, used())), 2);
+  const small = { ...limits, memoryBytes: 16 * 1024 * 1024 };
+  const { status, result } = await runIn(engine, "javascript", `files.list()`, { files, limits: small });
+  clearInterval(meter);
+  expect([status, result]).toEqual(["ok", ["in"]]);
+  expect(most - before).toBeLessThan(inBytes / 2);
+});
+
 testWith("docker")("64 MiB go into containers, and 15 come out", { timeout: 120_000 }, async () => {
   const { memoryBytes } = limits;
   const options = { cacheDir: tmpdir(), socket: dockerSocket, image: await testImage(), memoryBytes, warm: 0 };

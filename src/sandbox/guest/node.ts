@@ -48,15 +48,24 @@ function nodeGuest(write: Write, load: (specifier: string, options?: ImportCallO
     }
     writeAll(pipes.control, Buffer.from(`${line}}\n`));
   };
+  const read = (into: Buffer, at = 0): number => readSync(pipes.control, into, at, into.length - at, null) || exit();
+  /** What came behind a line. */
+  let unread = Buffer.alloc(0);
   const readLine = (): string => {
-    const chunks: Buffer[] = [];
-    for (;;) {
+    let line = unread;
+    for (let end = line.indexOf(10); ; end = line.indexOf(10)) {
+      unread = line.subarray(end + 1);
+      if (end >= 0) return line.toString("utf8", 0, end);
       const chunk = Buffer.allocUnsafe(65_536);
-      const bytes = readSync(pipes.control, chunk, 0, chunk.length, null);
-      if (bytes === 0) exit();
-      chunks.push(chunk.subarray(0, bytes));
-      if (chunk[bytes - 1] === 10) return Buffer.concat(chunks).toString();
+      line = Buffer.concat([line, chunk.subarray(0, read(chunk))]);
     }
+  };
+  const readBytes = (length: number): Buffer => {
+    const bytes = Buffer.allocUnsafeSlow(length);
+    const known = unread.copy(bytes);
+    unread = unread.subarray(known);
+    for (let at = known; at < length;) at += read(bytes, at);
+    return bytes;
   };
 
   // The pipes block, so what is printed is out when the call is back; Node's own streams of them would keep it.
@@ -267,13 +276,12 @@ function nodeGuest(write: Write, load: (specifier: string, options?: ImportCallO
     }
   };
 
-  const putFiles = (folder: string, given: Order["files"], mode: number): void => {
+  const putFiles = (folder: string, given: Order["files"], contents: Buffer[], mode: number): void => {
     for (let at = 0; at < given.length; at += 1) {
-      const { path, data } = given[at] ?? { path: "", data: "" };
-      const target = `${folder}/${path}`;
+      const target = `${folder}/${given[at]?.path}`;
       fs.mkdirSync(paths.dirname(target), { recursive: true });
       fs.rmSync(target, { force: true });
-      fs.writeFileSync(target, Buffer.from(data, "base64"), { mode });
+      fs.writeFileSync(target, contents.shift() ?? "", { mode });
     }
   };
 
@@ -319,6 +327,7 @@ function nodeGuest(write: Write, load: (specifier: string, options?: ImportCallO
   /** Takes one order after the other; in between, and after the last, this thread stands still. */
   const serve = async (): Promise<void> => {
     const now: Order = parse(readLine());
+    const contents = [...now.files, ...now.outFiles].map(({ bytes }) => readBytes(bytes));
     order = now;
     orders += 1;
     file = orders === 1 ? "main.js" : `main-${orders}.js`;
@@ -333,8 +342,8 @@ function nodeGuest(write: Write, load: (specifier: string, options?: ImportCallO
       void serve();
     };
     try {
-      putFiles(inFolder, now.files, 0o444);
-      putFiles(outFolder, now.outFiles, 0o644);
+      putFiles(inFolder, now.files, contents, 0o444);
+      putFiles(outFolder, now.outFiles, contents, 0o644);
       process.chdir(outFolder);
       const value = await evaluate(
         withImports(now.language === "typescript" ? await withoutTypes(now.code) : now.code),

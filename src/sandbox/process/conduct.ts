@@ -16,8 +16,8 @@ import type { Frame, Order } from "./wire.ts";
 const meterMs = 20;
 /** What a run may take beyond its limit for files (64 MiB), compiled code and what V8 keeps of its own accord. */
 const allowanceBytes = 128 * 1024 * 1024;
-/** How often a file that comes in may stand in memory while it is unpacked: as a line, as text, decoded, and where it stays. */
-const inputCopies = 5;
+/** How often a file that comes in stands in memory: as it was read, and where it stays. */
+const inputCopies = 2;
 /** Printing so much more than is kept that it can only be a flood. */
 const maxFloodBytes = 256 * 1024 * 1024;
 /** Turns of the event loop in which prints are waited for that come after the guest's end: each may bring what a pipe holds. */
@@ -63,14 +63,15 @@ export async function conduct(
 ): Promise<ExecResult> {
   const { limits } = request;
   const order = toOrder(request);
+  const given = [...request.files, ...(request.outFiles ?? [])].map(({ bytes }) => bytes);
   const start = guest.meter();
   const over = new AbortController();
   const ended = Promise.withResolvers<End>();
   const end = (status: ExecStatus, error?: string) => ended.resolve({ status, error });
   using clock = openDeadline(limits.wallMs, () => end("timeout", `The code ran longer than ${limits.wallMs} ms.`));
 
-  const given = [...request.files, ...(request.outFiles ?? [])].reduce((sum, { bytes }) => sum + bytes.length, 0);
-  const mostBytes = limits.memoryBytes + allowanceBytes + inputCopies * given;
+  const givenBytes = given.reduce((sum, { length }) => sum + length, 0);
+  const mostBytes = limits.memoryBytes + allowanceBytes + inputCopies * givenBytes;
   let last = start;
   const measure = () => {
     last = guest.meter() ?? last;
@@ -134,6 +135,7 @@ export async function conduct(
   else {
     guest.freeze(false);
     guest.orders.write(`${JSON.stringify(order)}\n`);
+    for (const bytes of given) guest.orders.write(bytes);
   }
   const { status, result = null, note, error } = await ended.promise;
   measure();
@@ -181,7 +183,7 @@ function toOrder({ language, code, files, outFiles = [], limits, onCall }: ExecR
   };
 }
 
-const toOrderFile = ({ path, bytes }: SandboxFile) => ({ path, data: Buffer.from(bytes).toString("base64") });
+const toOrderFile = ({ path, bytes }: SandboxFile) => ({ path, bytes: bytes.length });
 
 /** The guest's own account of its end, as far as it is in form. */
 function toEnd({ status, resultJson, note, error }: Done, resultBytes: number): End {

@@ -2,7 +2,7 @@ import { z } from "zod";
 import type { Language } from "../engine.ts";
 
 /**
- * What the parent orders, one JSON line on the control pipe. A child answers one order after the other, of which only those of a session
+ * What the parent orders: one JSON line on the control pipe, and behind it the bytes of `files` and `outFiles`, as they are. A child answers one order after the other, of which only those of a session
  * get more than one; what it is told of memory and counts of prints go on from the first.
  */
 export interface Order {
@@ -10,7 +10,6 @@ export interface Order {
   readonly nonce: string;
   readonly language: Language;
   readonly code: string;
-  /** Bytes are base64. */
   readonly files: readonly OrderFile[];
   /** What is to stand in the output folder, beside what earlier orders left there. */
   readonly outFiles: readonly OrderFile[];
@@ -25,7 +24,8 @@ export interface Order {
 
 interface OrderFile {
   readonly path: string;
-  readonly data: string;
+  /** How many. */
+  readonly bytes: number;
 }
 
 /** The answer to a call, one JSON line: on the control pipe when the guest blocks for it, else on the answers pipe. */

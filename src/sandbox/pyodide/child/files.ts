@@ -23,7 +23,8 @@ type Unlink = (folder: { readonly contents: Readonly<Record<string, MemoryFile>>
 export interface Files {
   mkdirTree(path: string): void;
   chdir(path: string): void;
-  writeFile(path: string, bytes: Uint8Array): void;
+  /** `canOwn`: the bytes become the file, without a copy. */
+  writeFile(path: string, bytes: Uint8Array, options?: { readonly canOwn: boolean }): void;
   readFile(path: string): Uint8Array;
   readdir(path: string): readonly string[];
   lstat(path: string): { readonly mode: number; readonly size: number };

@@ -7,7 +7,7 @@ import { read } from "node:fs";
 import type { Answer, Frame, Order } from "../../process/wire.ts";
 import { boot } from "./boot.ts";
 import { capFiles, collectArtifacts } from "./files.ts";
-import { exit, fds, printedBytes, readLine, say } from "./pipes.ts";
+import { exit, fds, printedBytes, readBytes, readLine, say } from "./pipes.ts";
 
 type Done = Extract<Frame, { type: "done" }>;
 // Kept from before `hideNode`; see pipes.ts for why it is not imported.
@@ -24,6 +24,8 @@ let lastCallId = 0;
 let isReading = false;
 let rest = Buffer.alloc(0);
 let isFinished = true;
+/** Of the files of the order, those that are not in their place yet. */
+let contents: Uint8Array[] = [];
 
 const { files, noSpace, module, guest, seal, capMemory } = await boot(pythonFolder, madeFolder, packages);
 seal();
@@ -43,6 +45,7 @@ begin();
 
 function readOrder(): Order {
   const next: Order = JSON.parse(readLine());
+  contents = [...next.files, ...next.outFiles].map(({ bytes }) => readBytes(bytes));
   isFinished = false;
   return next;
 }
@@ -70,8 +73,6 @@ async function serve(): Promise<void> {
     const error = "The files of this call can't be put where they belong: something of an earlier call stands there.";
     return finish("error", { error });
   }
-  // As text they take more room than as files, where they are by now.
-  order = { ...order, files: [], outFiles: [] };
   const mine = order;
   const outcome = await guest.run(mine.code, mine.resultBytes, call, acall);
   const [status, resultJson, note, error] = outcome.toJs();
@@ -80,10 +81,10 @@ async function serve(): Promise<void> {
 }
 
 function put(folder: string, given: Order["files"]): void {
-  for (const { path, data } of given) {
+  for (const { path } of given) {
     const file = `${folder}/${path}`;
     files.mkdirTree(file.slice(0, file.lastIndexOf("/")));
-    files.writeFile(file, Buffer.from(data, "base64"));
+    files.writeFile(file, contents.shift() ?? new Uint8Array(), { canOwn: true });
   }
 }
 

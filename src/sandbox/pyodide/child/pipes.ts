@@ -35,17 +35,34 @@ export function say(frame: Frame): void {
 
 /** What `readLine` reads into: one of its own for each call would be most of what a call costs. */
 const chunk = Buffer.allocUnsafeSlow(65_536);
+/** What came behind a line. */
+let unread = Buffer.alloc(0);
 
-/** The parent's next line on the control pipe; it sends one at a time. At the end of the pipe nobody waits for this process. */
+/** The parent's next line on the control pipe. */
 export function readLine(): string {
-  const chunks: Buffer[] = [];
+  const parts: Buffer[] = [];
   for (;;) {
-    const bytes = readSync(fds.control, chunk, 0, chunk.length, null);
-    if (bytes === 0) exit();
-    if (chunk[bytes - 1] === 10 && chunks.length === 0) return chunk.toString("utf8", 0, bytes);
-    chunks.push(Buffer.from(chunk.subarray(0, bytes)));
-    if (chunk[bytes - 1] === 10) return Buffer.concat(chunks).toString();
+    const part = unread.length > 0 ? unread : chunk.subarray(0, read(chunk, 0));
+    const end = part.indexOf(10);
+    unread = Buffer.from(part.subarray(end < 0 ? part.length : end + 1));
+    if (end >= 0 && parts.length === 0) return part.toString("utf8", 0, end);
+    parts.push(Buffer.from(part.subarray(0, end < 0 ? part.length : end)));
+    if (end >= 0) return Buffer.concat(parts).toString();
   }
+}
+
+/** So many bytes of what the parent sends behind a line. */
+export function readBytes(length: number): Buffer {
+  const bytes = Buffer.allocUnsafeSlow(length);
+  const known = unread.copy(bytes);
+  unread = unread.subarray(known);
+  for (let at = known; at < length;) at += read(bytes, at);
+  return bytes;
+}
+
+/** At the end of the pipe nobody waits for this process. */
+function read(into: Buffer, at: number): number {
+  return readSync(fds.control, into, at, into.length - at, null) || exit();
 }
 
 /** The pipes block, so this waits for a parent that is slow, and ends with one that is gone. */
