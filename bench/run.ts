@@ -3,7 +3,9 @@ import { benchBridge } from "./bridge.ts";
 import { benchCold } from "./cold.ts";
 import { benchDiscovery } from "./discovery.ts";
 import { benchDoor } from "./door.ts";
+import { benchFiles } from "./files.ts";
 import { benchHttp } from "./http.ts";
+import { benchKnowledge } from "./knowledge.ts";
 import type { Figure } from "./measure.ts";
 import { installPeers } from "./peers.ts";
 import { benchRpc } from "./rpc.ts";
@@ -21,6 +23,8 @@ const benches: Readonly<Record<string, () => AsyncGenerator<Figure>>> = {
   streams: benchStreams,
   discovery: benchDiscovery,
   sandbox: benchSandbox,
+  knowledge: benchKnowledge,
+  files: benchFiles,
 };
 
 const asked = process.argv.slice(2);

@@ -1,9 +1,9 @@
 import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
-import { openBenchApp, tempFolder } from "./home.ts";
+import { callDoor, openBenchApp, tempFolder, toBenchGrant } from "./home.ts";
 import type { Figure } from "./measure.ts";
-import { measure, wallMs } from "./measure.ts";
+import { measureBeside, wallMs } from "./measure.ts";
 import { executeAny } from "./sandbox-run.ts";
 
 const calls = 1_000;
@@ -27,12 +27,13 @@ for _ in range(${calls}): tools.echo(text="hello")
 export async function* benchNested(): AsyncGenerator<Figure> {
   await using folder = await tempFolder();
   await using app = await openBenchApp(folder.path, { engines: ["quickjs", "pyodide"], calls });
+  const grant = toBenchGrant(app, ["echo"]);
   const contests = [
     { language: "javascript", name: "JavaScript", atMost: 120 },
     { language: "python", name: "Python", atMost: 350 },
   ] as const;
   for (const { language, name, atMost } of contests) {
-    yield await measure({
+    yield* await measureBeside({
       bench: "sandbox",
       figure: `call of a tool from ${name}`,
       unit: "µs",
@@ -44,8 +45,11 @@ export async function* benchNested(): AsyncGenerator<Figure> {
         if (typeof ms !== "number") throw new Error("The code measured no time.");
         return (ms * 1_000) / calls;
       },
-      peerName: "a bare message to a thread and its answer",
-      peer: bareMessageMicros,
+      peers: {
+        "the same call at the door, from this process": () =>
+          eachMicros(() => callDoor(app, grant, "echo", { text: "hello" })),
+        "a bare message to a thread and its answer": bareMessageMicros,
+      },
     });
   }
 }
@@ -54,13 +58,19 @@ async function bareMessageMicros(): Promise<number> {
   const program = `const { parentPort } = require("node:worker_threads"); parentPort.on("message", (m) => parentPort.postMessage(m));`;
   const worker = new Worker(program, { eval: true });
   await once(worker, "online");
-  const ms = await wallMs(async () => {
-    for (let sent = 0; sent < calls; sent += 1) {
-      const answered = once(worker, "message");
-      worker.postMessage(sent);
-      await answered;
-    }
+  const micros = await eachMicros(async () => {
+    const answered = once(worker, "message");
+    worker.postMessage("hello");
+    await answered;
   });
   await worker.terminate();
+  return micros;
+}
+
+/** What one of so many takes, one after the other, on the clock. */
+async function eachMicros(act: () => Promise<unknown>): Promise<number> {
+  const ms = await wallMs(async () => {
+    for (let made = 0; made < calls; made += 1) await act();
+  });
   return (ms * 1_000) / calls;
 }
