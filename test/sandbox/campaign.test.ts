@@ -50,7 +50,8 @@ const programs: Readonly<Record<Programs, readonly string[]>> = {
   ],
 };
 /** Runs in all: those of the campaign, or a sample of them. */
-const [scriptRuns, otherRuns] = slowCases > 100 ? [10_000, 500] : [60, 12];
+const isCampaign = slowCases > 100;
+const [scriptRuns, otherRuns] = isCampaign ? [10_000, 500] : [60, 12];
 
 const folder = await tempFolder();
 // Whatever is made for a while is made in a folder that is ours alone.
@@ -97,6 +98,7 @@ describe.for(tried)("$name", ({ name, language, index }) => {
       };
       await kill(Math.ceil(count / 4));
       const before = hold();
+      const startedAt = Date.now();
       await kill(count - Math.ceil(count / 4));
       // What waits for the next run comes and goes: as many as may be in use.
       await expectNoMore(before, {
@@ -105,6 +107,7 @@ describe.for(tried)("$name", ({ name, language, index }) => {
         descriptors: 10 * atOnce,
         containers: atOnce,
       });
+      if (isCampaign) tell(`${name}, ${language}`, Date.now() - startedAt, statuses, before);
       await engine[Symbol.asyncDispose]();
       await expectNoMore({ ...start, memoryBytes: before.memoryBytes }, { threads: 1, descriptors: 2 });
       expect(statuses.get("cancelled")).toBeGreaterThan(0);
@@ -141,6 +144,14 @@ async function expectNoMore(before: Held, more: Partial<Held>): Promise<void> {
   };
   for (const deadline = Date.now() + 10_000; grown().length > 0 && Date.now() < deadline;) await sleep(100);
   expect(grown()).toEqual([]);
+}
+
+/** Prints how the runs of an engine ended, and what they held after a quarter of them and after all. */
+function tell(title: string, tookMs: number, statuses: ReadonlyMap<string, number>, before: Held): void {
+  const now = hold();
+  const ends = Array.from(statuses, ([status, runs]) => `${runs} ${status}`);
+  const held = kinds.map((kind) => `${kind} ${before[kind]}, then ${now[kind]}`);
+  process.stdout.write(`${title}: ${ends.join(", ")}; three quarters took ${tookMs} ms; ${held.join("; ")}\n`);
 }
 
 function hold(): Held {

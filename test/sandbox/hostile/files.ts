@@ -228,6 +228,9 @@ for pid in os.listdir("/proc"):
     for path in (f"/proc/{pid}/environ", f"/proc/{pid}/cmdline", f"/proc/{pid}/root${file}"):
         try: seen.append(open(path).read())
         except OSError: pass
+for fd in os.listdir("/proc/self/fd"):
+    try: seen.append(os.readlink(f"/proc/self/fd/{fd}"))
+    except OSError: pass
 [os.getpid() < 100, len(seen) > 0, [word for word in ("vitest", "capstan-", "/root/", "/home/") if any(word in one for one in seen)], "".join(seen)[:30_000]]`,
           check: ({ result }) => expect(result).toEqual([true, true, [], expect.any(String)]),
         },
