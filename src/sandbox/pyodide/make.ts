@@ -12,67 +12,71 @@ import { loadPyodide } from "pyodide";
 import { bootEnd, bootModule, coloursModule, guestModule, packagesModule } from "./guest.ts";
 import { trimBinary } from "../wasm-binary.ts";
 
-/** What of the global of this name is used here; Node has it, its types do not. */
-declare const WebAssembly: {
-  readonly Module: {
-    imports(module: object): readonly { readonly module: string; readonly name: string }[];
-    exports(module: object): readonly { readonly kind: string; readonly name: string }[];
-  };
-  compile(bytes: Uint8Array): Promise<object>;
-};
-
 const [pyodideFolder = "", childFolder = "", folder = ""] = process.argv.slice(2);
 for (const file of readdirSync(childFolder).filter((name) => /^\w+\.[jt]s$/.test(name))) {
   const source = readFileSync(join(childFolder, file), "utf8").replaceAll(
-    /(from |import\()"\.\/(\w+)\.[jt]s"/g,
-    '$1"./$2.mjs"',
+    /from "\.\/(\w+)\.[jt]s"/g,
+    'from "./$1.mjs"',
   );
   writeFileSync(join(folder, `${file.slice(0, -3)}.mjs`), file.endsWith(".ts") ? stripTypeScriptTypes(source) : source);
 }
 
-const script = readFileSync(join(pyodideFolder, "pyodide.asm.mjs"), "utf8");
+const made = toGlue(readFileSync(join(pyodideFolder, "pyodide.asm.mjs"), "utf8"));
 const binary = readFileSync(join(pyodideFolder, "pyodide.asm.wasm"));
-const exported = await neededExports();
-writeFileSync(join(folder, "python.wasm"), trimBinary(binary, { isNeeded: (name) => exported.has(name) }));
+writeFileSync(join(folder, "python.wasm"), trimBinary(binary, { isNeeded: (name) => made.needed.has(name) }));
+writeFileSync(join(folder, "glue.js"), made.glue);
 writeFileSync(join(folder, "library.zip"), await compiledLibrary());
-writeFileSync(join(folder, "glue.js"), toGlue());
 execFileSync(process.execPath, [...process.execArgv, join(folder, "compile.mjs"), pyodideFolder, folder], { env: {} });
 process.exit(0);
 
 /**
- * Pyodide exports 8,560 functions for libraries that it could load later, and takes 50 ms to wire them. Only these are used by its own
- * script: variables, those that the script imports back, and those that its text names apart from wiring them, which names each
- * function as `_name` three times and as `name` once.
+ * Pyodide's script as one that is no module: V8 takes cached code for such a script alone, and in it `import()` only throws. Its value is
+ * the one function that it exports. And the names of all that the interpreter must still export to it.
  */
-async function neededExports(): Promise<ReadonlySet<string>> {
-  const module = await WebAssembly.compile(binary);
-  const named = new Map<string, number>();
-  for (const [word] of script.matchAll(/[A-Za-z_$][\w$]*/g)) named.set(word, (named.get(word) ?? 0) + 1);
-  const times = (word: string) => named.get(word) ?? 0;
-  const imported = new Set(
-    WebAssembly.Module.imports(module).flatMap((one) => (one.module.startsWith("GOT.") ? one.name : [])),
-  );
-  const needed = WebAssembly.Module.exports(module).filter(
-    ({ kind, name }) =>
-      kind !== "function" ||
-      imported.has(name) ||
-      times(`_${name}`) > 3 ||
-      times(name) > (times(`_${name}`) === 0 ? 0 : 1),
-  );
-  return new Set(needed.map(({ name }) => name));
+function toGlue(script: string): { readonly glue: string; readonly needed: ReadonlySet<string> } {
+  const { trimmed, needed } = trimWiring(script);
+  const glue = [
+    ["export default _createPyodideModule;", "_createPyodideModule"],
+    // Addresses of exports are for compiled packages; what is looked up by name (ctypes) is entered then.
+    ["updateGOT(origExports);", ""],
+    // A table of 280 functions of WebGL, which nothing in Python calls; each would be compiled as a module of its own.
+    [
+      "{entry.value=addFunction(value,value.sig)}",
+      '{entry.value=symName.startsWith("emscripten_gl")?0:addFunction(value,value.sig)}',
+    ],
+    // Nothing that is added to the table before Python runs is in it already, so it need not be searched.
+    ["var functionsInTableMap;", "var functionsInTableMap=new WeakMap,isTableMapped=false;"],
+    [
+      "if(!functionsInTableMap){functionsInTableMap=new WeakMap;",
+      'if(!isTableMapped&&Module["calledRun"]){isTableMapped=true;',
+    ],
+  ].reduce((text, [from = "", to = ""]) => replaceOnce(text, from, to), trimmed);
+  return { glue: glue.replaceAll("import.meta.url", '"file:///pyodide/pyodide.asm.mjs"'), needed };
 }
 
 /**
- * Pyodide's script as one that is no module: V8 takes cached code for such a script alone, and in it `import()` only throws. Its value
- * is the one function that it exports.
+ * Pyodide exports 8,560 functions and variables for libraries that it could load later, and takes 60 ms to wire them, each to a variable of
+ * the same name and an underscore. Kept are those that the rest of its text names.
  */
-function toGlue(): string {
-  const ending = "export default _createPyodideModule;";
-  if (script.split(ending).length !== 2)
-    throw new Error("Pyodide's script does not end as that of the pinned version.");
-  return script
-    .replace(ending, "_createPyodideModule")
-    .replaceAll("import.meta.url", '"file:///pyodide/pyodide.asm.mjs"');
+function trimWiring(script: string): { readonly trimmed: string; readonly needed: ReadonlySet<string> } {
+  const wiring = /var ([\w$,]+);function assignWasmExports\(wasmExports\)\{([^{}]+)\}/;
+  const [all = "", variables = "", assignments = ""] = wiring.exec(script) ?? [];
+  const rest = replaceOnce(script, all, "") + readFileSync(join(pyodideFolder, "pyodide.mjs"), "utf8");
+  const wordsOf = (text: string) => text.match(/[A-Za-z_$][\w$]*/g) ?? [];
+  const needed = new Set(wordsOf(rest));
+  const own = new Set(["Module", "wasmExports", "value"]);
+  const kept = assignments.split(";").filter((one) => wordsOf(one).some((word) => needed.has(word) && !own.has(word)));
+  for (const word of kept.flatMap(wordsOf)) needed.add(word);
+  const declared = variables.split(",").filter((name) => needed.has(name));
+  const trimmed = `var ${declared.join(",")};function assignWasmExports(wasmExports){${kept.join(";")}}`;
+  return { trimmed: replaceOnce(script, all, trimmed), needed };
+}
+
+function replaceOnce(text: string, from: string, to: string): string {
+  const [before = "", after, ...more] = text.split(from);
+  if (after === undefined || more.length > 0)
+    throw new Error(`Pyodide's script is not that of the pinned version: ${from.slice(0, 80)}`);
+  return before + to + after;
 }
 
 async function compiledLibrary(): Promise<Uint8Array> {

@@ -5,12 +5,13 @@ import { Script } from "node:vm";
 import type * as Pyodide from "pyodide";
 import type { Frame } from "../../process/wire.ts";
 import type { Files } from "./files.ts";
+import { hideNode } from "./hide.ts";
 import { fds, print } from "./pipes.ts";
 
 /** What of the global of this name is used here; Node has it, its types do not. */
 declare const WebAssembly: {
   readonly Memory: { readonly prototype: Memory };
-  compile(bytes: Uint8Array): Promise<object>;
+  readonly Module: new (bytes: Uint8Array) => object;
   instantiate(module: object, imports: object): Promise<{ readonly exports: Readonly<Record<string, unknown>> }>;
 };
 interface Memory {
@@ -41,8 +42,6 @@ interface Booted {
   readonly noSpace: number;
   readonly module: PythonModule;
   readonly guest: { readonly run: RunGuest };
-  /** To be called before any code of the guest. */
-  readonly seal: () => void;
   /** What V8 has compiled of Pyodide's script by now; make.ts keeps it. */
   readonly codeCache: () => Uint8Array;
   /** By how much memory may grow beyond what it is at the first call of this. */
@@ -55,9 +54,7 @@ export async function boot(pythonFolder: string, madeFolder: string, packages?: 
   limitMemory(() => capBytes);
   // Booting runs much code once: optimizing it early costs more than it gives. Loops of the guest still get there in milliseconds.
   setFlagsFromString("--wasm-tiering-budget=100000000");
-  const compiling = WebAssembly.compile(readFileSync(`${madeFolder}/python.wasm`));
-  // While other threads compile, this one loads what it can.
-  const [{ hideNode }, { seal }] = await Promise.all([import("./hide.ts"), import("./seal.ts")]);
+  const interpreter = new WebAssembly.Module(readFileSync(`${madeFolder}/python.wasm`));
   const library = readFileSync(`${madeFolder}/library.zip`);
   const cachePath = `${madeFolder}/glue.cache`;
   const cached = existsSync(cachePath) ? { cachedData: readFileSync(cachePath) } : {};
@@ -71,8 +68,7 @@ export async function boot(pythonFolder: string, madeFolder: string, packages?: 
   });
   Object.assign(WebAssembly, {
     async instantiateStreaming(_response: unknown, imports: object) {
-      const compiled = await compiling;
-      return { module: compiled, instance: await WebAssembly.instantiate(compiled, imports) };
+      return { module: interpreter, instance: await WebAssembly.instantiate(interpreter, imports) };
     },
   });
   const createModule: (settings: object) => Promise<PythonModule> = glue.runInThisContext();
@@ -114,7 +110,6 @@ export async function boot(pythonFolder: string, madeFolder: string, packages?: 
     noSpace: python.ERRNO_CODES["ENOSPC"] ?? 51,
     module,
     guest,
-    seal,
     codeCache: () => glue.createCachedData(),
     capMemory(moreBytes) {
       idleBytes ??= module.HEAPU8.length;
