@@ -13,7 +13,9 @@ testWith("bubblewrap")("code imports as a module does, where its imports come fi
   const run = async (code: string, language: Language = "javascript") =>
     await session.run({ language, code, files: [], limits: testLimits }, never);
 
-  const statements = `// A comment, and \`import x from "x"\` in it.
+  const statements = `${"/".repeat(100)} /* */ // */
+/** A comment. *//* Another one. */${"/**/".repeat(50)}
+// A third, and \`import x from "x"\` in it.
 import fs, { readFileSync as read,
   existsSync } from "node:fs";
 import * as path from 'node:path'

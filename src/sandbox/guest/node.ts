@@ -196,23 +196,31 @@ function nodeGuest(write: Write, load: (specifier: string, options?: ImportCallO
       return load(/^\.{0,2}\//.test(name) ? new URL(name, `file://${outFolder}/`).href : name, options);
     },
   });
-  /** One more of the statements that code begins with, if it imports: before those, nothing else can look like one. */
+  /** What says nothing, piece by piece: as one pattern it would try each way to divide it. */
+  const nothing = /[\s;]+|\/\/.*|\/\*[^]*?\*\//y;
+  /** One of the statements that code begins with, if it imports: before others, nothing else can look like one. */
   const importStatement = new RegExp(
-    String.raw`((?:\s|//.*|/\*[^]*?\*/|;)*)import\b\s*` +
+    String.raw`import\b\s*` +
       String.raw`(?:(?:([\w$]+)\s*,?\s*)?(?:\*\s*as\s+([\w$]+)|\{([^}]*)\})?\s*from\b\s*)?` +
       String.raw`("[^"\n]*"|'[^'\n]*')(?:\s*with\s*(\{[^}]*\}))?`,
     "y",
   );
   const withImports = (source: string): string => {
     let [head, end] = ["", 0];
+    const take = (pattern: RegExp): RegExpExecArray | undefined => {
+      pattern.lastIndex = end;
+      const found = pattern.exec(source) ?? undefined;
+      end += found?.[0].length ?? 0;
+      return found;
+    };
     for (;;) {
-      importStatement.lastIndex = end;
-      const [text, before = "", one, all, some = "", from = "", how] = importStatement.exec(source) ?? [];
-      if (text === undefined) break;
+      for (let found = take(nothing); found !== undefined; found = take(nothing)) head += found[0];
+      const found = take(importStatement);
+      if (found === undefined) break;
+      const [, one, all, some = "", from = "", how] = found;
       const names = `{ ${one === undefined ? "" : `default: ${one}, `}${some.replaceAll(/\sas\s/g, ": ")} }`;
       const bound = all === undefined ? names : `${all} = await ${importer}(${from}), ${names}`;
-      head += `${before}const ${bound} = await ${importer}(${from}${how === undefined ? "" : `, { with: ${how} }`});`;
-      end += text.length;
+      head += `const ${bound} = await ${importer}(${from}${how === undefined ? "" : `, { with: ${how} }`});`;
     }
     // As a call a reserved word is an error; in a text, in a comment and as a name it is none. So V8 tells which of them is a call.
     const isCall = (whole: string, at: number): boolean =>
