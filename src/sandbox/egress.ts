@@ -42,7 +42,10 @@ const maxShown = 200;
 
 /** The way out of one sandbox, which leads nowhere but while it runs. Disposing closes it and every connection through it. */
 export interface Egress extends AsyncDisposable {
-  /** Lets one run connect where `allowConnect` says, until it is disposed of, which closes every connection. Throws `sandbox.bad_request` while there is another. */
+  /**
+   * Lets one run connect where `allowConnect` says, until it is disposed of, which closes every connection. Throws `sandbox.bad_request`
+   * while there is another.
+   */
   begin(run: Pick<ExecRequest, "allowConnect" | "onConnect">): Disposable;
   /** Where the proxy listens. The folder around it is closed to other users of the machine; the socket itself is open to the guest. */
   readonly socketPath: string;
