@@ -12,7 +12,7 @@ const interpreter = "/usr/bin/python3";
 const runsPerRound = 5;
 const sustainedRuns = 40;
 /** The pool starts the next interpreter meanwhile. */
-const restMs = 200;
+const restMs = 500;
 
 type Runs = Readonly<Record<string, () => Promise<void>>>;
 
