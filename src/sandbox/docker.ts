@@ -49,6 +49,7 @@ export function openDockerEngine(options: {
       // The next boot looks anew: by then the daemon may run, or the image may be there.
       connecting = undefined;
       signal.throwIfAborted();
+      if (socketPath !== undefined && String(thrown).includes(egressPath)) throw toError(noWayOut(socket), thrown);
       throw thrown instanceof CapstanError ? thrown : toError(explain(thrown, socket, image), thrown);
     }
   }
@@ -98,6 +99,13 @@ export function openDockerEngine(options: {
 
   return engine;
 }
+
+/** A daemon elsewhere mounts nothing, or an empty folder; gVisor refuses to, unless it was told. */
+const noWayOut = (socket: string): Unavailable => ({
+  reason: `Docker at ${socket} gives containers no socket of this machine, which is their way to a network.`,
+  remedy:
+    'Use a daemon on this machine, and with gVisor add "--host-uds=open" to the runtimeArgs of runsc (daemon.json).',
+});
 
 function toError({ reason, remedy }: Unavailable, cause?: unknown): CapstanError {
   return new CapstanError("sandbox.unavailable", `${reason} ${remedy}`, { cause });

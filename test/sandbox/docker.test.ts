@@ -1,5 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { createServer } from "node:http";
 import { createInterface } from "node:readline";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -11,6 +12,7 @@ import { toHomeId, toLabels } from "../../src/sandbox/docker/owner.ts";
 import { openDockerEngine } from "../../src/sandbox/docker.ts";
 import { dockerSocket, testImage } from "../support/docker.ts";
 import { describeWith } from "../support/machine.ts";
+import { tempFolder } from "../support/temp.ts";
 import { runIn, testLimits } from "./hostile.ts";
 
 const never = new AbortController().signal;
@@ -30,6 +32,27 @@ test("without a daemon the engine says what to install", async () => {
     remedy: expect.stringContaining("docker.io"),
   });
   await expect(engine.open({ language: "python" }, never)).rejects.toMatchObject({ code: "sandbox.unavailable" });
+});
+
+test.for([
+  [{ OSType: "windows" }, "runs containers of windows."],
+  [{ PidsLimit: false }, "can't limit memory, processor time and processes."],
+  [{ Runtimes: { runsc: { runtimeArgs: ["--ignore-cgroups"] } } }, "ignores control groups"],
+  [{ Runtimes: {} }, "has no runtime runsc."],
+  // What it lacks then is asked for next.
+  [{ Runtimes: { runsc: { runtimeArgs: ["--platform=ptrace"] } } }, "The image none is not there."],
+] as const)("a daemon that says %j of itself is judged by that", async ([said, reason]) => {
+  await using folder = await tempFolder();
+  const socket = join(folder.path, "socket");
+  const server = createServer(({ url }, response) => {
+    const info = { OSType: "linux", MemoryLimit: true, CpuCfsQuota: true, PidsLimit: true, ...said };
+    response.statusCode = url === "/info" ? 200 : 404;
+    response.end(JSON.stringify(url === "/info" ? info : { message: "No such image: none" }));
+  }).listen(socket);
+  await once(server, "listening");
+  const judged = await connect({ socket, image: "none", runtime: "runsc", cacheDir: folder.path });
+  expect(judged).toMatchObject({ reason: expect.stringContaining(reason) });
+  server.close();
 });
 
 describeWith("docker")("containers", () => {

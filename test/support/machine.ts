@@ -17,6 +17,7 @@ const probes = {
     works("bwrap", ["--unshare-all", "--ro-bind", "/", "/", "true"], process.getuid?.() === 0 ? { uid: 65_534 } : {}),
   linux: () => process.platform === "linux",
   docker: () => process.platform === "linux" && works("docker", ["version"]),
+  gvisor: () => works("sh", ["-c", "docker info --format '{{json .Runtimes}}' | grep -q '\"runsc\"'"]),
   matplotlib: () => works("/usr/bin/python3", ["-I", "-c", "import matplotlib"]),
   cc: () => works("cc", ["--version"]),
   terminal: () => works("script", ["-qec", "true", "/dev/null"]),

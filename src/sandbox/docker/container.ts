@@ -13,8 +13,11 @@ import { findMeter } from "./meter.ts";
 
 /** From the start of a container to its "ready"; a second where nothing else runs, three with gVisor. */
 const bootMs = 60_000;
-/** Processors of a container. */
+/** Processors of a container, and processes and threads. */
 const processors = 1;
+const processes = 64;
+/** Of a kernel in user space: it ends, and the container with it, where it gets no more. It has one more for each of the code's. */
+const kernelThreads = 192;
 
 /** Beside what the image sets. Libraries for numbers would start a thread for each processor that the machine has. */
 const environment = {
@@ -116,7 +119,7 @@ function toCreateOptions(container: string, daemon: Daemon, spec: ContainerSpec)
       Memory: memory,
       MemorySwap: memory,
       NanoCpus: processors * 1e9,
-      PidsLimit: 64,
+      PidsLimit: processes + (spec.runtime === "runsc" ? kernelThreads : 0),
       Ulimits: [
         { Name: "nofile", Soft: 256, Hard: 256 },
         { Name: "core", Soft: 0, Hard: 0 },

@@ -22,7 +22,7 @@ const Info = z.object({
   MemoryLimit: z.boolean(),
   CpuCfsQuota: z.boolean().optional(),
   PidsLimit: z.boolean().optional(),
-  Runtimes: z.record(z.string(), z.unknown()).nullish(),
+  Runtimes: z.record(z.string(), z.object({ runtimeArgs: z.array(z.string()).nullish() })).nullish(),
 });
 const Version = z.object({ Components: z.array(z.object({ Name: z.string() })).nullish() });
 const Image = z.object({ Id: z.string(), Config: z.object({ Volumes: z.record(z.string(), z.unknown()).nullish() }) });
@@ -53,6 +53,13 @@ export async function connect(options: {
       return {
         reason: `Docker at ${socket} can't limit memory, processor time and processes.`,
         remedy: "Run it as root, or rootless with control groups version 2 delegated to its user.",
+      };
+    }
+    const { runtimeArgs } = Runtimes?.[runtime ?? ""] ?? {};
+    if (runtimeArgs?.some((argument) => /^--?ignore-cgroups(?:=true)?$/.test(argument)) === true) {
+      return {
+        reason: `The runtime ${runtime} of Docker at ${socket} ignores control groups, so nothing would limit memory.`,
+        remedy: "Take --ignore-cgroups out of its runtimeArgs (daemon.json), or change sandbox.docker.runtime.",
       };
     }
     if (runtime !== undefined && Runtimes?.[runtime] === undefined) {

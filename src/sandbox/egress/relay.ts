@@ -34,9 +34,18 @@ function relay(): void {
     client.on("error", end).on("close", end).pipe(out);
     out.on("error", end).on("close", end).pipe(client);
   });
-  server.listen(Number(listenAt), "127.0.0.1", () => {
+  server.on("listening", () => {
     const stdio = Array.from({ length: Number(descriptors) }, () => "inherit" as const);
     const child = spawn(command, args, { stdio });
     child.on("error", () => process.exit(127)).on("close", (code) => process.exit(code ?? 1));
+  });
+  // Without a way to the proxy, code would only hear of connections that break.
+  const trial = connect(socketPath);
+  trial.on("error", ({ message }) => {
+    process.stderr.write(`The socket of the proxy can't be reached: ${message}\n`, () => process.exit(1));
+  });
+  trial.on("connect", () => {
+    trial.destroy();
+    server.listen(Number(listenAt), "127.0.0.1");
   });
 }
