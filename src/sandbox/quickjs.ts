@@ -115,12 +115,15 @@ function openSandbox(worker: Worker, isSession: boolean, pool: WorkerPool, super
       return await running;
     },
     async [Symbol.asyncDispose]() {
-      if (disposed.signal.aborted) return;
-      disposed.abort();
-      if (state === "running") await running?.catch(() => {});
-      if (state === "frozen") freeze(false);
-      if (state !== "over") await pool.give(worker, state === "unused");
+      if (state === "running") {
+        disposed.abort();
+        await running?.catch(() => {});
+      }
+      const last = state;
+      if (last === "over") return;
       state = "over";
+      if (last === "frozen") freeze(false);
+      await pool.give(worker, last === "unused");
     },
   };
 }

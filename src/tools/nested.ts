@@ -42,6 +42,7 @@ export function openNested(around: {
   let hasEnded = false;
   let taint = trusted;
   let grant: Grant | undefined;
+  let toId: ReturnType<typeof openNestedIds> | undefined;
   let calls = 0;
 
   return {
@@ -54,12 +55,13 @@ export function openNested(around: {
       ending ??= new AbortController();
       signal ??= AbortSignal.any([outer, ending.signal]);
       grant ??= forExecution(caller.grant, around.now(), lastsMs, around.maxCalls);
+      toId ??= openNestedIds(callId);
       const answerer = asking?.(pause);
       const by = { ...caller, grant, depth: caller.depth + 1 };
       const nested = {
         name,
         args,
-        callId: toNestedId(callId, (calls += 1)),
+        callId: toId((calls += 1)),
         parentId: callId,
         signal,
         progress,
@@ -112,9 +114,13 @@ async function callUntilDone(
   }
 }
 
-/** The same for the same place in the same call, so that a call that is made again after a crash repeats its nested ones by their ids. */
-function toNestedId(callId: string, index: number): string {
-  return `call_${sha256(`${callId} ${index}`).slice(0, 32)}`;
+/**
+ * The ids of nested calls by their place: the same for the same call, so that one that is made again after a crash repeats its nested
+ * ones by their ids, and in the order of an index, so that storing them changes few of its pages.
+ */
+function openNestedIds(callId: string): (index: number) => string {
+  const start = sha256(callId).slice(0, 24);
+  return (index) => `call_${start}${index.toString(16).padStart(8, "0")}`;
 }
 
 function forExecution(parent: Grant, now: number, lastsMs: number, maxCalls = Infinity): Grant {

@@ -109,7 +109,7 @@ describe("the result of JavaScript", () => {
   test("an error shows the place in the code, and nothing of the sandbox", async () => {
     const { error } = await run("const f = () => { throw new Error('here') };\nconsole.log('x');\n[1].map(f)");
     expect(error).toMatch(
-      /^Error: here\n {4}at f \(code\.js:1:\d+\)\n {4}at map \(native\)\n {4}at <eval> \(code\.js:3:\d+\)$/,
+      /^Error: here\n {4}at f \(main\.js:1:\d+\)\n {4}at map \(native\)\n {4}at <eval> \(main\.js:3:\d+\)$/,
     );
   });
 

@@ -167,8 +167,9 @@ function openCalls(
       else answer({ id, ok: false, text: `${error.code}: ${error.message}` });
     },
     [Symbol.dispose]() {
+      if (inFlight === 0) return;
       ended.abort();
-      if (inFlight > 0) onWait(-1);
+      onWait(-1);
     },
   };
 }
