@@ -58,6 +58,12 @@ const toResult = (result: number, isOver: boolean): ExecResult => ({
   ...(isOver ? { isOver } : {}),
 });
 
+const owner = (user: number): SessionOwner => {
+  const principal = { org: "local", user: `user${user}` };
+  const grant = toGrant([], 0, 0, { id: `grant${user}`, principal, expiresAt: Number.MAX_SAFE_INTEGER });
+  return { scope: localScope, principal, grant: { ...grant, rights: { ...grant.rights, sessions: ["*"] } } };
+};
+
 const call = fc.record({
   type: fc.constant("call" as const),
   user: fc.integer({ min: 0, max: 2 }),
@@ -84,11 +90,6 @@ test("whatever is called at the same time, a session has one run at a time, no m
       const clock = handClock();
       const { counts, open } = openCounted();
       const sessions = openTestSessions(home.store, clock, { each, all, idleMs });
-      const owner = (user: number): SessionOwner => {
-        const principal = { org: "local", user: `user${user}` };
-        const grant = toGrant([], 0, 0, { id: `grant${user}`, principal, expiresAt: Number.MAX_SAFE_INTEGER });
-        return { scope: localScope, principal, grant: { ...grant, rights: { ...grant.rights, sessions: ["*"] } } };
-      };
       /** How often each session ran since it was new. */
       const ran = new Map<string, number>();
       const visit = async (user: number, name: string, code: string): Promise<void> => {
@@ -122,4 +123,31 @@ test("whatever is called at the same time, a session has one run at a time, no m
     }),
     { numRuns: slowCases },
   );
+});
+
+test("closing waits until nothing is left of what was being ended for its time", async () => {
+  await using home = await openTestArtifacts();
+  const clock = handClock();
+  const sessions = openTestSessions(home.store, clock, { idleMs });
+  const [ending, ended] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  const told: string[] = [];
+  const sandbox: Sandbox = {
+    run: () => Promise.resolve(toResult(1, false)),
+    async [Symbol.asyncDispose]() {
+      ending.resolve();
+      await ended.promise;
+      told.push("ended");
+    },
+  };
+  const open = () => Promise.resolve(sandbox);
+  const visit = { ...owner(0), name: "a", language: "python", isNetworked: false, open } as const;
+  await (await sessions.enter(visit, never))[Symbol.asyncDispose]();
+  clock.advance(idleMs);
+  const listing = sessions.list(owner(0));
+  await ending.promise;
+  const closing = sessions[Symbol.asyncDispose]().then(() => told.push("closed"));
+  await sleep(20);
+  ended.resolve();
+  await Promise.all([listing, closing]);
+  expect(told).toEqual(["ended", "closed"]);
 });

@@ -67,7 +67,7 @@ export interface House extends AsyncDisposable {
   whyOver(live: Live): string | undefined;
   /** Ends those whose time is over and that nobody uses. */
   sweep(): Promise<void>;
-  /** Ends the variables of a session, in use or not. */
+  /** Ends the variables of a session, in use or not. Resolves when nothing is left of them, also where something else ends them. */
   end(place: Place | undefined, why: string): Promise<void>;
   at(key: string): Place | undefined;
 }
@@ -130,7 +130,10 @@ export function openHouse({
 
   async function end(place: Place | undefined, why: string): Promise<void> {
     const live = place?.live;
-    if (place === undefined || live === undefined) return;
+    if (place === undefined || live === undefined) {
+      await place?.closing;
+      return;
+    }
     place.live = undefined;
     live.over = why;
     try {
