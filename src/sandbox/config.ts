@@ -60,9 +60,15 @@ export const SandboxConfig = z.strictObject({
   docker: z
     .strictObject({
       /** The daemon's Unix socket. Who may use it is as good as root on its machine, unless the daemon is rootless. */
-      socket: z.string().min(1).default("/var/run/docker.sock"),
+      socket: z
+        .string()
+        .refine((path) => isAbsolute(path), "expected the absolute path of a socket, without unix://")
+        .default("/var/run/docker.sock"),
       /** It is never pulled: `capstan sandbox build` makes the default one. */
-      image: z.string().min(1).default("capstan-sandbox"),
+      image: z
+        .string()
+        .regex(/^[a-z0-9][\w./:@-]*$/, "expected the name of an image, such as capstan-sandbox:latest")
+        .default("capstan-sandbox"),
       /** What the daemon runs containers with, where it is not its default: `runsc` is gVisor. */
       runtime: z.string().min(1).optional(),
       /** Containers of each language kept ready after the first use. */

@@ -80,7 +80,7 @@ export function openDockerEngine(options: {
         if (problem === undefined) return null;
         first ??= problem;
       }
-      return { reason: first ?? "", remedy: `The image ${image} needs Python 3.9, for bash too, or Node 24.` };
+      return { reason: first ?? "", remedy: "`capstan sandbox build` makes an image with both." };
     },
 
     async open(spec, signal) {

@@ -88,14 +88,17 @@ describeWith("docker")("containers", () => {
     expect(missing?.remedy).toMatch(remedy);
   });
 
-  test("an image that declares volumes is refused, since code could fill the disk of the machine", async () => {
-    const name = `capstan-test-volume-${crypto.randomUUID()}`;
-    const change = ["VOLUME /data"];
+  test.for([
+    // Code could fill the disk of the machine.
+    ["VOLUME /data", "declares volumes: /data."],
+    ["ENV PATH=/nothing", "has no python3."],
+  ])("an image with %s is refused", async ([change, reason]) => {
+    const name = `capstan-test-lacking-${crypto.randomUUID()}`;
     const container = await daemon.docker.createContainer({ Image: image, Cmd: ["true"] });
-    await container.commit({ repo: name, changes: change });
+    await container.commit({ repo: name, changes: [change] });
     await container.remove();
     await using lacking = open({ image: name }).engine;
-    expect((await lacking.probe(never))?.reason).toContain("declares volumes: /data");
+    expect((await lacking.probe(never))?.reason).toContain(reason);
     await daemon.docker.getImage(name).remove();
   });
 

@@ -102,7 +102,7 @@ export function explain(thrown: unknown, socket: string, image: string): Unavail
     return {
       reason: `There is no Docker at ${socket}.`,
       remedy:
-        "Install and start it (Debian and Ubuntu: apt install docker.io), or set sandbox.docker.socket to its socket.",
+        "Install and start it (Debian and Ubuntu: apt install docker.io), or set sandbox.docker.socket (capstan.yaml) to its socket.",
     };
   }
   if (code === "EACCES") {
@@ -115,6 +115,14 @@ export function explain(thrown: unknown, socket: string, image: string): Unavail
     return {
       reason: `The image ${image} is not there.`,
       remedy: "Make it with `capstan sandbox build`, or name another one in sandbox.docker.image.",
+    };
+  }
+  // Each runtime says it in its own way.
+  const [, program] = /^(?=.*executable).*["`](python3|node)["`]/s.exec(message ?? "") ?? [];
+  if (program !== undefined) {
+    return {
+      reason: `The image ${image} has no ${program}.`,
+      remedy: "Python and bash need python3 (3.9 or newer), JavaScript and TypeScript node (24 or newer).",
     };
   }
   return {
