@@ -1,14 +1,18 @@
 /**
- * What the interpreter runs first, as `sitecustomize` of its library. Booting loads 150 modules: reading them out of one block of memory
- * and collecting no garbage in between saves a tenth of the time. `finish` puts everything back.
+ * What the interpreter runs first, as `sitecustomize` of its library. Booting loads 150 modules: taking the library's
+ * directory as make.ts wrote it, reading them out of one block of memory and collecting no garbage in between saves an eighth of the time.
+ * `finish` puts everything back.
  */
 export const bootModule = String.raw`
 import gc
+import marshal
 import zipimport
 
 LIBRARY = "/lib/python314.zip"
 read = zipimport._get_data
 gc.disable()
+directory = zipimport.zipimporter(LIBRARY).get_data("directory")
+zipimport._zip_directory_cache[LIBRARY] = marshal.loads(directory)
 with open(LIBRARY, "rb") as file:
     # The modules of the boot come first and are stored, the others are deflated.
     block = file.read(min(entry[4] for entry in zipimport._zip_directory_cache[LIBRARY].values() if entry and entry[1]))

@@ -7,16 +7,8 @@ import { pipes } from "../process/wire.ts";
 
 /** The JavaScript heap of a child; the guest's own memory is WebAssembly's, with a limit of its own. */
 const heapMb = 512;
-/**
- * Code that V8 compiled under other flags than these it would compile again. A boot uses a seventh of the interpreter's functions, and each is
- * validated with its first use; and the interpreter's loop, the one function whose optimizing takes long, gains nothing by unrolling.
- */
-export const v8Flags = [
-  "--disallow-code-generation-from-strings",
-  `--max-old-space-size=${heapMb}`,
-  "--wasm-lazy-validation",
-  "--no-wasm-loop-unrolling",
-] as const;
+/** Code that V8 compiled under other flags than these it would compile again. */
+export const v8Flags = ["--disallow-code-generation-from-strings", `--max-old-space-size=${heapMb}`] as const;
 
 /** Beside the descriptors of wire.ts: what bubblewrap reads the filter for system calls from. */
 const filterFd = 7;

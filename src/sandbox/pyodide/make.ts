@@ -15,8 +15,8 @@ import { trimBinary } from "../wasm-binary.ts";
 const [pyodideFolder = "", childFolder = "", folder = ""] = process.argv.slice(2);
 for (const file of readdirSync(childFolder).filter((name) => /^\w+\.[jt]s$/.test(name))) {
   const source = readFileSync(join(childFolder, file), "utf8").replaceAll(
-    /from "\.\/(\w+)\.[jt]s"/g,
-    'from "./$1.mjs"',
+    /(from |import\()"\.\/(\w+)\.[jt]s"/g,
+    '$1"./$2.mjs"',
   );
   writeFileSync(join(folder, `${file.slice(0, -3)}.mjs`), file.endsWith(".ts") ? stripTypeScriptTypes(source) : source);
 }
@@ -90,11 +90,14 @@ async function compiledLibrary(): Promise<Uint8Array> {
   // Modules that are loaded by now are those of every boot: stored they load faster, the others are deflated.
   python.globals.set("own", python.toPy(own));
   python.runPython(String.raw`
-import sys, zipfile
+import itertools, marshal, os, sys, zipfile, zipimport
 from importlib._bootstrap_external import _code_to_hash_pyc
 
 root = "/lib/python314.zip/"
 booted = {getattr(module, "__file__", None) for module in sys.modules.values()}
+before_site = {"sitecustomize.pyc"}
+for name in itertools.takewhile(lambda name: name != "site", sys.modules):
+    before_site.add(str(getattr(sys.modules[name], "__file__", None)).removeprefix(root) + "c")
 
 def add(name, data, method):
     code = compile(data, root + name, "exec", dont_inherit=True, optimize=0)
@@ -113,6 +116,16 @@ with zipfile.ZipFile(root[:-1]) as library, zipfile.ZipFile("/library.zip", "w")
             add(name, library.read(name), zipfile.ZIP_DEFLATED)
         elif not name.endswith((".py", "/")):
             target.writestr(name, library.read(name), zipfile.ZIP_DEFLATED)
+
+# Behind its end, whose place the comment tells, another end, with the few modules that are loaded before sitecustomize.
+end = os.path.getsize("/library.zip")
+entries = zipimport._read_directory("/library.zip")
+entries = {name: entry and (root + name, *entry[1:]) for name, entry in entries.items()}
+with zipfile.ZipFile("/library.zip", "a") as target:
+    target.start_dir = end
+    target.filelist = [entry for entry in target.filelist if entry.filename in before_site]
+    target.writestr("directory", marshal.dumps(entries))
+    target.comment = end.to_bytes(4, "little")
 `);
   return python.FS.readFile("/library.zip");
 }

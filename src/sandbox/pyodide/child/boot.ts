@@ -5,7 +5,6 @@ import { Script } from "node:vm";
 import type * as Pyodide from "pyodide";
 import type { Frame } from "../../process/wire.ts";
 import type { Files } from "./files.ts";
-import { hideNode } from "./hide.ts";
 import { fds, print } from "./pipes.ts";
 
 /** What of the global of this name is used here; Node has it, its types do not. */
@@ -42,18 +41,33 @@ interface Booted {
   readonly noSpace: number;
   readonly module: PythonModule;
   readonly guest: { readonly run: RunGuest };
+  /** To be called before any code of the guest. */
+  readonly seal: () => void;
   /** What V8 has compiled of Pyodide's script by now; make.ts keeps it. */
   readonly codeCache: () => Uint8Array;
   /** By how much memory may grow beyond what it is at the first call of this. */
   readonly capMemory: (moreBytes: number) => void;
 }
 
+/** Of V8, for what comes after Node's own code. */
+const bootFlags = [
+  "--disallow-code-generation-from-strings",
+  // Booting runs much code once: optimizing it early costs more than it gives. Loops of the guest still get there in milliseconds.
+  "--wasm-tiering-budget=100000000",
+  // A boot uses a seventh of the interpreter's functions: each is validated with its first use.
+  "--wasm-lazy-validation",
+  // The interpreter's loop, the one function that takes long to optimize, gains nothing by it.
+  "--no-wasm-loop-unrolling",
+];
+
 /** Boots Pyodide, for which this process must look as little like Node as `hideNode` makes it. */
 export async function boot(pythonFolder: string, madeFolder: string, packages?: string): Promise<Booted> {
   let capBytes = Number.POSITIVE_INFINITY;
   limitMemory(() => capBytes);
-  // Booting runs much code once: optimizing it early costs more than it gives. Loops of the guest still get there in milliseconds.
-  setFlagsFromString("--wasm-tiering-budget=100000000");
+  // Node brings its own code compiled, but for no flags. This one holds for what runs here since before; whatever is made later gets it below.
+  setFlagsFromString("--no-disallow-code-generation-from-strings");
+  const [{ hideNode }, { seal }] = await Promise.all([import("./hide.ts"), import("./seal.ts")]);
+  for (const flag of bootFlags) setFlagsFromString(flag);
   const interpreter = new WebAssembly.Module(readFileSync(`${madeFolder}/python.wasm`));
   const library = readFileSync(`${madeFolder}/library.zip`);
   const cachePath = `${madeFolder}/glue.cache`;
@@ -88,6 +102,9 @@ export async function boot(pythonFolder: string, madeFolder: string, packages?: 
     },
   };
   const python = await loadPyodide(options);
+  // Behind the library's end make.ts put a short directory, for the boot alone.
+  const whole = new Uint8Array(library.buffer, 0, library.readUInt32LE(library.length - 4));
+  python.FS.writeFile("/lib/python314.zip", whole, { canOwn: true });
   const module = await made.promise;
   if (imported !== undefined) {
     python.FS.writeFile("/lib/packages.zip", imported);
@@ -110,6 +127,7 @@ export async function boot(pythonFolder: string, madeFolder: string, packages?: 
     noSpace: python.ERRNO_CODES["ENOSPC"] ?? 51,
     module,
     guest,
+    seal,
     codeCache: () => glue.createCachedData(),
     capMemory(moreBytes) {
       idleBytes ??= module.HEAPU8.length;

@@ -8,7 +8,6 @@ import type { Answer, Frame, Order } from "../../process/wire.ts";
 import { boot } from "./boot.ts";
 import { capFiles, collectArtifacts } from "./files.ts";
 import { exit, fds, printedBytes, readBytes, readLine, say } from "./pipes.ts";
-import { seal } from "./seal.ts";
 
 type Done = Extract<Frame, { type: "done" }>;
 // Kept from before `hideNode`; see pipes.ts for why it is not imported.
@@ -28,7 +27,7 @@ let isFinished = true;
 /** Of the files of the order, those that are not in their place yet. */
 let contents: Uint8Array[] = [];
 
-const { files, noSpace, module, guest, capMemory } = await boot(pythonFolder, madeFolder, packages);
+const { files, noSpace, module, guest, seal, capMemory } = await boot(pythonFolder, madeFolder, packages);
 seal();
 say({ type: "ready" });
 let order = readOrder();
