@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { afterAll, describe, expect, test } from "vitest";
+import { Worker } from "node:worker_threads";
+import { afterAll, describe, expect, test, vi } from "vitest";
 import type { Json } from "../../src/core/json.ts";
 import { openQuickjsEngine } from "../../src/sandbox/quickjs.ts";
 import { openInstances } from "../../src/sandbox/quickjs/instance.ts";
@@ -44,6 +45,20 @@ describe("one run after the other", () => {
     );
     expect(new Set(randoms).size).toBe(3);
     expect(times?.every((ms) => ms >= 0 && ms < 250)).toBe(true);
+  });
+
+  test("a worker is given the code of the interpreter once, not with each run", async () => {
+    const post = vi.spyOn(Worker.prototype, "postMessage");
+    const single = openQuickjsEngine({ workers: 1 });
+    for (let round = 1; round <= 3; round += 1) {
+      expect(await runIn(single, "javascript", `${round}`)).toMatchObject({ status: "ok", result: round });
+    }
+    const isModule = (value: unknown): boolean =>
+      Object.prototype.toString.call(value) === "[object WebAssembly.Module]";
+    const sent = post.mock.calls.flatMap(([message]) => Object.values(Object(message)).filter(isModule));
+    expect(sent).toHaveLength(1);
+    post.mockRestore();
+    await single[Symbol.asyncDispose]();
   });
 
   test("the clock is the real one, in UTC", async () => {
