@@ -10,6 +10,7 @@ import { openChannels } from "./channels.ts";
 import type { Daemon } from "./daemon.ts";
 import { toContainerMemory, toGuest } from "./guest.ts";
 import { findMeter } from "./meter.ts";
+import { remove } from "./remove.ts";
 
 /** From the start of a container to its "ready"; a second where nothing else runs, three with gVisor. */
 const bootMs = 60_000;
@@ -52,7 +53,6 @@ export async function startContainer(daemon: Daemon, spec: ContainerSpec, signal
   const container = docker.getContainer(name);
   const deadline = AbortSignal.any([signal, AbortSignal.timeout(bootMs)]);
   // No request is broken off: a container that the daemon makes nevertheless would be left behind.
-  const remove = () => container.remove({ force: true, v: true }).catch(() => undefined);
   let attached: Socket | undefined;
   try {
     await docker.createContainer(toCreateOptions(name, daemon, spec));
@@ -69,12 +69,12 @@ export async function startContainer(daemon: Daemon, spec: ContainerSpec, signal
       throw new CapstanError("sandbox.unavailable", `A container did not get ready. ${channels.diagnostics()}`.trim());
     }
     signal.throwIfAborted();
-    const guest = toGuest({ container, attached, channels, remove, ...spec, meter: findMeter(State.Pid, Id) });
+    const guest = toGuest({ container, attached, channels, ...spec, meter: findMeter(State.Pid, Id) });
     guest.hold(false);
     return guest;
   } catch (thrown) {
     attached?.destroy();
-    await remove();
+    await remove(container);
     signal.throwIfAborted();
     throw thrown;
   }

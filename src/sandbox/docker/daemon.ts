@@ -118,7 +118,7 @@ export function explain(thrown: unknown, socket: string, image: string): Unavail
     };
   }
   // Each runtime says it in its own way.
-  const [, program] = /^(?=.*executable).*["`](python3|node)["`]/s.exec(message ?? "") ?? [];
+  const [, program] = /^(?=.*executable).*["`](python3|node)\\?["`]/s.exec(message ?? "") ?? [];
   if (program !== undefined) {
     return {
       reason: `The image ${image} has no ${program}.`,

@@ -6,6 +6,7 @@ import { CapstanError } from "../../core/error.ts";
 import type { Guest } from "../process/guest.ts";
 import type { Reading } from "../process/meter.ts";
 import type { Channels } from "./channels.ts";
+import { remove } from "./remove.ts";
 
 const mebibyte = 1024 * 1024;
 /** What a container may take beyond the limit of its run: files, which are memory, and two processes of an interpreter. */
@@ -25,12 +26,10 @@ export function toGuest(of: {
   readonly memoryBytes: number;
   /** null: nobody here can count what it uses. */
   readonly meter: (() => Reading | null) | null;
-  /** Removes it, running or not; never rejects. */
-  readonly remove: () => Promise<unknown>;
 }): Guest {
   const { container, attached, channels, meter } = of;
-  let removing: Promise<unknown> | undefined;
-  const remove = () => (removing ??= of.remove());
+  let removing: Promise<void> | undefined;
+  const end = () => (removing ??= remove(container));
   let { memoryBytes } = of;
   let memoryEnded = "";
   let isFrozen = false;
@@ -39,7 +38,7 @@ export function toGuest(of: {
     await channels.closed;
     // After it was killed there is nothing to learn.
     if (removing === undefined && (await wasOutOfMemory(container))) memoryEnded = "out of memory";
-    await remove();
+    await end();
   };
   const limitMemory = async (bytes: number) => {
     if (bytes === memoryBytes) return;
@@ -68,7 +67,7 @@ export function toGuest(of: {
     diagnostics: () => channels.diagnostics() + memoryEnded,
     hold: (held) => void (held ? attached.ref() : attached.unref()),
     kill() {
-      void remove();
+      void end();
       attached.destroy();
     },
     gone: leave(),

@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
 import type Dockerode from "dockerode";
 import { z } from "zod";
+import { remove } from "./remove.ts";
 
 const labels = { home: "dev.capstan.home", owner: "dev.capstan.owner" } as const;
 
@@ -29,11 +30,7 @@ export async function sweep(docker: Dockerode, homeId: string): Promise<void> {
   for (const { Id, Labels } of await docker.listContainers({ all: true, filters })) {
     const owner = toOwner(Labels[labels.owner]);
     if (owner === undefined || !hasEnded(owner)) continue;
-    // Somebody else may be sweeping too.
-    await docker
-      .getContainer(Id)
-      .remove({ force: true, v: true })
-      .catch(() => undefined);
+    await remove(docker.getContainer(Id));
   }
 }
 
