@@ -47,6 +47,16 @@ describe("one run after the other", () => {
     expect(times?.every((ms) => ms >= 0 && ms < 250)).toBe(true);
   });
 
+  test("memory grows by megabytes, since V8 collects garbage at each growth", async () => {
+    const bounded = await openModules()(testLimits.memoryBytes);
+    const instances = openInstances();
+    instances.add(bounded);
+    const { vm, memoryBytes } = await instances.open({ maxBytes: bounded.maxBytes, limits: testLimits }, () => {});
+    const before = memoryBytes();
+    expect(vm.evalCode("new Uint8Array(1_000_000).fill(1).length").toNumber()).toBe(1_000_000);
+    expect(memoryBytes() - before).toBeGreaterThanOrEqual(2 * 1024 * 1024);
+  });
+
   test("a worker is given the code of the interpreter once, not with each run", async () => {
     const post = vi.spyOn(Worker.prototype, "postMessage");
     const single = openQuickjsEngine({ workers: 1 });
