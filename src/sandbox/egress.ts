@@ -200,7 +200,8 @@ export async function openEgress(options: {
     try {
       if (plainTunnels.has(client)) throw new CapstanError("sandbox.bad_request", "There is no tunnel in a tunnel.");
       const target = parseConnect(url);
-      asking = toUrl(target);
+      // What is to be spoken in a tunnel is not known before it is there.
+      asking = `${target.host}:${target.port}`;
       demandRoom(way);
       // Connected before anything is promised, so that a server that is not there is told by a status.
       upstream = await reach(way, target).catch((refusal: unknown) => plainInstead(way, target, refusal));
@@ -215,6 +216,7 @@ export async function openEgress(options: {
           server.emit("connection", client);
           return void client.resume();
         }
+        asking = toUrl(target);
         if (upstream === undefined) throw tlsNotGranted(target);
         await carryHello(client, upstream, target);
       } finally {

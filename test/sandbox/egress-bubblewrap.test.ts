@@ -71,7 +71,7 @@ def through(path, request):
       `connected ${url.slice(0, -1)}`,
       `connected ${url.slice(0, -1)}`,
       `refused http://other.example.test:${server.port} permission.argument_refused`,
-      `refused https://127.0.0.1:${server.port} permission.argument_refused`,
+      `refused 127.0.0.1:${server.port} permission.argument_refused`,
     ]);
     const without = await run("python", `import os\n[os.path.exists("/capstan/egress"), "HTTP_PROXY" in os.environ]`);
     expect(without).toMatchObject({ result: [false, false], network: "network namespace (bubblewrap)" });

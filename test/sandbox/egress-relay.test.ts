@@ -52,6 +52,6 @@ except Exception as e: print(e)`;
     const direct = `require("net").connect(${plain.port}, "127.0.0.1").on("error", (e) => console.log(e.code)).on("connect", () => console.log("out"))`;
     expect(await inside(process.execPath, "-e", direct)).toBe("ECONNREFUSED");
     expect([server.connections(), plain.connections()]).toEqual([2, 2]);
-    expect(inShort(proxy.events).at(-1)).toBe("refused https://other.example.test:443 permission.argument_refused");
+    expect(inShort(proxy.events).at(-1)).toBe("refused other.example.test:443 permission.argument_refused");
   });
 });

@@ -70,7 +70,7 @@ describe("execute_code with a network", () => {
     const fetched = await capstan.run(`await fetch("https://evil.test")`, { network: true }, rules);
     expect(valueOf(fetched.outcome)).toMatchObject({
       status: "error",
-      error: expect.stringMatching(/Not connected: https:\/\/evil\.test:443 permission\.argument_refused$/),
+      error: expect.stringMatching(/Not connected: evil\.test:443 permission\.argument_refused$/),
     });
 
     const js = await capstan.run(`typeof fetch`, {}, rules);
