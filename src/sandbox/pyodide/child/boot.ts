@@ -60,6 +60,10 @@ const bootFlags = [
   "--no-wasm-loop-unrolling",
 ];
 
+/** A little of what most code does: what it compiles, the run in waiting need not. It is not counted. */
+const rehearsal = `
+[__import__("_capstan").files.clear(), [f"{n * 1.5:.1f}" for n in range(2) if n], {"a": sum(n for n in (1, 2))}]`;
+
 /** Boots Pyodide, for which this process must look as little like Node as `hideNode` makes it. */
 export async function boot(pythonFolder: string, madeFolder: string, packages?: string): Promise<Booted> {
   let capBytes = Number.POSITIVE_INFINITY;
@@ -115,9 +119,8 @@ export async function boot(pythonFolder: string, madeFolder: string, packages?: 
   python.setStderr({ write: (bytes) => print(fds.stderr, bytes) });
   let idleBytes: number | undefined;
   const guest: { readonly run: RunGuest } = python.pyimport("_capstan");
-  // A rehearsal: what it compiles, the run in waiting need not. It is not counted.
   await guest.run(
-    '[__import__("_capstan").files.clear()]',
+    rehearsal,
     64,
     () => "",
     () => Promise.resolve(""),
