@@ -7,7 +7,8 @@ import { expect } from "vitest";
 import { freezeTree } from "../../src/sandbox/process/freeze.ts";
 import { testWith } from "../support/machine.ts";
 
-/** What the kernel says a process does: T is stopped. */
+const soon = { timeout: 10_000 };
+/** What the kernel says a process does: T is stopped, D waits within the kernel, as a shell does for a child that is stopped as it starts. */
 const stateOf = (pid: number): string | undefined =>
   / ([A-Z]) /.exec(readFileSync(`/proc/${pid}/stat`, "latin1").replace(/^.*\)/, ""))?.[1];
 
@@ -22,9 +23,9 @@ testWith("linux")("a frozen process stands still with all that it started, and g
     expect(pids).toHaveLength(2);
     const root = child.pid ?? 0;
     freezeTree(root, true);
+    await expect.poll(() => pids.map(stateOf).join(), soon).toMatch(/^T,[TD]$/);
     await sleep(50);
     const before = lines.length;
-    expect(pids.map(stateOf)).toEqual(["T", "T"]);
     await sleep(150);
     expect(lines.length).toBe(before);
     freezeTree(root, false);

@@ -138,8 +138,8 @@ export async function conduct(
     for (const bytes of given) guest.orders.write(bytes);
   }
   const { status, result = null, note, error } = await ended.promise;
-  measure();
   const usedMs = Math.round(clock.elapsedMs());
+  measure();
   clearInterval(meter);
   signal.removeEventListener("abort", abort);
   over.abort();
