@@ -66,7 +66,7 @@ try: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("127.0.0.1",
 except Exception: pass
 try: socket.create_connection(("example.invalid", 80), timeout=1)
 except Exception: pass
-time.perf_counter() - start < 1`,
+time.perf_counter() - start < 5`,
         check: is(true),
       },
       bash: {

@@ -104,15 +104,11 @@ Evil()`,
     in: {
       javascript: {
         code: "await new Promise(() => {})",
-        check: ({ error, usage }) => {
-          expect(error).toMatch(/stalled/);
-          expect(usage.wallMs).toBeLessThan(1_000);
-        },
+        check: says(/stalled/),
         native: { status: ["error", "crashed", "timeout"], limits: { wallMs: 1_000 }, check: () => undefined },
       },
       python: {
         code: `import asyncio\nawait asyncio.Future()`,
-        check: ({ usage }) => expect(usage.wallMs).toBeLessThan(5_000),
         native: { status: ["error", "timeout"], limits: { wallMs: 1_000 } },
       },
     },
