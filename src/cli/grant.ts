@@ -11,29 +11,12 @@ import { narrow, nothing } from "../permissions/narrow.ts";
 import { rootGrant } from "../permissions/operator.ts";
 import { parseUriRule } from "../permissions/uri-rule.ts";
 import type { AuditEntry } from "../store/store.ts";
+import { languagesOf } from "../tools/execute-code/engine.ts";
 import type { ExitCode, Session } from "./command.ts";
-import { parseCount, parseDuration } from "./duration.ts";
+import type { GrantOptions } from "./grant-options.ts";
+import { toNarrowing } from "./grant-options.ts";
 import { toJsonText } from "./json.ts";
-import { toRoots } from "./roots.ts";
 import { readTokenArgument } from "./token-source.ts";
-
-/** The options of `grant create` and `grant derive`. */
-export interface GrantOptions {
-  readonly allow?: readonly string[];
-  readonly read?: readonly string[];
-  readonly write?: readonly string[];
-  readonly host?: readonly string[];
-  readonly resource?: readonly string[];
-  readonly prompt?: readonly string[];
-  readonly language?: readonly string[];
-  readonly session?: readonly string[];
-  readonly ask?: readonly string[];
-  readonly tainted?: readonly string[];
-  readonly approve?: readonly string[];
-  readonly calls?: string;
-  readonly ttl?: string;
-  readonly name?: string;
-}
 
 const defaultTtlMs = 15 * 60_000;
 /** A named grant stays in the home and ends by revocation; this only bounds what is forgotten. */
@@ -58,7 +41,7 @@ export async function createGrant(session: Session, options: GrantOptions): Prom
   return await issue(
     session,
     parent,
-    { ttlMs, ...nothing, runs: toRuns(options), ...(await toNarrowing(session, options)) },
+    { ttlMs, ...nothing, runs: toRuns(options), ...(await optionsOf(options, session)) },
     options.name,
   );
 }
@@ -73,7 +56,7 @@ export async function deriveGrant(session: Session, token: string, options: Gran
   const { permissions } = session.app;
   const given = await permissions.verify(await readTokenArgument(token));
   const parent = session.confined ? meet(given, await session.grant(), { now: permissions.now() }) : given;
-  return await issue(session, parent, await toNarrowing(session, options), options.name);
+  return await issue(session, parent, await optionsOf(options, session), options.name);
 }
 
 async function issue(
@@ -114,38 +97,8 @@ async function make({ app }: Session, parent: Grant, options: NarrowOptions): Pr
   }
 }
 
-/** A language that no engine runs is a slip of the pen: a grant for it would allow nothing. */
-function demandLanguages({ app }: Session, languages: readonly string[] = []): void {
-  const known = app.engines.flatMap((engine) => engine.languages);
-  for (const language of languages) {
-    if (known.some((name) => name === language)) continue;
-    throw new CapstanError(
-      "usage.bad_option",
-      `--language takes ${known.join(", ")}, not ${JSON.stringify(language.slice(0, 80))}.`,
-    );
-  }
-}
-
-async function toNarrowing(session: Session, options: GrantOptions): Promise<NarrowOptions> {
-  const { allow, read, write, host, resource, prompt, language, ask, tainted, approve, calls, ttl } = options;
-  const { session: sessions } = options;
-  demandLanguages(session, language);
-  return {
-    ...(allow === undefined ? {} : { allow }),
-    ...(read === undefined ? {} : { read: await toRoots(read, "--read") }),
-    ...(write === undefined ? {} : { write: await toRoots(write, "--write") }),
-    ...(host === undefined ? {} : { hosts: host }),
-    ...(resource === undefined ? {} : { resources: resource }),
-    ...(prompt === undefined ? {} : { prompts: prompt }),
-    ...(language === undefined ? {} : { languages: language }),
-    ...(sessions === undefined ? {} : { sessions }),
-    ...(ask === undefined ? {} : { ask }),
-    ...(tainted === undefined ? {} : { tainted }),
-    ...(approve === undefined ? {} : { approve }),
-    ...(calls === undefined ? {} : { calls: parseCount(calls) }),
-    ...(ttl === undefined ? {} : { ttlMs: parseDuration(ttl) }),
-  };
-}
+const optionsOf = (options: GrantOptions, { app }: Session): Promise<NarrowOptions> =>
+  toNarrowing(options, languagesOf(app.engines));
 
 /** `capstan grant show [TOKEN|NAME]`: sentences that a person can check; without an argument, the grant of this process. */
 export async function showGrant(

@@ -6,7 +6,7 @@ import type { RunSignal } from "../host/world.ts";
 import { demand } from "../permissions/demand.ts";
 import type { Grant } from "../permissions/grant.ts";
 import type { ExitCode, GrantFlags, Session } from "./command.ts";
-import { parseCount, parseDuration } from "./duration.ts";
+import { parseCount, parseDuration, parseMicroUsd } from "./amounts.ts";
 import { toJsonText } from "./json.ts";
 
 /** The options of `capstan run`. */
@@ -106,17 +106,10 @@ async function readContext({ tell }: Session): Promise<string | undefined> {
 }
 
 function toLimits({ turns, time, costUsd }: RunOptions) {
-  const cost = costUsd === undefined ? undefined : Number(costUsd);
-  if (cost !== undefined && !(cost >= 0 && cost <= 1e6)) {
-    throw new CapstanError(
-      "usage.bad_option",
-      `--cost-usd takes an amount in US dollars such as 0.50, not "${costUsd}".`,
-    );
-  }
   return {
     ...(turns === undefined ? {} : { turns: parseCount(turns) }),
     ...(time === undefined ? {} : { timeMs: parseDuration(time) }),
-    ...(cost === undefined ? {} : { costMicroUsd: Math.round(cost * 1e6) }),
+    ...(costUsd === undefined ? {} : { costMicroUsd: parseMicroUsd(costUsd) }),
   };
 }
 

@@ -4,7 +4,7 @@ import type { Event } from "../core/event.ts";
 import type { Run } from "../core/run.ts";
 import { demand } from "../permissions/demand.ts";
 import type { ExitCode, GrantFlags, Session } from "./command.ts";
-import { parseCount } from "./duration.ts";
+import { parseCount } from "./amounts.ts";
 import { toJsonText } from "./json.ts";
 import type { RunOptions } from "./run.ts";
 import { conclude } from "./run.ts";

@@ -29,6 +29,7 @@ export function summarizeGrant({ rights, limits, expiresAt }: Grant): string {
     ...(rights.write.length === 0 ? [] : [`write under ${listInWords(rights.write.map(nameInWords))}`]),
     ...(rights.resources.length === 0 ? [] : [`read resources: ${listInWords(rights.resources.map(ruleInWords))}`]),
     ...(rights.prompts.length === 0 ? [] : [`use the prompts ${listInWords(rights.prompts.map(promptInWords))}`]),
+    ...(rights.sessions.length === 0 ? [] : [`use ${sessionsInWords(rights.sessions)}`]),
     ...(rights.net.length === 0 ? [] : [`connect to ${listInWords(rights.net.flatMap(hostsInWords))}`]),
   ];
   const asking = rights.tools.filter(({ ask }) => ask).map(({ name }) => nameInWords(name));
@@ -76,6 +77,9 @@ function promptInWords(entry: string): string {
   if (entry === "*") return "* (any)";
   return entry.endsWith("*") ? `${nameInWords(entry)} (all that begin so)` : nameInWords(entry);
 }
+
+const sessionsInWords = (names: readonly string[]): string =>
+  names.includes("*") ? "sessions of its own" : `the sessions ${shortList(names.map(nameInWords))}`;
 
 function ownerInWords({ principal, scope }: Grant): string {
   return `${principal.user} of ${principal.org}, in the project ${scope.project} of ${scope.org}`;

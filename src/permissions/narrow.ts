@@ -1,10 +1,12 @@
 import { CapstanError } from "../core/error.ts";
+import type { IsolationLevel } from "../core/isolation.ts";
 import type { Limits } from "../core/limits.ts";
 import { findRight } from "./demand.ts";
 import type { Grant, GrantRequest, Rights, ToolRight } from "./grant.ts";
 import { parseFolder } from "./path-rule.ts";
 import { parsePrompt } from "./prompt-rule.ts";
 import { rightNamed } from "./right-index.ts";
+import { parseSession } from "./session-name.ts";
 import { parseUriRule } from "./uri-rule.ts";
 import { parseUrlRule } from "./url-rule.ts";
 
@@ -37,10 +39,14 @@ export interface NarrowOptions {
   readonly prompts?: readonly string[];
   /** The languages that execute_code may run. */
   readonly languages?: readonly string[];
-  /** Names of tools whose calls the holder may approve. */
+  /** The weakest level that code may run at. */
+  readonly isolation?: IsolationLevel;
+  /** Names of tools whose calls the holder may approve, or patterns, which pick among what the parent may. */
   readonly approve?: readonly string[];
   readonly runs?: Rights["runs"];
+  /** Names of sandbox sessions; `*` for any of the grant's own. */
   readonly sessions?: readonly string[];
+  /** The same as `limits.calls`. */
   readonly calls?: number;
   /** How long at most; never longer than the parent. */
   readonly ttlMs?: number;
@@ -89,8 +95,9 @@ export function narrow(parent: Grant, options: NarrowOptions, tools: readonly To
       resources: options.resources?.map(parseUriRule) ?? rights.resources,
       prompts: options.prompts?.map(parsePrompt) ?? rights.prompts,
       runs: options.runs ?? rights.runs,
-      sessions: [...(options.sessions ?? rights.sessions)],
-      approve: [...(options.approve ?? (options.run === undefined ? rights.approve : []))],
+      sessions: options.sessions?.map(parseSession) ?? rights.sessions,
+      approve: pickApprovable(rights.approve, options, tools),
+      isolation: options.isolation ?? rights.isolation,
     },
     limits: {
       ...parent.limits,
@@ -133,6 +140,17 @@ function pickTools(parent: Grant, pattern: string, tools: readonly ToolName[]): 
   }
   const held = rightNamed(parent.rights, pattern);
   return held === undefined ? expandName(pattern, tools).map(toPlainRight) : [held.right];
+}
+
+/** As in `pickTools`. What a run holds approves nothing unless its maker says so. */
+function pickApprovable(
+  held: readonly string[],
+  { approve, run }: NarrowOptions,
+  tools: readonly ToolName[],
+): string[] {
+  const all = held.map((name) => ({ name }));
+  const found = approve?.flatMap((name) => expandName(name, name.endsWith("*") || held.includes(name) ? all : tools));
+  return found === undefined ? [...(run === undefined ? held : [])] : [...new Set(found.map(({ name }) => name))];
 }
 
 /** The right to call a tool with any arguments. */

@@ -115,6 +115,30 @@ describe("capstan grant", () => {
     expect(details.join("\n")).toContain("May read no files.");
   });
 
+  test("the isolation and each limit are what the options say, and show says them", async () => {
+    await using home = await tempFolder();
+    const token = await create(
+      home.path,
+      ...["--allow", "execute_code", "--isolation", "os-sandbox", "--session", "work", "--approve", "todo_*"],
+      ...["--tokens", "9", "--cost-usd", "0.50", "--cpu", "2s", "--time", "1m", "--bytes", "1000"],
+      ...["--memory-mb", "64", "--depth", "2", "--parallel", "3"],
+    );
+    const { stdout } = await capstan(home.path, ["grant", "show", token]);
+    for (const said of [
+      "use the sessions work, at most 9 tokens, at most 0.5 US dollars",
+      "at isolation os-sandbox or stronger",
+      "May approve calls of todo_add,",
+      "at most 2000 ms of CPU time",
+      "at most 60000 ms of running time",
+      "at most 1000 bytes of results",
+      "at most 67108864 bytes of memory a call",
+      "at most 2 levels of nested calls",
+      "at most 3 calls at a time",
+    ]) {
+      expect(stdout).toContain(said);
+    }
+  });
+
   test("verify and revoke: a revoked grant ends with what was derived from it", async () => {
     await using home = await tempFolder();
     const parent = await create(home.path, "--allow", "calculator");

@@ -66,7 +66,11 @@ describe("a slip of the pen", () => {
     ["an empty --write", ["serve", "--write", ""], "--write is empty"],
     ["an empty --read", ["grant", "create", "--allow", "calculator", "--read", ""], "--read is empty"],
     ["an empty --root of a client", ["install", "--client", "cursor", "--yes", "--root", ""], "--root is empty"],
-    ["a language that is none", ["grant", "create", "--allow", "execute_code", "--language", "pyton"], "python"],
+    [
+      "a language that is none",
+      ["grant", "create", "--allow", "execute_code", "--language", "pyton"],
+      "typescript, python, bash, not",
+    ],
     ["a bad name", ["grant", "create", "--allow", "calculator", "--name", "A b"], "A b"],
   ])("with %s is told, grants nothing and ends with exit code 2", async (_, args, said) => {
     await using home = await tempFolder();

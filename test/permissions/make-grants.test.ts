@@ -210,6 +210,34 @@ describe("narrow() for a new grant", () => {
     );
   });
 
+  test("`approve` takes names, and patterns of what the parent may approve", () => {
+    const made = make({ ...nothing, allow: ["fs_list"], approve: ["fs_*", "todo_add", "fs_list"] });
+    expect(made.rights.approve).toEqual(["fs_list", "fs_stat", "todo_add"]);
+    expect(make({ approve: ["fs_*"] }, made).rights.approve).toEqual(["fs_list", "fs_stat"]);
+    expect(make({}, made).rights.approve).toEqual(made.rights.approve);
+    expect(codeOf(() => make({ approve: ["kg_search"] }, made))).toBe("permission.widen");
+    for (const approve of ["kg_*", "todo_ad", ""]) {
+      expect(
+        codeOf(() => make({ approve: [approve] }, made)),
+        approve,
+      ).toBe("usage.bad_option");
+    }
+  });
+
+  test("`sessions` and `isolation` are what sessions may be called, and never less isolation", () => {
+    const made = make({ ...nothing, allow: ["execute_code"], sessions: ["work", "a.b-1"], isolation: "os-sandbox" });
+    expect(made.rights).toMatchObject({ sessions: ["work", "a.b-1"], isolation: "os-sandbox" });
+    expect(make({ ...nothing, sessions: ["*"] }).rights.sessions).toEqual(["*"]);
+    expect(make({ isolation: "container" }, made).rights.isolation).toBe("container");
+    expect(codeOf(() => make({ isolation: "wasm-in-child" }, made))).toBe("permission.widen");
+    for (const name of ["a b", "a*", "", "a".repeat(65)]) {
+      expect(
+        codeOf(() => make({ ...nothing, sessions: [name] })),
+        name,
+      ).toBe("usage.bad_option");
+    }
+  });
+
   test("`ask` marks calls that need an approval, and can't be taken back", () => {
     const made = make({ ...nothing, allow: ["fs_*", "todo_add"], ask: ["fs_*"] });
     expect(made.rights.tools.map(({ name, ask }) => [name, ask])).toEqual([
@@ -295,6 +323,9 @@ describe("describeGrant()", () => {
     const offline = make({ ...nothing, allow: ["execute_code"], languages: ["python"], ttlMs: minute });
     expect(summarizeGrant(offline)).toBe("May run python without network, until 2026-01-01 12:01:00 UTC.");
     expect(describeGrant(offline, start).join("\n")).toContain("May run python without network: execute_code");
+    const inSessions = (...sessions: string[]) => summarizeGrant(make({ ...nothing, sessions, ttlMs: minute }));
+    expect(inSessions("a", "b")).toBe("May use the sessions a, b, until 2026-01-01 12:01:00 UTC.");
+    expect(inSessions("*")).toBe("May use sessions of its own, until 2026-01-01 12:01:00 UTC.");
     const text = describeGrant(made, start).join("\n");
     expect(text).toContain("May run python with network to the granted hosts only");
     expect(text).toContain("May call github__send as defined by abc with any arguments, each call after an approval.");

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { IsolationLevel } from "../../core/isolation.ts";
+import { sessionName } from "../../permissions/session-name.ts";
 import type { Engine, Language } from "../../sandbox/engine.ts";
 import { wrongWithPath } from "../../sandbox/guest-path.ts";
 import { languagesOf } from "./engine.ts";
@@ -33,11 +34,7 @@ const InputShape = (languages: readonly Language[]) =>
     language: z.enum(languages),
     code: z.string().max(maxCodeLength),
     files: z.array(InputFile).max(maxFiles).optional().describe("Files for the code, by relative paths."),
-    session: z
-      .string()
-      .regex(/^[\w.-]{1,64}$/)
-      .optional()
-      .describe("A name, under which variables and files live on."),
+    session: z.string().regex(sessionName).optional().describe("A name, under which variables and files live on."),
     network: z.boolean().optional().describe("Reach granted hosts by HTTP(S)."),
     timeoutMs: z.int().min(1).optional().describe("Wall time, within what is granted."),
     memoryMb: z.int().min(16).optional().describe("Memory, within what is granted."),
