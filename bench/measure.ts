@@ -89,7 +89,7 @@ export function median(values: readonly number[]): number {
 }
 
 /** CPU time in µs of one of the `calls` that `work` makes: user and system, of all threads of this process, collecting garbage too. */
-export async function cpuMicros(calls: number, work: () => Promise<void>): Promise<number> {
+export async function cpuMicros(calls: number, work: () => Promise<unknown>): Promise<number> {
   const before = process.cpuUsage();
   await work();
   const { user, system } = process.cpuUsage(before);

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
 import { callDoor, openBenchApp, tempFolder, toBenchGrant } from "./home.ts";
 import type { Figure } from "./measure.ts";
-import { measureBeside, wallMs } from "./measure.ts";
+import { cpuMicros, measureBeside, wallMs } from "./measure.ts";
 import { executeAny } from "./sandbox-run.ts";
 
 const calls = 1_000;
@@ -28,16 +28,18 @@ export async function* benchNested(): AsyncGenerator<Figure> {
   await using folder = await tempFolder();
   await using app = await openBenchApp(folder.path, { engines: ["quickjs", "pyodide"], calls });
   const grant = toBenchGrant(app, ["echo"]);
+  const atTheDoor = () => eachMicros(() => callDoor(app, grant, "echo", { text: "hello" }));
+  const called = "the same call at the door, from this process";
+  const about = { bench: "sandbox", rounds: 5 };
   const contests = [
     { language: "javascript", name: "JavaScript", atMost: 120 },
     { language: "python", name: "Python", atMost: 350 },
   ] as const;
   for (const { language, name, atMost } of contests) {
     yield* await measureBeside({
-      bench: "sandbox",
+      ...about,
       figure: `call of a tool from ${name}`,
       unit: "µs",
-      rounds: 5,
       goal: { of: "ours", atMost },
       async ours() {
         if (language === "python") await sleep(restMs);
@@ -45,13 +47,16 @@ export async function* benchNested(): AsyncGenerator<Figure> {
         if (typeof ms !== "number") throw new Error("The code measured no time.");
         return (ms * 1_000) / calls;
       },
-      peers: {
-        "the same call at the door, from this process": () =>
-          eachMicros(() => callDoor(app, grant, "echo", { text: "hello" })),
-        "a bare message to a thread and its answer": bareMessageMicros,
-      },
+      peers: { [called]: atTheDoor, "a bare message to a thread and its answer": bareMessageMicros },
     });
   }
+  yield* await measureBeside({
+    ...about,
+    figure: "call of a tool from JavaScript: all threads",
+    unit: "µs CPU",
+    ours: () => cpuMicros(calls, () => executeAny(app, { language: "javascript", code: nested.javascript })),
+    peers: { [called]: () => cpuMicros(calls, atTheDoor) },
+  });
 }
 
 async function bareMessageMicros(): Promise<number> {

@@ -9,7 +9,7 @@ import type { Figure } from "./measure.ts";
 import { measureBeside, wallMs } from "./measure.ts";
 import { readMemory } from "./memory.ts";
 import { importQuickjs } from "./peers.ts";
-import { execute, javascript, runMany, runsPerSecond } from "./sandbox-run.ts";
+import { cpuMsPerRun, execute, javascript, runMany, runsPerSecond } from "./sandbox-run.ts";
 
 const runsPerRound = 40;
 const sustainedRuns = 400;
@@ -42,20 +42,29 @@ export async function* benchJavascript(): AsyncGenerator<Figure> {
         [inProcess]: () => runMany(runsPerRound, runSandboxed),
       },
     });
+    const together = (atATime: number, toFigure: typeof runsPerSecond) => ({
+      ours: () => toFigure(sustainedRuns, atATime, run),
+      peers: {
+        [alone]: () => toFigure(sustainedRuns, atATime, runAlone),
+        [raw]: () => toFigure(sustainedRuns, threads, bare.run),
+        [inProcess]: () => toFigure(sustainedRuns / 4, atATime, runSandboxed),
+      },
+    });
     for (const atATime of [2, 8]) {
       yield* await measureBeside({
         ...about,
         figure: `JavaScript, ${atATime} at a time`,
         unit: "runs/s",
         goal: { of: "ours", atLeast: 700 },
-        ours: () => runsPerSecond(sustainedRuns, atATime, run),
-        peers: {
-          [alone]: () => runsPerSecond(sustainedRuns, atATime, runAlone),
-          [raw]: () => runsPerSecond(sustainedRuns, threads, bare.run),
-          [inProcess]: () => runsPerSecond(sustainedRuns / 4, atATime, runSandboxed),
-        },
+        ...together(atATime, runsPerSecond),
       });
     }
+    yield* await measureBeside({
+      ...about,
+      figure: "JavaScript, 2 at a time: all threads",
+      unit: "ms CPU per run",
+      ...together(2, cpuMsPerRun),
+    });
   }
   yield* await measureBeside({
     ...about,

@@ -2,7 +2,7 @@ import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import type { App } from "../src/app.ts";
 import { callDoor, toBenchGrant } from "./home.ts";
-import { median, wallMs } from "./measure.ts";
+import { cpuMicros, median, wallMs } from "./measure.ts";
 
 /** What `execute_code` is given, and what its result must be. */
 export interface Snippet {
@@ -54,6 +54,15 @@ export async function runMany(count: number, run: () => Promise<void>): Promise<
 
 /** Runs a second, so many at a time. */
 export async function runsPerSecond(count: number, atATime: number, run: () => Promise<void>): Promise<number> {
+  return (count / (await wallMs(() => runTogether(count, atATime, run)))) * 1_000;
+}
+
+/** What one of them costs, in all threads of this process. */
+export async function cpuMsPerRun(count: number, atATime: number, run: () => Promise<void>): Promise<number> {
+  return (await cpuMicros(count, () => runTogether(count, atATime, run))) / 1_000;
+}
+
+async function runTogether(count: number, atATime: number, run: () => Promise<void>): Promise<void> {
   let left = count;
   const oneAfterAnother = async (): Promise<void> => {
     for (; left > 0;) {
@@ -61,10 +70,7 @@ export async function runsPerSecond(count: number, atATime: number, run: () => P
       await run();
     }
   };
-  const ms = await wallMs(async () => {
-    await Promise.all(Array.from({ length: atATime }, oneAfterAnother));
-  });
-  return (count / ms) * 1_000;
+  await Promise.all(Array.from({ length: atATime }, oneAfterAnother));
 }
 
 /** Says on stderr what is not measured, and why. */
