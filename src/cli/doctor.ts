@@ -1,6 +1,5 @@
-import { constants } from "node:fs";
-import { access } from "node:fs/promises";
-import { delimiter, join } from "node:path";
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
 import { toCapstanError } from "../core/error.ts";
 import type { SandboxConfig } from "../sandbox/config.ts";
 import type { Engine, Language } from "../sandbox/engine.ts";
@@ -78,18 +77,16 @@ async function tryEngine(engine: Engine, config: SandboxConfig, signal: AbortSig
   };
 }
 
+/** Started as the engines start it: without the variables of this process, so by the folders where the system looks. */
 async function findBubblewrap(): Promise<Finding> {
-  for (const folder of (process.env["PATH"] ?? "").split(delimiter)) {
-    const path = join(folder, "bwrap");
-    const found = await access(path, constants.X_OK).then(
-      () => true,
-      () => false,
-    );
-    if (found) return { name: "bwrap", ok: true, detail: `${path}; pyodide runs in namespaces of its own` };
+  try {
+    const { stdout } = await promisify(execFile)("bwrap", ["--version"], { env: {}, timeout: 5_000 });
+    return { name: "bwrap", ok: true, detail: `${stdout.trim()}; pyodide runs in namespaces of its own` };
+  } catch {
+    const detail =
+      "not installed, so the network of pyodide is stubbed in its own process and not denied by the kernel. Debian and Ubuntu: apt install bubblewrap";
+    return { name: "bwrap", ok: false, detail };
   }
-  const detail =
-    "not installed, so the network of pyodide is stubbed in its own process and not denied by the kernel. Debian and Ubuntu: apt install bubblewrap";
-  return { name: "bwrap", ok: false, detail };
 }
 
 /** Keys are mentioned, never spent unasked. */

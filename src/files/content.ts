@@ -8,6 +8,8 @@ import { headBytes, toMediaType } from "./media-type.ts";
 
 const hashChunkBytes = 256 * 1024;
 const readChunkBytes = 1024 * 1024;
+/** How often a file is read that changes meanwhile. */
+const maxReads = 3;
 
 /** How many bytes a call may still hash. Each file draws it down, so that many files cost no more than one. */
 export interface HashBudget {
@@ -44,24 +46,31 @@ export async function hashContent(file: Opened, budget: HashBudget, signal: Abor
 }
 
 /**
- * The bytes of an opened file as it was when it was opened: what is appended meanwhile is left out. Throws `files.too_large` for more than
- * `maxBytes`, before any room is made for them; else as `readMediaType`.
+ * The bytes of an opened file as they were at one time: where it changes while it is read, it is read again. Throws `files.too_large` for
+ * more than `maxBytes`, before any room is made for them; `files.changed` for one that does not stand still; else as `readMediaType`.
  */
 export async function readContent(file: Opened, maxBytes: number, signal: AbortSignal): Promise<Uint8Array> {
-  const { size } = file.stat;
-  if (size > BigInt(maxBytes)) {
-    throw new CapstanError(
-      "files.too_large",
-      `${JSON.stringify(file.path)} is not read: it has ${size} bytes, and ${maxBytes} more may be read here.`,
-    );
+  await using handle = await openContent(file);
+  for (let tries = 0; tries < maxReads; tries += 1) {
+    const { size, mtimeNs } = await handle.stat({ bigint: true });
+    if (size > BigInt(maxBytes)) {
+      throw new CapstanError(
+        "files.too_large",
+        `${JSON.stringify(file.path)} is not read: it has ${size} bytes, and ${maxBytes} more may be read here.`,
+      );
+    }
+    const bytes = Buffer.alloc(Number(size));
+    for (let filled = 0, count = 1; filled < bytes.length && count > 0; filled += count) {
+      signal.throwIfAborted();
+      count = await readAt(handle, bytes.subarray(filled, filled + readChunkBytes), filled, file.path);
+    }
+    const after = await handle.stat({ bigint: true });
+    if (after.size === size && after.mtimeNs === mtimeNs) return bytes;
   }
-  const bytes = Buffer.alloc(Number(size));
-  let filled = 0;
-  for await (const chunk of chunksOf(file, readChunkBytes, signal)) {
-    filled += chunk.copy(bytes, filled);
-    if (filled === bytes.length) break;
-  }
-  return bytes.subarray(0, filled);
+  throw new CapstanError(
+    "files.changed",
+    `${JSON.stringify(file.path)} is being written, and changed each time it was read. Call again when it is done.`,
+  );
 }
 
 /** The bytes of a file in order. Each chunk is good until the next one is asked for. */
