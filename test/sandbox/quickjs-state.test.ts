@@ -51,10 +51,14 @@ describe("one run after the other", () => {
     const bounded = await openModules()(testLimits.memoryBytes);
     const instances = openInstances();
     instances.add(bounded);
-    const { vm, memoryBytes } = await instances.open({ maxBytes: bounded.maxBytes, limits: testLimits }, () => {});
+    const spec = { maxBytes: bounded.maxBytes, limits: testLimits };
+    const { vm, memoryBytes, growInSteps } = await instances.open(spec, () => {});
+    growInSteps();
     const before = memoryBytes();
     expect(vm.evalCode("new Uint8Array(1_000_000).fill(1).length").toNumber()).toBe(1_000_000);
     expect(memoryBytes() - before).toBeGreaterThanOrEqual(2 * 1024 * 1024);
+    const small = await run("1 + 1");
+    expect(small.usage.memoryBytes).toBeLessThan(2 * 1024 * 1024);
   });
 
   test("a worker is given the code of the interpreter once, not with each run", async () => {

@@ -14,6 +14,8 @@ const badDescriptor = 8;
 
 export interface Instance {
   readonly vm: QuickJS;
+  /** From now on it takes its memory in large steps. What our own code in it needs goes ahead, for most runs need little more. */
+  readonly growInSteps: () => void;
   /** The size of its linear memory, which never shrinks. */
   readonly memoryBytes: () => number;
 }
@@ -90,10 +92,10 @@ async function startInstance(
     },
   });
   isBooting = false;
-  growInSteps(memory.buffer);
   const startedAt = Date.now();
   return {
     vm,
+    growInSteps: () => growInSteps(memory.buffer),
     memoryBytes: () => memory.buffer.byteLength,
     begin(onRejection) {
       onUnhandledRejection = onRejection;

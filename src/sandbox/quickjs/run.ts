@@ -103,9 +103,10 @@ async function openGuest(
     if (isHandled) rejections.delete(promise.identity);
     else if (rejections.size < maxRejections) rejections.set(promise.identity, reason.dup());
   });
-  const { vm, memoryBytes } = instance;
+  const { vm, memoryBytes, growInSteps } = instance;
   const world = openWorld(vm, request, send, (id) => inbox.put({ type: "timer", id }));
   const api = openApi(vm, prelude, world.host, () => memoryBytes() > 0.9 * request.maxBytes);
+  growInSteps();
   return { vm, memoryBytes, api, world, inbox, rejections, runs: 1 };
 }
 
