@@ -16,6 +16,11 @@ describeWith("bubblewrap")("bash in bubblewrap", () => {
     ["gives JSON", `result='{"a": [1, null]}'`, { status: "ok", result: { a: [1, null] } }],
     ["gives text", "result=$(echo two words)", { status: "ok", result: "two words" }],
     ["gives what JSON can't hold", "result=NaN", { status: "ok", resultNote: "NaN and infinite numbers became text" }],
+    [
+      "gives bytes that are no text",
+      String.raw`result=$(printf 'a\xff')`,
+      { status: "ok", result: "a\ufffd", resultNote: "bytes that are no UTF-8 were replaced" },
+    ],
     ["gives too much", "result=$(printf '%070000d' 0)", { status: "output", result: null }],
     ["leaves early, and well", "result=1; exit 0; echo never", { status: "ok", result: 1, stdout: "" }],
     ["ends with a status", "exit 3", { status: "error", error: "The script ended with exit status 3." }],

@@ -48,6 +48,14 @@ _colorize.COLORIZE = False
   expect(await run(code)).toMatchObject({ status: "ok", result });
 });
 
+test("keys that became the same text are noted, and text alone is not", async () => {
+  expect(await run("{True: 1, 'True': 2}")).toMatchObject({
+    result: { True: 2 },
+    resultNote: "of keys that became the same text the last one is there; keys became text",
+  });
+  expect(await run("{'a': 1, 'True': 2}")).not.toHaveProperty("resultNote");
+});
+
 test("every module of the standard library loads that can", async () => {
   const { result } = await run(`
 import importlib, warnings, zipimport

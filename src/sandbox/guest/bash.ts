@@ -36,11 +36,14 @@ def run_bash():
     if code:
         return "error", "null", None, f"The script ended with exit status {code}." if code > 0 else f"The script was ended by signal {-code}."
     limit = order["resultBytes"]
-    text = shell_result(limit)
+    data = shell_result(limit)
     try:
-        if text is None:
+        if len(data) > limit:
             raise TooLarge
+        text = data.decode("utf-8", "replace")
         result, notes = encode(value_of(text), limit)
+        if text.encode() != data:
+            notes.append("bytes that are no UTF-8 were replaced")
         return "ok", result, "; ".join(notes) or None, None
     except TooLarge:
         return "output", "null", None, f"The result is larger than {limit} bytes as JSON. Return less of it, or write it to /out."
@@ -102,10 +105,9 @@ def shell_result(limit):
     try:
         fd = os.open(RESULT, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(fd, "rb") as file:
-            data = file.read(limit + 1) if stat.S_ISREG(os.fstat(fd).st_mode) else b""
+            return file.read(limit + 1) if stat.S_ISREG(os.fstat(fd).st_mode) else b""
     except OSError:
-        return ""
-    return None if len(data) > limit else data.decode("utf-8", "replace")
+        return b""
 
 
 def value_of(text):

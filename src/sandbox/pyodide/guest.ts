@@ -218,6 +218,11 @@ def encode(value, limit):
             else:
                 path.add(id(item))
                 if isinstance(item, dict):
+                    if dict.__len__(item) > limit:
+                        raise TooLarge
+                    names = {str.__str__(key) if isinstance(key, str) else shown(key) for key in dict.keys(item)}
+                    if len(names) < dict.__len__(item):
+                        notes["of keys that became the same text the last one is there"] = True
                     items("{", "}", list(dict.items(item)), pair)
                 elif isinstance(item, list):
                     items("[", "]", list.__iter__(item), walk)
