@@ -7,8 +7,7 @@ import { z } from "zod";
 /** The socket of the daemon that tests use: that of DOCKER_HOST, else the usual one. */
 export const dockerSocket = (process.env["DOCKER_HOST"] ?? "unix:///var/run/docker.sock").replace(/^unix:\/\//, "");
 
-const docker = (socket: string, ...args: readonly string[]) =>
-  promisify(execFile)("docker", ["-H", `unix://${socket}`, ...args]);
+const docker = (...args: readonly string[]) => promisify(execFile)("docker", ["-H", `unix://${dockerSocket}`, ...args]);
 
 const library = "/usr/lib";
 /** What scripts of tests use, `mount` and `su` for their set-user-id bits. */
@@ -32,7 +31,7 @@ print(json.dumps([[*folders, pyplot.matplotlib.get_data_path(), pyplot.matplotli
  * The name of an image with this machine's own Python, Node and bash, made without a registry where the daemon has none: 2 s. Its name
  * changes with the machine's programs. `draws`: it has the machine's matplotlib too.
  */
-export async function testImage({ draws = false, socket = dockerSocket } = {}): Promise<string> {
+export async function testImage({ draws = false } = {}): Promise<string> {
   const python = realpathSync("/usr/bin/python3");
   const pythonLibrary = `${library}/${python.slice(python.lastIndexOf("/") + 1)}`;
   const node = realpathSync(process.execPath);
@@ -40,7 +39,7 @@ export async function testImage({ draws = false, socket = dockerSocket } = {}): 
     `${programs.join()} ${node} ${process.version} ${python} ${tell(python, "--version")} ${draws}`,
   );
   const image = `capstan-test:${hash.digest("hex").slice(0, 16)}`;
-  const isThere = await docker(socket, "image", "inspect", image).then(
+  const isThere = await docker("image", "inspect", image).then(
     () => true,
     () => false,
   );
@@ -53,7 +52,7 @@ export async function testImage({ draws = false, socket = dockerSocket } = {}): 
   const files = [node, pythonLibrary, ...packages, ...binaries, ...libraries].map((path) => path.slice(1));
   const rename = `--transform=s,^${node.slice(1)}$,usr/local/bin/node,`;
   const pack = ["tar", "-C", "/", "-ch", ...without, rename, ...files];
-  const unpack = ["docker", "-H", `unix://${socket}`, "import"];
+  const unpack = ["docker", "-H", `unix://${dockerSocket}`, "import"];
   const environment = ["--change", "ENV PATH=/usr/local/bin:/usr/bin:/bin"];
   const quoted = (words: readonly string[]) => words.map((word) => `'${word}'`).join(" ");
   const script = `set -o pipefail; ${quoted(pack)} | ${quoted([...unpack, ...environment, "-", image])}`;
@@ -78,5 +77,5 @@ function librariesOf(binary: string): readonly string[] {
 
 /** Removes an image that a test made. */
 export async function removeImage(image: string): Promise<void> {
-  await docker(dockerSocket, "image", "rm", "--force", image);
+  await docker("image", "rm", "--force", image);
 }

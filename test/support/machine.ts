@@ -17,8 +17,6 @@ const probes = {
     works("bwrap", ["--unshare-all", "--ro-bind", "/", "/", "true"], process.getuid?.() === 0 ? { uid: 65_534 } : {}),
   linux: () => process.platform === "linux",
   docker: () => process.platform === "linux" && works("docker", ["version"]),
-  // Its service is asked in the words of Docker, by Docker's client.
-  podman: () => process.platform === "linux" && works("podman", ["info"]) && works("docker", ["--version"]),
   gvisor: () => works("sh", ["-c", "docker info --format '{{json .Runtimes}}' | grep -q '\"runsc\"'"]),
   matplotlib: () => works("/usr/bin/python3", ["-I", "-c", "import matplotlib"]),
   cc: () => works("cc", ["--version"]),
