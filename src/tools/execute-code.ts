@@ -4,6 +4,7 @@ import type { FolderId } from "../permissions/safe-path.ts";
 import type { Engine, ExecLimits } from "../sandbox/engine.ts";
 import { installedEngines } from "../sandbox/offer.ts";
 import type { Artifacts } from "./artifacts.ts";
+import { abridge } from "./execute-code/abridge.ts";
 import { openFirst, strongest } from "./execute-code/engine.ts";
 import { defaultInputBytes, inputNeeds, readInputs } from "./execute-code/inputs.ts";
 import { toAmounts, toLimits } from "./execute-code/limits.ts";
@@ -77,6 +78,7 @@ export function executeCodeTool(services: CodeServices): Tool {
     reserve: (args, grant) => toAmounts(grant, toLimits(limits, args, grant)),
     nestedCalls: limits.calls,
     timeoutMs: ({ timeoutMs = Infinity }) => Math.min(timeoutMs, limits.wallMs) + startMs,
+    abridge,
     async run(args, context) {
       const { grant, progress, signal } = context;
       const isNetworked = args.network ?? false;

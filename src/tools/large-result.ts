@@ -7,7 +7,7 @@ import { toResource } from "./artifact-resources.ts";
 import type { Artifact, Artifacts, ArtifactOwner } from "./artifacts.ts";
 import { artifactPrefix } from "./artifacts.ts";
 import { toResult } from "./result.ts";
-import type { Outcome } from "./tool.ts";
+import type { Outcome, Tool } from "./tool.ts";
 
 type Done = Extract<Outcome, { type: "done" }>;
 
@@ -16,6 +16,9 @@ type Done = Extract<Outcome, { type: "done" }>;
  * that is larger.
  */
 export const answerBytes = 4 * 1024 * 1024;
+
+/** Room for the links to what a tool keeps of a value that it makes smaller. */
+const linkBytes = 2 * 1024;
 
 /** How much of what is kept stands in the answer, in characters. */
 const previewChars = 2_000;
@@ -33,8 +36,8 @@ export interface Keeping {
   readonly taint: Taint;
   /** Of the result as JSON, without pictures and sound: clients show those to models that see and hear, and count them otherwise. */
   readonly maxTextBytes: number;
-  /** Whether clients were told an output schema. Asked only for what is too large. */
-  readonly hasOutputSchema: () => boolean;
+  /** The tool, as clients were told of it; missing: it is gone. */
+  readonly tool: Pick<Tool, "outputSchema" | "abridge"> | undefined;
 }
 
 /** A part of a result, with its size in the answer, and what it is where it is kept. */
@@ -45,8 +48,8 @@ interface Part {
 }
 
 /**
- * A result that fits, as it is; of a larger one, what has room, and links to the rest, which is kept whole as artifacts, with the
- * beginning of the first.
+ * A result that fits, as it is; of a larger one, what has room, and links to the rest, which is kept whole as artifacts: where the tool
+ * makes its values smaller itself, as it does that; else with the beginning of the first.
  *
  * Where a value is left out that clients were told a schema for, the result is an error, `tool.too_large`. A result that is none must
  * have structured content that fits the schema (MCP 2025-06-18 and later, server/tools, Output Schema), and the official clients throw
@@ -55,9 +58,15 @@ interface Part {
  * Throws what keeps the parts from being saved: `tool.too_large`, `store.*`.
  */
 export async function toLinked(outcome: Done, keeping: Keeping): Promise<Done> {
-  const { name, maxTextBytes, hasOutputSchema } = keeping;
+  const { name, maxTextBytes, tool } = keeping;
   const { text: textBytes, media: mediaBytes } = measure(outcome, maxTextBytes);
-  if (textBytes <= maxTextBytes && textBytes + mediaBytes <= answerBytes) return outcome;
+  const fits = (part: Done, spare = 0): boolean => {
+    const { text, media } = part === outcome ? { text: textBytes, media: mediaBytes } : measure(part, maxTextBytes);
+    return text + spare <= maxTextBytes && text + spare + media <= answerBytes;
+  };
+  if (fits(outcome)) return outcome;
+  const abridged = await toAbridged(outcome, keeping, (part) => fits(part, linkBytes));
+  if (fits(abridged)) return abridged;
 
   // The rest of the answer is for the links.
   const room = { text: Math.min(maxTextBytes, answerBytes / 2) / 2, media: answerBytes / 2 };
@@ -76,7 +85,7 @@ export async function toLinked(outcome: Done, keeping: Keeping): Promise<Done> {
 
   const { value: _value, content: _content, ...others } = outcome;
   const isValueGone = rest.some(({ block }) => block === null);
-  const isError = outcome.isError === true || (isValueGone && hasOutputSchema());
+  const isError = outcome.isError === true || (isValueGone && tool?.outputSchema !== undefined);
   const code = outcome.code ?? (isError && outcome.isError !== true ? ("tool.too_large" as const) : undefined);
   const ended = outcome.isError === true ? "The call failed." : "The call was carried out; don't repeat it.";
   const measured = `${textBytes} bytes as JSON${mediaBytes === 0 ? "" : `, and ${mediaBytes} of pictures or sound`}`;
@@ -84,9 +93,7 @@ export async function toLinked(outcome: Done, keeping: Keeping): Promise<Done> {
   const text = [
     code === "tool.too_large" ? `${code}: ${said}` : said,
     `What has no room is kept whole: ${saved.map(inWords).join("; ")}.`,
-    ...(saved.every(({ uri }) => mayRead(keeping.owner.grant, uri))
-      ? []
-      : [`This grant may not read it; one that may holds the right to the resources under ${artifactPrefix}.`]),
+    ...toReadingHint(keeping),
     ...toPreview(rest),
   ].join("\n");
   return {
@@ -96,6 +103,29 @@ export async function toLinked(outcome: Done, keeping: Keeping): Promise<Done> {
     ...(isError ? { isError } : {}),
     ...(code === undefined ? {} : { code }),
   };
+}
+
+/** The outcome with its value as the tool makes it smaller, and links to what it keeps of it; as it was where the tool does not do that. */
+async function toAbridged(outcome: Done, keeping: Keeping, fits: (outcome: Done) => boolean): Promise<Done> {
+  const { value, content = [] } = outcome;
+  const { tool } = keeping;
+  if (value === undefined || tool?.abridge === undefined) return outcome;
+  const saved: Artifact[] = [];
+  const shorter = await tool.abridge(value, {
+    fits: (part) => fits({ ...outcome, value: part }),
+    async keep(part) {
+      const artifact = await save(part, keeping);
+      saved.push(artifact);
+      return artifact.uri;
+    },
+  });
+  const hint = toReadingHint(keeping).map((text) => ({ type: "text" as const, text }));
+  return { ...outcome, value: shorter, content: [...content, ...saved.map(toLink), ...hint] };
+}
+
+function toReadingHint({ owner }: Keeping): readonly string[] {
+  if (mayRead(owner.grant, artifactPrefix)) return [];
+  return [`This grant may not read it; one that may holds the right to the resources under ${artifactPrefix}.`];
 }
 
 /** The bytes of a result as JSON: of its pictures and sound, and of all else. An upper bound for what is surely small. */
@@ -147,16 +177,20 @@ function together(parts: readonly Part[]): Part {
   return { block: blocks[0] ?? null, size: 0, toContent: () => ofJson(blocks) };
 }
 
-async function saveAll(
-  parts: readonly Part[],
-  { artifacts, owner, callId, name, taint }: Keeping,
-): Promise<readonly Artifact[]> {
+async function saveAll(parts: readonly Part[], keeping: Keeping): Promise<readonly Artifact[]> {
   const saved: Artifact[] = [];
+  for (const [index, part] of parts.entries()) {
+    saved.push(await save({ ...part.toContent(), name: `${keeping.name}-${index + 1}` }, keeping));
+  }
+  return saved;
+}
+
+async function save(
+  part: { readonly name: string; readonly mimeType: string; readonly bytes: Uint8Array },
+  { artifacts, owner, callId, name, taint }: Keeping,
+): Promise<Artifact> {
   try {
-    for (const [index, part] of parts.entries()) {
-      saved.push(await artifacts.save({ ...owner, ...part.toContent(), name: `${name}-${index + 1}`, taint, callId }));
-    }
-    return saved;
+    return await artifacts.save({ ...owner, ...part, taint, callId });
   } catch (cause) {
     const { code, message } = toCapstanError(cause);
     throw new CapstanError(code, `${name} was carried out, but its result is too large to answer. ${message}`, {

@@ -169,6 +169,18 @@ export interface AroundNested {
   readonly taint?: Taint;
 }
 
+/** What helps to make a value smaller that is too large for an answer. */
+export interface Abridging<O> {
+  /** Whether an answer with this value has room. */
+  readonly fits: (value: O) => boolean;
+  /** Keeps a part whole, which the answer then links to; gives its address. Throws as `Artifacts.save` does. */
+  readonly keep: (part: {
+    readonly name: string;
+    readonly mimeType: string;
+    readonly bytes: Uint8Array;
+  }) => Promise<string>;
+}
+
 export interface ToolDefinition<I, O> {
   /** 1 to 64 characters of `A-Z a-z 0-9 _ -`. */
   readonly name: string;
@@ -189,6 +201,8 @@ export interface ToolDefinition<I, O> {
   /** After how long the door ends a call; missing: 30 s. */
   readonly timeoutMs?: (args: I) => number;
   readonly run: (args: I, context: CallContext) => Promise<Outcome<O>>;
+  /** The same answer with less in it, for whoever gets no more than fits. Missing: a value that is too large is left out. */
+  readonly abridge?: (value: O, around: Abridging<O>) => Promise<O>;
   /** Who defined it. Missing: this process, whose code the operator trusts, so that an upgrade keeps old grants valid. */
   readonly origin?: { readonly source: string; readonly pin: string };
 }
@@ -219,6 +233,8 @@ export interface Tool {
   readonly source: string;
   /** Whether some call of it has effect `once`. */
   readonly maybeOnce: boolean;
+  /** As in its definition. */
+  readonly abridge?: (value: Json, around: Abridging<Json>) => Promise<Json>;
   /** Throws `tool.bad_arguments`. */
   bind(raw: unknown): BoundCall;
 }
@@ -229,7 +245,7 @@ const defaultTimeoutMs = 30_000;
  * Makes a Tool of its definition. The name, the schemas and the hints are checked here, once (`tool.bad_definition`).
  */
 export function defineTool<I extends object, O = Json>(definition: ToolDefinition<I, O>): Tool {
-  const { name, hints, effect, input, output } = definition;
+  const { name, hints, effect, input, output, abridge } = definition;
   if (!/^[A-Za-z0-9_-]{1,64}$/.test(name)) {
     throw new CapstanError("tool.bad_definition", `A tool name is 1 to 64 letters, digits, "_" or "-", not "${name}".`);
   }
@@ -243,6 +259,7 @@ export function defineTool<I extends object, O = Json>(definition: ToolDefinitio
     pin: definition.origin?.pin ?? "builtin",
     source: definition.origin?.source ?? "builtin",
     maybeOnce: effect === "once" || typeof effect === "function",
+    ...(output === undefined || abridge === undefined ? {} : { abridge: abridgeAs(name, output, abridge) }),
     bind(raw) {
       const { nestedCalls } = definition;
       const args = deepFreeze(input.parse(raw));
@@ -264,6 +281,16 @@ export function defineTool<I extends object, O = Json>(definition: ToolDefinitio
       };
     },
   };
+}
+
+function abridgeAs<O>(
+  name: string,
+  output: Schema<O>,
+  abridge: NonNullable<ToolDefinition<never, O>["abridge"]>,
+): NonNullable<Tool["abridge"]> {
+  const check = (value: O): Json => checkOutput(name, output, value);
+  return async (value, { fits, keep }) =>
+    check(await abridge(output.parse(value), { fits: (shorter) => fits(check(shorter)), keep }));
 }
 
 function checkOutput<O>(name: string, output: Schema<O> | undefined, value: O): Json {

@@ -67,7 +67,7 @@ describe.each(clients)("a large result at the official client $name", ({ call })
     const { artifacts } = opened;
     const keeping = { artifacts, owner, callId: "c", name: "rows", taint: [], maxTextBytes: 10_000 };
     return toCallResult(
-      await toLinked({ type: "done", value }, { ...keeping, hasOutputSchema: () => hasOutputSchema }),
+      await toLinked({ type: "done", value }, { ...keeping, tool: hasOutputSchema ? rows : undefined }),
     );
   }
 

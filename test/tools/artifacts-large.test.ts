@@ -37,7 +37,7 @@ async function openLinked(over: Partial<Keeping> = {}) {
     name: "dump",
     taint: ["mcp:big"],
     maxTextBytes: maxBytes,
-    hasOutputSchema: () => false,
+    tool: undefined,
     ...over,
   };
   const context = {
@@ -77,7 +77,7 @@ describe("toLinked()", () => {
         name: "n",
         taint: [],
         maxTextBytes: maxBytes,
-        hasOutputSchema: () => true,
+        tool: { outputSchema: {} },
       }),
     ).toBe(outcome);
     expect(await linked.list()).toEqual([]);
@@ -101,7 +101,7 @@ describe("toLinked()", () => {
   });
 
   test("keeps what has room beside what has not: a small value beside a large picture", async () => {
-    await using linked = await openLinked({ hasOutputSchema: () => true });
+    await using linked = await openLinked({ tool: { outputSchema: {} } });
     const picture = Buffer.alloc(3_300_000, 7);
     const small: Block = { type: "image", mimeType: "image/png", data: Buffer.alloc(300).toString("base64") };
     const large: Block = { type: "image", mimeType: "image/jpeg", data: picture.toString("base64") };
@@ -126,7 +126,7 @@ describe("toLinked()", () => {
   test("is an error where a value is left out that clients have a schema for, and none where they have none", async () => {
     const value = { rows: Array.from({ length: 5_000 }, (_, n) => n) };
     for (const hasSchema of [true, false]) {
-      await using linked = await openLinked({ hasOutputSchema: () => hasSchema });
+      await using linked = await openLinked(hasSchema ? { tool: { outputSchema: {} } } : {});
       const outcome = await linked.link({ value });
       expect(outcome).not.toHaveProperty("value");
       const [link] = linksOf(outcome);

@@ -91,6 +91,6 @@ export async function toOfferedOutcome(
     ...{ artifacts, callId, name, taint },
     owner: { principal, scope, grant },
     maxTextBytes: mayRead(grant, artifactPrefix) ? resultBytes : answerBytes,
-    hasOutputSchema: () => door.list(grant).some((tool) => tool.name === name && tool.outputSchema !== undefined),
+    tool: door.find(grant, name),
   });
 }

@@ -95,7 +95,7 @@ export const Output = z.strictObject({
   stderr: z.string(),
   outputCut: z.literal(true).optional().describe("Of stdout and stderr not all is kept."),
   result: z.unknown().describe("As JSON; null when there is none."),
-  resultNote: z.string().optional().describe("What JSON could not hold."),
+  resultNote: z.string().optional().describe("What JSON could not hold, or where the result is."),
   error: z.string().optional(),
   artifacts: z.array(
     z.strictObject({
