@@ -77,8 +77,8 @@ export async function describeMatrix(column: Column): Promise<void> {
     afterAll(() => canaries[Symbol.asyncDispose]());
 
     for (const [index, cell] of cells.entries()) {
-      const { id, language, code, limits = {}, copies = 1, next: nextCode, host } = cell;
-      const request = { ...cell.request, ...(host === undefined ? {} : { onCall: host(engine) }) };
+      const { id, language, code, copies = 1, next: nextCode } = cell;
+      const { limits, ...request } = toRequest(engine, cell);
       const told = { engine: name, id, language, title: cell.title };
       test(`${id} ${language}: ${cell.title}`, { meta: { hostile: told } }, async ({ task }) => {
         const text = typeof code === "string" ? code : code(canaries);
@@ -114,17 +114,26 @@ function mustShowNext({ level }: Engine, runs: readonly ExecResult[], cell: Cell
 
 /**
  * Threads that wait for work hold memory of ours: as many as the attacks will start are no loss. Nor is what the allocator keeps of the
- * largest print for the next one. The first run of another engine may be the first that this machine ever sees.
+ * largest print for the next one, nor the door, which the first call of it loads. The first run of another engine may be the first that this
+ * machine ever sees.
  */
 async function warmUp(engine: Engine, cells: readonly Cell[]): Promise<void> {
   const threads = engine.level === "wasm-in-thread" ? Math.max(...cells.map(({ copies = 1 }) => copies)) : 1;
   for (const language of engine.languages) {
     await Promise.all(Array.from({ length: threads }, () => expectNextRun(engine, language)));
   }
-  for (const { id, language, code } of cells) {
-    if (id === "H79" && typeof code === "string") await runIn(engine, language, code);
+  for (const cell of cells) {
+    const { id, language, code } = cell;
+    const isLarge = id === "H79" || id === "K100";
+    if (isLarge && typeof code === "string") await runIn(engine, language, code, toRequest(engine, cell));
   }
 }
+
+const toRequest = (engine: Engine, { limits = {}, request, host }: Cell) => ({
+  limits,
+  ...request,
+  ...(host === undefined ? {} : { onCall: host(engine) }),
+});
 
 function expectOutcome(cell: Cell, first: ExecResult, next: ExecResult | undefined, copy: number): void {
   const { status = "error", limits = {}, check } = cell;
