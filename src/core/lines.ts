@@ -1,18 +1,30 @@
-/** A line without its end, or `too_long`: what was longer is dropped as it arrives, never kept. */
-export type Line = Buffer | "too_long";
+/** The first and last bytes of a line that was too long, up to 1 KiB each; the rest was dropped as it arrived. */
+export interface LongLine {
+  readonly head: Buffer;
+  readonly tail: Buffer;
+}
+
+/** A line without its end. */
+export type Line = Buffer | LongLine;
+
+const maxEdgeBytes = 1024;
 
 /** Cuts a stream of bytes into lines of at most `maxBytes`. Each call returns the lines that end in its chunk; holds one line at most. */
 export function openLineCutter(maxBytes: number): (chunk: Buffer) => readonly Line[] {
+  const edgeBytes = Math.min(maxEdgeBytes, maxBytes >> 1);
   let parts: Buffer[] = [];
   let length = 0;
 
   const keep = (part: Buffer): void => {
     length += part.length;
-    if (length <= maxBytes) parts.push(part);
-    else parts = [];
+    parts.push(part);
+    if (length <= maxBytes) return;
+    const kept = Buffer.concat(parts);
+    parts = [Buffer.from(kept.subarray(0, edgeBytes)), Buffer.from(kept.subarray(kept.length - edgeBytes))];
   };
   const end = (): Line => {
-    const line = length > maxBytes ? "too_long" : Buffer.concat(parts);
+    const [head = none, tail = none] = parts;
+    const line = length > maxBytes ? { head, tail } : Buffer.concat(parts);
     parts = [];
     length = 0;
     return line;
@@ -30,3 +42,5 @@ export function openLineCutter(maxBytes: number): (chunk: Buffer) => readonly Li
     return lines;
   };
 }
+
+const none = Buffer.alloc(0);

@@ -11,12 +11,10 @@ import {
   type Transport,
 } from "@modelcontextprotocol/server";
 import { toCapstanError, toText } from "../../core/error.ts";
-import { openLineCutter } from "../../core/lines.ts";
-import { expectedParams, isMeantAsAnswer, readId } from "./message.ts";
+import { type Line, openLineCutter } from "../../core/lines.ts";
+import { expectedParams, isMeantAsAnswer, maxMessageBytes, readId, readLongId } from "./message.ts";
 import { parseStrictJson } from "./strict-json.ts";
 
-/** A message is one line of at most this many bytes. */
-const maxLineBytes = 8 * 1024 * 1024;
 /** As long as this many requests, or requests of this many bytes, are unanswered, no more input is read. */
 const maxOpen = 1024;
 const maxOpenBytes = 64 * 1024 * 1024;
@@ -63,18 +61,23 @@ export function openWire(streams: {
 
   /** Resolves at the end of input. Node's own iterator over a stream would do the same at several times the cost. */
   async function read(): Promise<void> {
-    const cut = openLineCutter(maxLineBytes);
+    const cut = openLineCutter(maxMessageBytes);
     input.on("data", (chunk: Buffer | string) => {
       const bytes = typeof chunk === "string" ? Buffer.from(chunk) : chunk;
-      for (const line of cut(bytes)) receive(line === "too_long" ? line : withoutReturn(line));
+      for (const line of cut(bytes)) receive(Buffer.isBuffer(line) ? withoutReturn(line) : line);
       if (isFull()) input.pause();
     });
     await finished(input, { writable: false });
   }
 
-  function receive(line: Buffer | "too_long"): void {
-    if (line === "too_long") {
-      return fault(null, ProtocolErrorCode.InvalidRequest, `A message is a line of at most ${maxLineBytes} bytes.`);
+  function receive(line: Line): void {
+    if (!Buffer.isBuffer(line)) {
+      const id = readLongId(line);
+      return fault(
+        id === null || isOpen(id) ? null : id,
+        ProtocolErrorCode.InvalidRequest,
+        `A message is a line of at most ${maxMessageBytes} bytes.`,
+      );
     }
     if (line.length === 0) return;
     let value: unknown;
@@ -92,7 +95,7 @@ export function openWire(streams: {
 
   function deliver(value: unknown, bytes: number): void {
     if (isJSONRPCRequest(value)) {
-      if (open.has(value.id) || listening.has(value.id)) {
+      if (isOpen(value.id)) {
         return fault(
           null,
           ProtocolErrorCode.InvalidRequest,
@@ -125,6 +128,10 @@ export function openWire(streams: {
       ProtocolErrorCode.InvalidRequest,
       `${what}: send {"jsonrpc":"2.0","id":…,"method":…,"params":{…}}.`,
     );
+  }
+
+  function isOpen(id: RequestId): boolean {
+    return open.has(id) || listening.has(id);
   }
 
   /** JSON-RPC 2.0, section 5: the id is null where it could not be read. */

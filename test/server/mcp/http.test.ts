@@ -124,7 +124,7 @@ describe("a request over HTTP", () => {
     ["no JSON", {}, "{", 400, -32700],
     ["two readings", {}, '{"jsonrpc":"2.0","id":1,"id":2}', 400, -32600],
     ["another type", { "content-type": "text/plain" }, echo("x"), 415, -32600],
-    ["5 MB", {}, echo("x".repeat(5_000_000)), 413, -32600],
+    ["17 MB", {}, echo("x".repeat(17_000_000)), 413, -32600],
     ["a batch", {}, `[${echo("x")}]`, 400, -32600],
     ["another method in the header", { "mcp-method": "tools/list" }, echo("x"), 400, -32020],
     ["another name in the header", { "mcp-name": "move" }, echo("x"), 400, -32020],

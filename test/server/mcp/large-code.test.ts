@@ -97,3 +97,15 @@ describe("what code prints and answers, where it has no room in an answer", () =
     expect(textOf({ result })).not.toContain("has it whole");
   });
 });
+
+test("8 MiB of files have room in the arguments, as base64 and as text with escapes", async () => {
+  await using code = await openCodeServer();
+  const peer = code.server.connect();
+  const bytes = Buffer.alloc(8 * 1024 * 1024, "a line\n\t");
+  for (const file of [{ base64: bytes.toString("base64") }, { text: bytes.toString() }]) {
+    const files = [{ path: "a", ...file }];
+    const args = { language: "javascript", code: `files.readBytes("a").length`, files };
+    const { result } = await peer.call("execute_code", args, envelope());
+    expect(result?.structuredContent).toMatchObject({ status: "ok", result: bytes.length });
+  }
+});

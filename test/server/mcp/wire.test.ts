@@ -126,6 +126,29 @@ describe("openWire()", () => {
     await expect.poll(peer.replies).toEqual([fault(-32600), { jsonrpc: "2.0", id: 1, result: {} }]);
   });
 
+  test("answers a request that is too long under its id, where that stands before what is long or last", async () => {
+    const peer = connect(() => null);
+    await peer.open();
+    peer.input.write(request("open"));
+    const text = "x".repeat(17_000_000);
+    const params = { name: "echo", arguments: { text, id: 9 } };
+    const [method, jsonrpc] = ["tools/call", "2.0"];
+    const long: readonly (readonly [message: object, id: string | number | null])[] = [
+      [{ method, params, jsonrpc, id: 7 }, 7],
+      [{ jsonrpc, id: "a", method, params }, "a"],
+      [{ method, id: 3, params, jsonrpc }, 3],
+      [{ params, method, jsonrpc, id: 4 }, null],
+      [{ method, jsonrpc, params }, null],
+      [{ method, params, jsonrpc, id: "open" }, null],
+      [{ method, params, jsonrpc, id: 1.5 }, null],
+      [{ jsonrpc, id: 6, result: { text } }, null],
+      [{ result: { text }, jsonrpc, id: 6 }, null],
+    ];
+    for (const [message] of long) peer.input.write(`${JSON.stringify(message)}\n`);
+    peer.input.write(`{"method":"m","id":1,"params":"${text}","id":1}\n`);
+    await expect.poll(peer.replies).toEqual([...long.map(([, id]) => fault(-32600, id)), fault(-32600)]);
+  });
+
   test("refuses a second request under an id that is unanswered, and leaves the first alone", async () => {
     const peer = connect(() => null);
     await peer.open();

@@ -25,7 +25,7 @@ export function openStdioLink(
   let unwritten: { text: string; readonly written: PromiseWithResolvers<boolean> } | undefined;
 
   const receive = (line: Line): void => {
-    if (line === "too_long") return events.onUnreadable(`a line of more than ${maxLineBytes} bytes`);
+    if (!Buffer.isBuffer(line)) return events.onUnreadable(`a line of more than ${maxLineBytes} bytes`);
     const text = line.toString("utf8");
     if (text.trim() === "") return;
     const message = parse(text);
@@ -39,7 +39,7 @@ export function openStdioLink(
   server.errors.on("data", (chunk: Buffer) => {
     for (const line of cutErrors(chunk)) {
       log(
-        `stderr: ${line === "too_long" ? `a line of more than ${maxErrorLineBytes} bytes` : showText(line.toString("utf8"), 500)}`,
+        `stderr: ${Buffer.isBuffer(line) ? showText(line.toString("utf8"), 500) : `a line of more than ${maxErrorLineBytes} bytes`}`,
       );
     }
   });

@@ -1,10 +1,8 @@
 import { isUtf8 } from "node:buffer";
 import type { IncomingMessage } from "node:http";
 import { CapstanError, toCapstanError } from "../../../core/error.ts";
+import { maxMessageBytes } from "../message.ts";
 import { parseStrictJson } from "../strict-json.ts";
-
-/** A body is at most this many bytes. */
-const maxBodyBytes = 4 * 1024 * 1024;
 
 /** A request that is refused before it is a message. */
 export interface BadBody {
@@ -19,7 +17,7 @@ export async function readBody(request: IncomingMessage): Promise<{ readonly val
     return { status: 415, code: -32_600, message: "Send application/json." };
   }
   const bytes = await readBytes(request);
-  if (bytes === null) return { status: 413, code: -32_600, message: `A message has at most ${maxBodyBytes} bytes.` };
+  if (bytes === null) return { status: 413, code: -32_600, message: `A message has at most ${maxMessageBytes} bytes.` };
   try {
     if (!isUtf8(bytes)) throw new SyntaxError("not UTF-8");
     return { value: parseStrictJson(bytes.toString("utf8")) };
@@ -43,7 +41,7 @@ function readBytes(request: IncomingMessage): Promise<Buffer | null> {
     if (request.destroyed) return leave();
     request.on("data", (chunk: Buffer) => {
       length += chunk.length;
-      if (length <= maxBodyBytes) chunks.push(chunk);
+      if (length <= maxMessageBytes) chunks.push(chunk);
       else resolve(null);
     });
     request.once("end", () => resolve(Buffer.concat(chunks)));
