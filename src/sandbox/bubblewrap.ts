@@ -58,6 +58,7 @@ export function openBubblewrapEngine(options: { readonly warm?: number } = {}): 
     name: isolation.engine,
     level: isolation.level,
     languages: ["python", "javascript", "typescript", "bash"],
+    packages: ["this machine's packages"],
     can: { sessions: true, network: true },
     isInstalled: () => process.platform === "linux" && programs.some((path) => existsSync(path)),
 

@@ -63,6 +63,7 @@ export function openDockerEngine(options: {
     name,
     level,
     languages: ["python", "javascript", "typescript", "bash"],
+    packages: ["those of its image"],
     can: { sessions: true, network: true },
     isInstalled: () => existsSync(socket),
 

@@ -126,7 +126,7 @@ export interface Engine extends AsyncDisposable {
   readonly name: string;
   readonly level: IsolationLevel;
   readonly languages: readonly Language[];
-  /** What code can import beside the standard library, as `NAME VERSION`; missing: nothing that is known of. */
+  /** What code can import beside the standard library, as `NAME VERSION` or in words; missing: nothing that is known of. */
   readonly packages?: readonly string[];
   /** What it can do beside single runs without a network. */
   readonly can: { readonly sessions: boolean; readonly network: boolean };

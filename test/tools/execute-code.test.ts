@@ -2,6 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, describe, expect, test } from "vitest";
 import { CapstanError } from "../../src/core/error.ts";
 import type { Engine } from "../../src/sandbox/engine.ts";
+import { openBubblewrapEngine } from "../../src/sandbox/bubblewrap.ts";
 import { openQuickjsEngine } from "../../src/sandbox/quickjs.ts";
 import { executeCodeTool } from "../../src/tools/execute-code.ts";
 import type { Tool } from "../../src/tools/tool.ts";
@@ -210,6 +211,21 @@ describe("execute_code", () => {
     expect(toTool([broken, engine]).description).toContain("Bash: files in /in and /out too, tools NAME");
     const snake: Engine = { ...engine, name: "snake", languages: ["python"], packages: ["six 1.17.0", "toml 1.0"] };
     expect(toTool([snake]).description).toContain("Python (standard library; in snake also six 1.17.0, toml 1.0)");
+    await using walled = openBubblewrapEngine();
+    expect(toTool([snake, walled]).description).toContain("toml 1.0; in bubblewrap also this machine's packages)");
+  });
+
+  test("says in one sentence what a file lacks or has too much of", async () => {
+    await using capstan = await openCodeDoor();
+    const told = (file: object) => capstan.run("1", { files: [file] }).catch(String);
+    const forms = 'expected "path" and one of text, base64, artifact, from, got';
+    expect(await told({ path: "a", text: "x", base64: "" })).toContain(`files.0: ${forms} "path", "text", "base64"`);
+    expect(await told({ path: "a", content: "x" })).toContain(`files.0: ${forms} "path", "content"`);
+    expect(await told({ text: "x" })).toContain(`files.0: ${forms} "text"`);
+    expect(await told({})).toContain(`files.0: ${forms} nothing`);
+    expect(await told({ path: "a", text: 5 })).toMatch(/files\.0\.?:? ?text: expected a string, got 5/);
+    expect(await told({ path: "../a", base64: "?" })).toMatch(/path.*base64/s);
+    expect(await told({ path: "a", text: "x" })).toMatchObject({ outcome: { type: "done" } });
   });
 
   test("tells of a start that takes long, and of no other", async () => {

@@ -1,5 +1,7 @@
 import { z } from "zod";
 import { IsolationLevel } from "../../core/isolation.ts";
+import { isJsonObject } from "../../core/json.ts";
+import { valueInWords } from "../../core/value-in-words.ts";
 import { sessionName } from "../../permissions/session-name.ts";
 import type { Engine, Language } from "../../sandbox/engine.ts";
 import { wrongWithPath } from "../../sandbox/guest-path.ts";
@@ -11,23 +13,37 @@ const maxFiles = 100;
 const Path = z.string().refine((path) => wrongWithPath(path) === undefined, {
   error: ({ input }) => wrongWithPath(String(input)) ?? "a path is expected",
 });
-const InputFile = z.union([
-  z.strictObject({ path: Path, text: z.string() }),
-  z.strictObject({ path: Path, base64: z.base64() }),
-  z.strictObject({
-    path: Path,
-    artifact: z
-      .string()
-      .regex(/^capstan:\/\/artifacts\/artifact_[0-9a-f]{32}$/)
-      .describe("capstan://artifacts/ID of an earlier answer"),
-  }),
-  z.strictObject({
-    path: Path,
-    from: z.string().min(1).max(4096).describe("A file of this machine in a granted folder: its absolute path."),
-  }),
-]);
+const sources: readonly string[] = ["text", "base64", "artifact", "from"];
+const InputFile = z.union(
+  [
+    z.strictObject({ path: Path, text: z.string() }),
+    z.strictObject({ path: Path, base64: z.base64() }),
+    z.strictObject({
+      path: Path,
+      artifact: z
+        .string()
+        .regex(/^capstan:\/\/artifacts\/artifact_[0-9a-f]{32}$/)
+        .describe("capstan://artifacts/ID of an earlier answer"),
+    }),
+    z.strictObject({
+      path: Path,
+      from: z.string().min(1).max(4096).describe("A file of this machine in a granted folder: its absolute path."),
+    }),
+  ],
+  { error: ({ input }) => wrongWithKeys(input) },
+);
 /** A file for the code: what is in it, or where that is. */
 export type InputFile = Readonly<z.infer<typeof InputFile>>;
+
+/** What is wrong with the keys of a file, at once instead of for each of its forms; undefined: nothing, or it is no object. */
+function wrongWithKeys(file: unknown): string | undefined {
+  if (!isJsonObject(file)) return undefined;
+  const keys = Object.keys(file);
+  const isForm = keys.length === 2 && "path" in file && keys.some((key) => sources.includes(key));
+  if (isForm) return undefined;
+  const got = keys.length === 0 ? "nothing" : keys.slice(0, 8).map(valueInWords).join(", ");
+  return `expected "path" and one of ${sources.join(", ")}, got ${got}`;
+}
 
 const InputShape = (languages: readonly Language[]) =>
   z.strictObject({
