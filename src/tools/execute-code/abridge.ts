@@ -76,7 +76,7 @@ function freePath({ artifacts }: Pick<Output, "artifacts">, path: string): strin
 function shorten(text: string, path: string): string {
   for (let chars = maxShownChars; ; chars /= 2) {
     const [head, tail] = [text.slice(0, chars / 2).toWellFormed(), text.slice(-chars / 2).toWellFormed()];
-    const left = `[${text.length - chars} characters are left out here; the artifact ${path} has it whole]`;
+    const left = `[${text.length - chars} characters are left out here; the artifact ${path} has them]`;
     const shown = `${head}\n${left}\n${tail}`;
     if (sizeOf(shown) <= maxShownBytes) return shown;
   }

@@ -48,7 +48,7 @@ describe("what code prints and answers, where it has no room in an answer", () =
     expect(value).toMatchObject({ status: "ok", result: null, stderr: "a warning\n" });
     expect(value.usage.memoryBytes).toBeGreaterThan(0);
     expect(value.stdout).toMatch(
-      /^line 0\nline 1\n[^]*\n\[\d+ characters are left out here; the artifact stdout\.txt has it whole\]\n[^]*line 5999\n$/,
+      /^line 0\nline 1\n[^]*\n\[\d+ characters are left out here; the artifact stdout\.txt has them\]\n[^]*line 5999\n$/,
     );
     expect(value).not.toHaveProperty("outputCut");
     expect(value.resultNote).toBe("the result has no room here: the artifact result.json has it, 38891 bytes of JSON");
@@ -65,7 +65,7 @@ describe("what code prints and answers, where it has no room in an answer", () =
       `console.log(${lines}); files.write("stdout.txt", "the code's own"); files.write("a.txt", "x".repeat(9000)); [1, 2]`,
     );
     expect(value).toMatchObject({ status: "ok", result: [1, 2] });
-    expect(value.stdout).toContain("the artifact capstan-stdout.txt has it whole");
+    expect(value.stdout).toContain("the artifact capstan-stdout.txt has them");
     const own = value.artifacts.map(({ path, text }) => [path, text?.length]);
     expect(own).toEqual([
       ["stdout.txt", 14],
@@ -83,7 +83,7 @@ describe("what code prints and answers, where it has no room in an answer", () =
       `console.log(${dense}); console.error(${dense}); for (const n of [1, 2, 3, 4]) files.write("f" + n, ${dense}.slice(0, 4000)); throw new Error(${dense})`,
     );
     expect(result).toMatchObject({ isError: true });
-    expect(value).toMatchObject({ status: "error", error: expect.stringContaining("the artifact error.txt has it") });
+    expect(value).toMatchObject({ status: "error", error: expect.stringContaining("the artifact error.txt has them") });
     expect(value.artifacts.map(({ path }) => path)).toEqual(expect.arrayContaining(["f1", "stdout.txt", "stderr.txt"]));
     expect(JSON.stringify(result).length).toBeLessThan(32 * 1024);
   });
@@ -94,7 +94,7 @@ describe("what code prints and answers, where it has no room in an answer", () =
     const grant = server.withRights("unread", { resources: [] });
     const { value, result } = await code.run(`console.log(${lines}); "z".repeat(50000)`, grant);
     expect(value).toMatchObject({ stdout: printed, result: "z".repeat(50_000), artifacts: [] });
-    expect(textOf({ result })).not.toContain("has it whole");
+    expect(textOf({ result })).not.toContain("left out here");
   });
 });
 
