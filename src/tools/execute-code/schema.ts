@@ -27,7 +27,7 @@ const InputFile = z.union(
     }),
     z.strictObject({
       path: Path,
-      from: z.string().min(1).max(4096).describe("A file of this machine in a granted folder: its absolute path."),
+      from: z.string().min(1).max(4096).describe("absolute path of a file in a granted folder"),
     }),
   ],
   { error: ({ input }) => wrongWithKeys(input) },
@@ -111,7 +111,7 @@ export const Output = z.strictObject({
   stderr: z.string(),
   outputCut: z.literal(true).optional().describe("Of stdout and stderr not all is kept."),
   result: z.unknown().describe("As JSON; null when there is none."),
-  resultNote: z.string().optional().describe("What JSON could not hold, or where the result is."),
+  resultNote: z.string().optional().describe("What is not in it, and where it is."),
   error: z.string().optional(),
   artifacts: z.array(
     z.strictObject({
