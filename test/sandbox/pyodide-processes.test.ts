@@ -56,7 +56,7 @@ async function expectNoneOf(processes: readonly string[]): Promise<void> {
         return false;
       }
     });
-  for (const deadline = Date.now() + 3_000; alive().length > 0 && Date.now() < deadline;) await sleep(20);
+  for (const deadline = Date.now() + 20_000; alive().length > 0 && Date.now() < deadline;) await sleep(20);
   expect(alive()).toEqual([]);
 }
 

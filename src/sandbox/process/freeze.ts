@@ -9,7 +9,7 @@ export function freezeTree(pid: number, isFrozen: boolean): void {
   for (let found: readonly number[] = [pid]; found.length > 0;) {
     for (const one of found) {
       done.add(one);
-      signal(one, isFrozen ? "SIGSTOP" : "SIGCONT");
+      freeze(one, isFrozen);
     }
     found = descendants(pid).filter((one) => !done.has(one));
   }
@@ -36,9 +36,10 @@ function listed<T>(list: () => T[]): T[] {
   }
 }
 
-function signal(pid: number, name: "SIGSTOP" | "SIGCONT"): void {
+/** Stops one process, or lets it go on. */
+export function freeze(pid: number, isFrozen: boolean): void {
   try {
-    process.kill(pid, name);
+    process.kill(pid, isFrozen ? "SIGSTOP" : "SIGCONT");
   } catch {
     // It has ended.
   }

@@ -1,7 +1,7 @@
 import type { ChildProcess } from "node:child_process";
 import { Socket } from "node:net";
 import { CapstanError } from "../../core/error.ts";
-import { freezeTree } from "./freeze.ts";
+import { freeze, freezeTree } from "./freeze.ts";
 import type { Guest } from "./guest.ts";
 import { type Reading, readMeter } from "./meter.ts";
 import { pipes } from "./wire.ts";
@@ -93,7 +93,9 @@ export async function startGuest(
     freeze(isFrozen) {
       if (left || isFrozen === wasFrozen) return;
       wasFrozen = isFrozen;
-      freezeTree(pid, isFrozen);
+      // A plain one starts no others, and the watcher below it must stay awake.
+      if (confinement === "plain") freeze(pid, isFrozen);
+      else freezeTree(pid, isFrozen);
     },
     kill,
     gone,
