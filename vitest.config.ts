@@ -27,7 +27,8 @@ export default defineConfig({
     // More cases (test/support/cases.ts) get more time; the machine of CI has two noisy cores.
     testTimeout: 60_000 + 4 * cases + 10_000 * slowCases,
     hookTimeout: 60_000,
-    reporters: ["default", matrixReporter],
+    // In this order, so that the summary stands last.
+    reporters: [matrixReporter, "default"],
     sequence: { sequencer: EnginesFirst },
     pool: "forks",
     // Many tests wait for processes and clocks: more workers use what two cores have left.

@@ -159,9 +159,10 @@ export function describeSessions(name: string, openEngine: () => Engine, snippet
       expect((await asked.promise).aborted).toBe(true);
       late.resolve("late");
       const before = Number((await run(session, snippets.add)).result);
-      await sleep(400);
+      // It ticks each millisecond, and a busy machine may take a while to stop it.
+      await sleep(1_000);
       const after = Number((await run(session, snippets.add)).result);
-      expect(after - before).toBeLessThan(50);
+      expect(after - before).toBeLessThan(300);
       let calls = 0;
       const answer = await run(session, snippets.call, { onCall: () => Promise.resolve((calls += 1)) });
       expect(answer).toMatchObject({ status: "ok", result: 1 });

@@ -1,6 +1,8 @@
 import { array, assert, constantFrom, property, string, subarray } from "fast-check";
 import { countTokens } from "gpt-tokenizer/encoding/o200k_base";
 import { afterAll, describe, expect, test } from "vitest";
+import { openEngines } from "../../src/sandbox/all.ts";
+import { SandboxConfig } from "../../src/sandbox/config.ts";
 import { mergeTaint } from "../../src/core/taint.ts";
 import { instructions } from "../../src/server/mcp/offer.ts";
 import { toOffered } from "../../src/server/mcp/offering.ts";
@@ -23,7 +25,12 @@ const finders = [describeToolTool({ listed }), searchToolsTool({ listed })];
 const kept = await openTestArtifacts();
 afterAll(() => kept[Symbol.asyncDispose]());
 const { artifacts, sessions } = kept;
-const entries = [...finders, executeCodeTool({ engines: [], limits: testLimits, listed, artifacts, sessions })];
+// Every engine that there is, none of which is started: the tool tells of each.
+const engines = openEngines({ cacheDir: "", config: SandboxConfig.parse({}) }).map((engine) => ({
+  ...engine,
+  isInstalled: () => true,
+}));
+const entries = [...finders, executeCodeTool({ engines, limits: testLimits, listed, artifacts, sessions })];
 const search = { discovery: "search", discoveryTokens: 0 } as const;
 const namesOf = (tools: readonly Tool[]): readonly string[] => tools.map(({ name }) => name);
 const find = (query: string, tools: readonly Tool[] = fiveHundred): readonly string[] =>

@@ -208,7 +208,7 @@ describe("execute_code", () => {
     expect(described([engine])).toContain('"enum":["javascript","typescript"]');
     expect(described([broken, engine])).toContain('"enum":["javascript","bash","typescript"]');
     expect(toTool([engine]).description).not.toMatch(/Python|Bash/);
-    expect(toTool([broken, engine]).description).toContain("Bash: files in /in and /out too, tools NAME");
+    expect(toTool([broken, engine]).description).toContain("Bash: /in and /out too, tools NAME");
     const snake: Engine = { ...engine, name: "snake", languages: ["python"], packages: ["six 1.17.0", "toml 1.0"] };
     expect(toTool([snake]).description).toContain("Python (standard library; in snake also six 1.17.0, toml 1.0)");
     await using walled = openBubblewrapEngine();
@@ -218,11 +218,11 @@ describe("execute_code", () => {
   test("says in one sentence what a file lacks or has too much of", async () => {
     await using capstan = await openCodeDoor();
     const told = (file: object) => capstan.run("1", { files: [file] }).catch(String);
-    const forms = 'expected "path" and one of text, base64, artifact, from, got';
-    expect(await told({ path: "a", text: "x", base64: "" })).toContain(`files.0: ${forms} "path", "text", "base64"`);
-    expect(await told({ path: "a", content: "x" })).toContain(`files.0: ${forms} "path", "content"`);
-    expect(await told({ text: "x" })).toContain(`files.0: ${forms} "text"`);
-    expect(await told({})).toContain(`files.0: ${forms} nothing`);
+    const forms = 'files.0: expected "path" and one of text, base64, artifact, from';
+    expect(await told({ path: "a", text: "x", base64: "" })).toContain(forms);
+    expect(await told({ path: "a" })).toContain(forms);
+    expect(await told({ path: "a", content: "x" })).toMatch(/files\.0.*content/);
+    expect(await told({ text: "x" })).toMatch(/files\.0\.path/);
     expect(await told({ path: "a", text: 5 })).toMatch(/files\.0\.?:? ?text: expected a string, got 5/);
     expect(await told({ path: "../a", base64: "?" })).toMatch(/path.*base64/s);
     expect(await told({ path: "a", text: "x" })).toMatchObject({ outcome: { type: "done" } });

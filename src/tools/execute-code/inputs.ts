@@ -19,10 +19,10 @@ export const defaultInputBytes = 64 * 1024 * 1024;
 
 /** What a call's files need of its grant: the right to read each artifact and each path that it names. Throws `files.bad_path`. */
 export function inputNeeds(given: readonly InputFile[] = []): readonly Need[] {
-  const artifacts = given.flatMap((file): Need[] =>
-    "artifact" in file ? [{ type: "resource", uri: file.artifact }] : [],
+  const artifacts = given.flatMap(({ artifact }): Need[] =>
+    artifact === undefined ? [] : [{ type: "resource", uri: artifact }],
   );
-  return [...artifacts, ...readNeeds(given.flatMap((file) => ("from" in file ? [file.from] : [])))];
+  return [...artifacts, ...readNeeds(given.flatMap(({ from = [] }) => from))];
 }
 
 /** Where input files are read from, and how many bytes all of them may have. */
@@ -49,7 +49,7 @@ export async function readInputs(
   context: Pick<CallContext, "scope" | "principal" | "grant" | "signal">,
 ): Promise<Inputs> {
   // A sentence about a path may quote names and targets of links, which came from the folder too.
-  let taint: Taint = given.some((file) => "from" in file) ? ["files"] : trusted;
+  let taint: Taint = given.some(({ from }) => from !== undefined) ? ["files"] : trusted;
   let [left, writtenLeft] = [maxBytes, maxWrittenBytes];
   try {
     demandOnePathEach(given);
@@ -66,10 +66,10 @@ export async function readInputs(
     throw failure;
   }
 
-  async function read(file: InputFile): Promise<Uint8Array> {
-    if ("from" in file) return await readPath(file.from);
-    if ("artifact" in file) return await readArtifact(file.artifact);
-    const bytes = "text" in file ? Buffer.from(file.text) : Buffer.from(file.base64, "base64");
+  async function read({ text, base64 = "", artifact, from }: InputFile): Promise<Uint8Array> {
+    if (from !== undefined) return await readPath(from);
+    if (artifact !== undefined) return await readArtifact(artifact);
+    const bytes = text === undefined ? Buffer.from(base64, "base64") : Buffer.from(text);
     writtenLeft -= bytes.length;
     if (writtenLeft >= 0) return bytes;
     throw new CapstanError(

@@ -1,7 +1,5 @@
 import { z } from "zod";
 import { IsolationLevel } from "../../core/isolation.ts";
-import { isJsonObject } from "../../core/json.ts";
-import { valueInWords } from "../../core/value-in-words.ts";
 import { sessionName } from "../../permissions/session-name.ts";
 import type { Engine, Language } from "../../sandbox/engine.ts";
 import { wrongWithPath } from "../../sandbox/guest-path.ts";
@@ -13,43 +11,36 @@ const maxFiles = 100;
 const Path = z.string().refine((path) => wrongWithPath(path) === undefined, {
   error: ({ input }) => wrongWithPath(String(input)) ?? "a path is expected",
 });
-const sources: readonly string[] = ["text", "base64", "artifact", "from"];
-const InputFile = z.union(
-  [
-    z.strictObject({ path: Path, text: z.string() }),
-    z.strictObject({ path: Path, base64: z.base64() }),
-    z.strictObject({
-      path: Path,
-      artifact: z
-        .string()
-        .regex(/^capstan:\/\/artifacts\/artifact_[0-9a-f]{32}$/)
-        .describe("capstan://artifacts/ID of an earlier answer"),
-    }),
-    z.strictObject({
-      path: Path,
-      from: z.string().min(1).max(4096).describe("absolute path of a file in a granted folder"),
-    }),
-  ],
-  { error: ({ input }) => wrongWithKeys(input) },
-);
+const artifactUri = /^capstan:\/\/artifacts\/artifact_[0-9a-f]{32}$/;
+const sources = ["text", "base64", "artifact", "from"] as const;
+// One object with four choices, where a union would tell models each of them in full.
+const InputFile = z
+  .strictObject({
+    path: Path,
+    text: z.string().exactOptional(),
+    base64: z.base64().exactOptional(),
+    artifact: z
+      .string()
+      .refine((uri) => artifactUri.test(uri), { error: "expected capstan://artifacts/ID of an earlier answer" })
+      .exactOptional()
+      .describe("its uri"),
+    from: z.string().min(1).max(4096).exactOptional().describe("absolute path in a granted folder"),
+  })
+  .refine((file) => sources.filter((name) => name in file).length === 1, {
+    error: `expected "path" and one of ${sources.join(", ")}`,
+  });
 /** A file for the code: what is in it, or where that is. */
 export type InputFile = Readonly<z.infer<typeof InputFile>>;
-
-/** What is wrong with the keys of a file, at once instead of for each of its forms; undefined: nothing, or it is no object. */
-function wrongWithKeys(file: unknown): string | undefined {
-  if (!isJsonObject(file)) return undefined;
-  const keys = Object.keys(file);
-  const isForm = keys.length === 2 && "path" in file && keys.some((key) => sources.includes(key));
-  if (isForm) return undefined;
-  const got = keys.length === 0 ? "nothing" : keys.slice(0, 8).map(valueInWords).join(", ");
-  return `expected "path" and one of ${sources.join(", ")}, got ${got}`;
-}
 
 const InputShape = (languages: readonly Language[]) =>
   z.strictObject({
     language: z.enum(languages),
     code: z.string().max(maxCodeLength),
-    files: z.array(InputFile).max(maxFiles).optional().describe("Files for the code, by relative paths."),
+    files: z
+      .array(InputFile)
+      .max(maxFiles)
+      .optional()
+      .describe("Each: a relative path, and text, base64, artifact or from."),
     session: z.string().regex(sessionName).optional().describe("A name, under which variables and files live on."),
     network: z.boolean().optional().describe("Reach granted hosts by HTTP(S)."),
     timeoutMs: z.int().min(1).optional().describe("Wall time, within what is granted."),
@@ -78,19 +69,17 @@ export function toDescription(engines: readonly Engine[]): string {
     `Runs code without this machine's files${hasNetwork ? "" : " and without network"}. The last expression's value is the result; top-level await works.`,
     ...(speaks("javascript")
       ? [
-          "JavaScript and TypeScript: console, timers, files.list(), files.read(path), files.readBytes(path), " +
-            "files.write(path, textOrBytes), await tools.NAME({argument: value}).",
+          "JavaScript and TypeScript: console, timers, files.list(), .read(path), .readBytes(path), " +
+            ".write(path, textOrBytes), await tools.NAME({argument: value}).",
         ]
       : []),
     ...(speaks("python")
       ? [
-          `Python (${["standard library", ...packages].join(";")}): the files are in /in, what is written to /out comes back, tools.NAME(argument=value).`,
+          `Python (${["standard library", ...packages].join(";")}): files in /in, what is written to /out comes back, tools.NAME(argument=value).`,
         ]
       : []),
     ...(speaks("bash")
-      ? [
-          `Bash: files in /in and /out too, tools NAME '{"argument": 1}', and what the variable result is at the end is the result.`,
-        ]
+      ? [`Bash: /in and /out too, tools NAME '{"argument": 1}'; its result is the variable result.`]
       : []),
     "Without a session each run starts anew.",
   ].join(" ");
@@ -109,8 +98,8 @@ export const Output = z.strictObject({
   status: z.enum(["ok", "error", "timeout", "memory", "output", "crashed", "denied", "cancelled"]),
   stdout: z.string(),
   stderr: z.string(),
-  outputCut: z.literal(true).optional().describe("Of stdout and stderr not all is kept."),
-  result: z.unknown().describe("As JSON; null when there is none."),
+  outputCut: z.literal(true).optional().describe("Not all is kept."),
+  result: z.unknown(),
   resultNote: z.string().optional().describe("What is not in it, and where it is."),
   error: z.string().optional(),
   artifacts: z.array(
@@ -118,7 +107,7 @@ export const Output = z.strictObject({
       path: z.string(),
       bytes: z.int(),
       mimeType: z.string(),
-      uri: z.string().describe("the resource that holds it"),
+      uri: z.string(),
       text: z.string().optional(),
       base64: z.string().optional(),
     }),
