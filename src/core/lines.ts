@@ -16,8 +16,9 @@ export function openLineCutter(maxBytes: number): (chunk: Buffer) => readonly Li
   let length = 0;
 
   const keep = (part: Buffer): void => {
+    const wasLong = length > maxBytes;
     length += part.length;
-    parts.push(part);
+    parts.push(wasLong ? part.subarray(-edgeBytes) : part);
     if (length <= maxBytes) return;
     const kept = Buffer.concat(parts);
     parts = [Buffer.from(kept.subarray(0, edgeBytes)), Buffer.from(kept.subarray(kept.length - edgeBytes))];

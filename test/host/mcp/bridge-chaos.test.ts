@@ -4,7 +4,9 @@ import { openBridged, soon } from "./bridge-support.ts";
 import { aliveOf, byHand, processesIn } from "./connect-support.ts";
 
 /** The timeout of servers that run into it. */
-const shortMs = 2_000;
+const shortMs = 4_000;
+/** For a machine that is busy with other tests: each of these starts a dozen processes. */
+const slackMs = 20_000;
 /** Of those that answer, also on a machine that is busy with other things. */
 const longMs = 30_000;
 
@@ -14,7 +16,7 @@ const cases: readonly (readonly [tool: string, args: Record<string, unknown>, re
   ["hang", {}, /^!mcp\.timeout: /],
   ["freeze", {}, /^!mcp\.timeout: /],
   ["wrong-id", { ends: false }, /^!mcp\.timeout: /],
-  ["late", { ms: 2_500 }, /^!mcp\.timeout: /],
+  ["late", { ms: 5_000 }, /^!mcp\.timeout: /],
   // With two calls open nobody can say whose answer the line was.
   ["one-line", { megabytes: 40 }, /^!mcp\.(?:protocol|timeout): /],
   ["deep", {}, /^!mcp\.protocol: /],
@@ -46,7 +48,7 @@ describe.each(["legacy", "modern"])("servers that do everything wrong (%s)", (er
         const calls = cases.map(async ([tool, args, read]) => {
           const start = performance.now();
           const answer = await front.call(`${tool}__${tool}`, args);
-          expect(performance.now() - start, tool).toBeLessThan(toTimeout(read) + 1_000);
+          expect(performance.now() - start, tool).toBeLessThan(toTimeout(read) + slackMs);
           return answer;
         });
         const unaffected = front.call("neighbour__progress", { steps: 10, everyMs: 100 });
