@@ -25,8 +25,8 @@ export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
     // More cases (test/support/cases.ts) get more time; the machine of CI has two noisy cores.
-    testTimeout: 60_000 + 4 * cases + 10_000 * slowCases,
-    hookTimeout: 60_000,
+    testTimeout: 120_000 + 4 * cases + 10_000 * slowCases,
+    hookTimeout: 180_000,
     // In this order, so that the summary stands last.
     reporters: [matrixReporter, "default"],
     sequence: { sequencer: EnginesFirst },
