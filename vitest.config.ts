@@ -25,8 +25,9 @@ export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
     // More cases (test/support/cases.ts) get more time; the machine of CI has two noisy cores.
-    testTimeout: 120_000 + 4 * cases + 10_000 * slowCases,
+    testTimeout: 120_000 + 10 * cases + 10_000 * slowCases,
     hookTimeout: 180_000,
+    expect: { poll: { timeout: 60_000 } },
     // In this order, so that the summary stands last.
     reporters: [matrixReporter, "default"],
     sequence: { sequencer: EnginesFirst },

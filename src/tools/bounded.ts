@@ -7,9 +7,10 @@ let context: Context | undefined;
 
 /**
  * Runs work that may never come to an end of itself, and does not wait for anything, for `ms` at most. It must leave nothing half done
- * behind that others use. Costs about a tenth of a millisecond. Throws `tool.bad_definition` when the time is over, and what the work throws.
+ * behind that others use. Costs about a tenth of a millisecond. Throws `tool.bad_definition`, which names the work by `what`, when the time
+ * is over, and what the work throws.
  */
-export function bounded<T>(ms: number, work: () => T): T {
+export function bounded<T>(what: string, ms: number, work: () => T): T {
   context ??= createContext({});
   let done: { readonly value: T } | undefined;
   context["run"] = () => void (done = { value: work() });
@@ -21,7 +22,7 @@ export function bounded<T>(ms: number, work: () => T): T {
     context["run"] = undefined;
   }
   if (done !== undefined) return done.value;
-  const text = `Checking a value against the tool's schema took more than ${ms} ms and was given up. Ask who maintains the tool for a simpler schema.`;
+  const text = `${what} took more than ${ms} ms and was given up. Ask who maintains the tool for a simpler schema.`;
   throw new CapstanError("tool.bad_definition", text);
 }
 

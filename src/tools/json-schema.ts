@@ -58,7 +58,11 @@ function fitsInTime(check: Check, json: JsonSchema, value: object): boolean {
   const schema = JSON.stringify(json);
   const isWatched = hasReference(schema) || hasMoreParts(value, maxUnwatched / schema.length);
   try {
-    return (isWatched ? bounded(foreignMs, () => check(value)) : check(value)) === true;
+    return (
+      (isWatched
+        ? bounded("Checking a value against the tool's schema", foreignMs, () => check(value))
+        : check(value)) === true
+    );
   } catch (cause) {
     if (cause instanceof CapstanError) throw cause;
     const text = "The tool's schema can't be checked: it leads back to itself. Ask who maintains the tool.";
@@ -92,8 +96,10 @@ function compile(json: JsonSchema, isForeign: boolean): Check {
     });
     // Where every pattern matches, what stands under one says nothing, nor what stands beside all of them.
     if (isForeign) for (const keyword of unchecked) ajv.removeKeyword(keyword);
-    return isForeign ? bounded(foreignMs, () => ajv.compile(schema)) : ajv.compile(schema);
+    const made = () => ajv.compile(schema);
+    return isForeign ? bounded("Compiling the tool's schema", foreignMs, made) : made();
   } catch (cause) {
+    if (cause instanceof CapstanError) throw cause;
     const text = "The tool's schema is not a valid JSON Schema (2020-12 or draft-07) that needs nothing beside itself.";
     throw new CapstanError("tool.bad_definition", text, { cause });
   }

@@ -64,7 +64,7 @@ describe("the limits of a run", () => {
     const started = performance.now();
     const outcome = await at.start("wait", { limits: { timeMs: 50 } });
     expect(outcome).toMatchObject({ status: "limit", code: "run.time" });
-    expect(performance.now() - started).toBeLessThan(5_000);
+    expect(performance.now() - started).toBeLessThan(30_000);
     const finished = (await at.events(outcome.runId)).find(({ type }) => type === "tool.finished");
     expect(finished).toMatchObject({ outcome: { isError: true, code: "run.time" } });
   });

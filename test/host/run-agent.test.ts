@@ -214,7 +214,7 @@ describe("a run that was handed over", () => {
     ending.abort();
     await expect(call).rejects.toMatchObject({ code: "tool.cancelled" });
     await expect
-      .poll(async () => (await at.host.list(2)).map(({ status }) => status), { timeout: 5_000 })
+      .poll(async () => (await at.host.list(2)).map(({ status }) => status))
       .toEqual(["cancelled", "cancelled"]);
   });
 });

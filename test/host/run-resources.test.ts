@@ -149,7 +149,7 @@ describe("a subscription to a run", () => {
     const restarted = at.open();
     await restarted.approve(runId, pending[0]?.callId ?? "", grant);
     await restarted.resume(runId, { grant, signal: new AbortController().signal });
-    await expect.poll(() => Promise.all(told), { timeout: 5_000 }).toEqual(["done", "done"]);
+    await expect.poll(() => Promise.all(told)).toEqual(["done", "done"]);
     expect(left).toEqual([]);
   });
 
@@ -164,7 +164,7 @@ describe("a subscription to a run", () => {
     stack.use(await at.follow(at.operator, runId, () => told.push("own")));
     await at.host.deny(runId, pending[0]?.callId ?? "", "no", at.operator);
     await at.resume(runId, { grant: at.operator });
-    await expect.poll(() => told, { timeout: 5_000 }).toContain("own");
+    await expect.poll(() => told).toContain("own");
     expect(new Set(told)).toEqual(new Set(["own"]));
   });
 });

@@ -24,7 +24,7 @@ const scalars = [
 ] as const;
 /** How a property of this room is run: the campaign's many cases take longer than a test may. */
 export const runs = { numRuns: pureCases };
-export const patience = { timeout: 30_000 + 3 * pureCases };
+export const patience = { timeout: 120_000 + 10 * pureCases };
 
 const Scalar = z.union([z.string(), z.number(), z.boolean(), z.null()]);
 const scalar = fc.constantFrom(...scalars);

@@ -142,7 +142,7 @@ async function expectNoMore(before: Held, more: Partial<Held>): Promise<void> {
       .filter((kind) => now[kind] > most[kind] + (more[kind] ?? 0))
       .map((kind) => `${kind}: ${now[kind]} after ${before[kind]}`);
   };
-  for (const deadline = Date.now() + 10_000; grown().length > 0 && Date.now() < deadline;) await sleep(100);
+  for (const deadline = Date.now() + 60_000; grown().length > 0 && Date.now() < deadline;) await sleep(100);
   expect(grown()).toEqual([]);
 }
 

@@ -50,7 +50,7 @@ test("a channel that is none ends the connection, and with it every stream", asy
   expect(String((await once(stdout, "data"))[0])).toBe("lawful");
   far.write(frame(1, frame(9, Buffer.from("x"))));
   await closed;
-  await expect.poll(() => stdout.readableEnded, { timeout: 10_000 }).toBe(true);
+  await expect.poll(() => stdout.readableEnded).toBe(true);
 });
 
 test("a stream that nobody reads holds the connection up, and takes no memory", async () => {
@@ -58,10 +58,10 @@ test("a stream that nobody reads holds the connection up, and takes no memory", 
   const { stdout } = openChannels(near);
   const mebibyte = Buffer.alloc(1 << 20);
   for (let sent = 0; sent < 64; sent += 1) far.write(frame(1, frame(1, mebibyte)));
-  await expect.poll(() => near.isPaused(), { timeout: 10_000 }).toBe(true);
+  await expect.poll(() => near.isPaused()).toBe(true);
   expect(stdout.readableLength).toBeLessThan(1 << 20);
   let received = 0;
   stdout.on("data", (piece: Buffer) => void (received += piece.length));
-  await expect.poll(() => received, { timeout: 10_000 }).toBe(64 << 20);
+  await expect.poll(() => received).toBe(64 << 20);
   far.destroy();
 });

@@ -17,7 +17,6 @@ import { runIn, testLimits } from "./hostile.ts";
 
 const never = new AbortController().signal;
 const mebibyte = 1024 * 1024;
-const soon = { timeout: 10_000 };
 type Options = Parameters<typeof openDockerEngine>[0];
 
 test("without a daemon the engine says what to install", async () => {
@@ -162,14 +161,14 @@ threading.Thread(target=tick, daemon=True).start()
 time.sleep(0.1)
 ticks`;
     const { result: before } = await sandbox.run(request(count), never);
-    await expect.poll(() => states(options), soon).toEqual(["paused"]);
+    await expect.poll(() => states(options)).toEqual(["paused"]);
     await sleep(1_000);
     const { result: after } = await sandbox.run(request("ticks"), never);
     // A second would have brought hundreds more.
     expect(Number(after) - Number(before)).toBeLessThan(200);
-    await expect.poll(() => states(options), soon).toEqual(["paused"]);
+    await expect.poll(() => states(options)).toEqual(["paused"]);
     await sandbox[Symbol.asyncDispose]();
-    await expect.poll(() => listed(options), soon).toEqual([]);
+    await expect.poll(() => listed(options)).toEqual([]);
   });
 
   test("what a Capstan that was killed left behind ends by itself, and the next one removes it", async () => {
@@ -182,9 +181,9 @@ ticks`;
     expect(await states(options)).toEqual(["running"]);
     child.kill("SIGKILL");
     // It is busy, and ends because nobody is attached any more.
-    await expect.poll(() => states(options), soon).toEqual(["exited"]);
+    await expect.poll(() => states(options)).toEqual(["exited"]);
     expect(await runIn(engine, "python", "1+1")).toMatchObject({ result: 2 });
-    await expect.poll(() => listed(options), soon).toEqual([]);
+    await expect.poll(() => listed(options)).toEqual([]);
   });
 
   test("the sweep leaves what belongs to another home, another machine, or a Capstan that lives", async () => {

@@ -273,7 +273,7 @@ describe("the proxy of an execution", () => {
       send(proxy, Buffer.concat([Buffer.from(tunnel), Buffer.from([22, 3, 1, 2, 0, 1, 0])])),
       send(proxy, ""),
     ]);
-    expect(performance.now() - startedAt).toBeLessThan(5_000);
+    expect(performance.now() - startedAt).toBeLessThan(60_000);
     expect(answers.map((answer) => answer.split("\r\n", 1)[0])).toEqual([
       "HTTP/1.1 408 Request Timeout",
       "HTTP/1.1 200 Connected",

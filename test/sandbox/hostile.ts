@@ -4,8 +4,8 @@ const mebibyte = 1024 * 1024;
 
 /** Limits of a run in tests, unless a case says otherwise. */
 export const testLimits: ExecLimits = {
-  wallMs: 10_000,
-  cpuMs: 10_000,
+  wallMs: 30_000,
+  cpuMs: 30_000,
   memoryBytes: 64 * mebibyte,
   outputBytes: 64 * 1024,
   resultBytes: 64 * 1024,

@@ -28,15 +28,15 @@ async function takeLarge(engine: Engine, language: Language, code: string): Prom
 }
 const taken = { status: "ok", result: inBytes, out: [outBytes] };
 
-test("64 MiB go into QuickJS, and 15 come out", { timeout: 60_000 }, async () => {
+test("64 MiB go into QuickJS, and 15 come out", async () => {
   expect(await takeLarge(openQuickjsEngine(), "javascript", javascript)).toEqual(taken);
 });
 
-test("64 MiB go into Pyodide, and 15 come out", { timeout: 60_000 }, async () => {
+test("64 MiB go into Pyodide, and 15 come out", async () => {
   expect(await takeLarge(openPython({ warm: 0 }), "python", python)).toEqual(taken);
 });
 
-testWith("bubblewrap")("64 MiB go into bubblewrap, and 15 come out", { timeout: 60_000 }, async () => {
+testWith("bubblewrap")("64 MiB go into bubblewrap, and 15 come out", async () => {
   expect(await takeLarge(openBubblewrapEngine(), "python", python)).toEqual(taken);
   expect(await takeLarge(openBubblewrapEngine(), "javascript", javascript)).toEqual(taken);
 });
@@ -55,7 +55,7 @@ testWith("bubblewrap")("what goes in takes its own room there, and none of Capst
   expect(most - before).toBeLessThan(inBytes / 2);
 });
 
-testWith("docker")("64 MiB go into containers, and 15 come out", { timeout: 120_000 }, async () => {
+testWith("docker")("64 MiB go into containers, and 15 come out", async () => {
   const { memoryBytes } = limits;
   const options = { cacheDir: tmpdir(), socket: dockerSocket, image: await testImage(), memoryBytes, warm: 0 };
   expect(await takeLarge(openDockerEngine(options), "python", python)).toEqual(taken);

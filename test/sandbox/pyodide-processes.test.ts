@@ -56,7 +56,7 @@ async function expectNoneOf(processes: readonly string[]): Promise<void> {
         return false;
       }
     });
-  for (const deadline = Date.now() + 20_000; alive().length > 0 && Date.now() < deadline;) await sleep(20);
+  for (const deadline = Date.now() + 60_000; alive().length > 0 && Date.now() < deadline;) await sleep(20);
   expect(alive()).toEqual([]);
 }
 
@@ -125,7 +125,7 @@ function holdProcesses(bubblewrap: "auto" | "never"): void {
       );
       const started = family(cache.path);
       // One that was under way is killed when it is ready.
-      for (const deadline = Date.now() + 20_000; family(cache.path).length > 0 && Date.now() < deadline;)
+      for (const deadline = Date.now() + 60_000; family(cache.path).length > 0 && Date.now() < deadline;)
         await sleep(50);
       await expectNoneOf(started);
     }
@@ -175,7 +175,7 @@ function holdProcesses(bubblewrap: "auto" | "never"): void {
   /** The processes that are there when none comes or goes any more. */
   async function waiting(path: string): Promise<readonly string[]> {
     let before: readonly string[] = [];
-    for (const deadline = Date.now() + 20_000; Date.now() < deadline; await sleep(300)) {
+    for (const deadline = Date.now() + 60_000; Date.now() < deadline; await sleep(300)) {
       const found = family(path);
       if (found.length > 0 && found.join() === before.join()) return found;
       before = found;

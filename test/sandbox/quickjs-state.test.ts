@@ -106,7 +106,7 @@ describe("one run after the other", () => {
     await single[Symbol.asyncDispose]();
   });
 
-  test("nested runs, more of them than may compute at a time, come to their end", { timeout: 120_000 }, async () => {
+  test("nested runs, more of them than may compute at a time, come to their end", async () => {
     const limits = { wallMs: 100_000 };
     const nest = async (depth: number): Promise<Json> => {
       const onCall = (): Promise<Json> => (depth === 0 ? Promise.resolve("bottom") : nest(depth - 1));

@@ -3,7 +3,7 @@ import { describe, test } from "vitest";
 
 const works = (command: string, args: readonly string[], as: { readonly uid?: number } = {}): boolean => {
   try {
-    execFileSync(command, args, { stdio: "ignore", timeout: 10_000, ...as });
+    execFileSync(command, args, { stdio: "ignore", timeout: 60_000, ...as });
     return true;
   } catch {
     return false;

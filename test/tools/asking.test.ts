@@ -37,7 +37,7 @@ describe("openAsking()", () => {
     const startedAt = performance.now();
     const both = await Promise.allSettled([asker.ask(requests, never), asker.ask(requests, never)]);
     expect(both.map((end) => (end.status === "rejected" ? end.reason : "answered"))).toEqual([unanswered, unanswered]);
-    expect(performance.now() - startedAt).toBeLessThan(5_000);
+    expect(performance.now() - startedAt).toBeLessThan(60_000);
     expect(withdrawn).toHaveLength(2);
   });
 

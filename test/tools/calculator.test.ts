@@ -154,7 +154,7 @@ describe("calculator", () => {
   ])("refuses %s before it costs time", async (_what, expression) => {
     const start = performance.now();
     await expect(compute(expression)).rejects.toMatchObject({ code: "calculator.too_large" });
-    expect(performance.now() - start).toBeLessThan(2_000);
+    expect(performance.now() - start).toBeLessThan(10_000);
   });
 
   test.each([{}, { expression: 1 }, { expression: "1", mode: "fast" }, [], null])(

@@ -1,14 +1,14 @@
 import { describe, expect } from "vitest";
 import { testWith } from "../../support/machine.ts";
-import { openBridged, soon } from "./bridge-support.ts";
+import { openBridged } from "./bridge-support.ts";
 import { aliveOf, byHand, processesIn } from "./connect-support.ts";
 
 /** The timeout of servers that run into it. */
-const shortMs = 4_000;
+const shortMs = 10_000;
 /** For a machine that is busy with other tests: each of these starts a dozen processes. */
-const slackMs = 20_000;
+const slackMs = 60_000;
 /** Of those that answer, also on a machine that is busy with other things. */
-const longMs = 30_000;
+const longMs = 60_000;
 
 /** What servers do wrong, each a server of its own: the tool, its arguments, and what a client in front reads. */
 const cases: readonly (readonly [tool: string, args: Record<string, unknown>, read: RegExp])[] = [
@@ -16,7 +16,7 @@ const cases: readonly (readonly [tool: string, args: Record<string, unknown>, re
   ["hang", {}, /^!mcp\.timeout: /],
   ["freeze", {}, /^!mcp\.timeout: /],
   ["wrong-id", { ends: false }, /^!mcp\.timeout: /],
-  ["late", { ms: 5_000 }, /^!mcp\.timeout: /],
+  ["late", { ms: 12_000 }, /^!mcp\.timeout: /],
   // With two calls open nobody can say whose answer the line was.
   ["one-line", { megabytes: 40 }, /^!mcp\.(?:protocol|timeout): /],
   ["deep", {}, /^!mcp\.protocol: /],
@@ -60,13 +60,13 @@ describe.each(["legacy", "modern"])("servers that do everything wrong (%s)", (er
       // What is late is nobody's, so that the next answer is the next call's own.
       for (const [tool] of cases.filter(([name]) => name !== "freeze")) {
         const echo = () => older.call(`${tool}__echo`, { text: tool });
-        await expect.poll(echo, soon).toBe(tool);
+        await expect.poll(echo).toBe(tool);
       }
 
       const left = [...pids, ...(await processesIn(bridged.home))];
       const closing = performance.now();
       await bridged[Symbol.asyncDispose]();
-      expect(performance.now() - closing).toBeLessThan(5_000);
+      expect(performance.now() - closing).toBeLessThan(30_000);
       expect(await aliveOf(left)).toEqual([]);
     },
   );

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { z } from "zod";
 import type { Front } from "./bridge-fronts.ts";
-import { type Bridged, frontKinds, official, openBridged, soon } from "./bridge-support.ts";
+import { type Bridged, frontKinds, official, openBridged } from "./bridge-support.ts";
 
 // Both eras behind, each client in front: one Capstan for all of them.
 let bridged: Bridged;
@@ -29,7 +29,7 @@ describe.each(pairs)("through the bridge from a client (%s) to a server (%s)", (
     // Capstan tells ten times a second at most, so that of what comes later some is left out.
     expect(steps[0]).toEqual({ progress: 1, total: 2, message: "step 1" });
     const lines = [1, 2].map((step) => ({ level: "warning", logger: "stove", data: { step } }));
-    await expect.poll(() => front.logs, soon).toEqual(lines);
+    await expect.poll(() => front.logs).toEqual(lines);
   });
 
   test("a call that is cancelled is cancelled behind, and the next one runs", async () => {
@@ -37,11 +37,11 @@ describe.each(pairs)("through the bridge from a client (%s) to a server (%s)", (
     const before = await seenBy(front, server);
     const controller = new AbortController();
     const call = front.call(`${server}__hang`, {}, { signal: controller.signal });
-    await expect.poll(async () => (await seenBy(front, server)).open, soon).toBe(before.open + 1);
+    await expect.poll(async () => (await seenBy(front, server)).open).toBe(before.open + 1);
     controller.abort();
     await expect(call).rejects.toThrow(/abort/i);
     const expected = { open: before.open, cancelled: before.cancelled + 1 };
-    await expect.poll(() => seenBy(front, server), soon).toMatchObject(expected);
+    await expect.poll(() => seenBy(front, server)).toMatchObject(expected);
   });
 });
 
@@ -50,10 +50,10 @@ test.each(frontKinds)("a client that is gone (%s) takes the call with it that ru
   const before = await seenBy(other, "new");
   const front = await bridged.front(kind);
   front.call("new__hang").catch(() => {}); // Some clients never say that it ended.
-  await expect.poll(async () => (await seenBy(other, "new")).open, soon).toBe(before.open + 1);
+  await expect.poll(async () => (await seenBy(other, "new")).open).toBe(before.open + 1);
   await front[Symbol.asyncDispose]();
   const expected = { open: before.open, cancelled: before.cancelled + 1 };
-  await expect.poll(() => seenBy(other, "new"), soon).toMatchObject(expected);
+  await expect.poll(() => seenBy(other, "new")).toMatchObject(expected);
 });
 
 describe.each(behind)("what changes at a server (%s)", (server) => {
@@ -72,15 +72,15 @@ describe.each(behind)("what changes at a server (%s)", (server) => {
 
     await first.call(`${server}__grow`);
     const lists = ["prompts", "resources", "tools"];
-    for (const front of all) await expect.poll(() => [...new Set(front.heard)].sort(), soon).toEqual(lists);
+    for (const front of all) await expect.poll(() => [...new Set(front.heard)].sort()).toEqual(lists);
 
     await first.call(`${server}__touch`, { uri: "note://other" });
     await first.call(`${server}__touch`, { uri: "note://a" });
     const toUpdates = (front: Front) => front.heard.filter((heard) => heard.includes("://"));
-    for (const front of all) await expect.poll(() => toUpdates(front), soon).toEqual([uri]);
+    for (const front of all) await expect.poll(() => toUpdates(front)).toEqual([uri]);
 
     await Promise.all(all.map((front) => front.unlisten(uri)));
-    await expect.poll(async () => (await seenBy(first, server)).watched, soon).toEqual(watched([]));
+    await expect.poll(async () => (await seenBy(first, server)).watched).toEqual(watched([]));
     await first.call(`${server}__touch`, { uri: "note://a" });
     await sleep(250);
     expect(all.map(toUpdates)).toEqual(all.map(() => [uri]));

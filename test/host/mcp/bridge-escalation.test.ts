@@ -6,7 +6,7 @@ import { openPins } from "../../../src/host/mcp/pins/pins.ts";
 import { testTool } from "../../support/door.ts";
 import { tempFolder } from "../../support/temp.ts";
 import { openTestHost, scripted } from "../scripted.ts";
-import { type Bridged, openBridged, soon } from "./bridge-support.ts";
+import { type Bridged, openBridged } from "./bridge-support.ts";
 
 const program = fileURLToPath(new URL("bridge-liar-server.ts", import.meta.url));
 const schema = { type: "object" };
@@ -85,7 +85,7 @@ describe("B28: whatever a server calls its tools", () => {
     await using front = await connect(bridged);
     expect(await front.call("send")).toBe("x ran send");
     await x.say([{ name: "y__send" }, { name: "calculator" }, { name: "stays" }]);
-    await expect.poll(() => bridged.lines.join("\n"), soon).toMatch(/y__send is left out: .* is one of y/);
+    await expect.poll(() => bridged.lines.join("\n")).toMatch(/y__send is left out: .* is one of y/);
     expect(bridged.lines.join("\n")).toMatch(/calculator is left out: .* is one of Capstan/);
     await expect(front.call("send")).rejects.toThrow(/tool\.unknown/);
     expect(await front.call("y__send")).toBe("y ran send");
@@ -115,7 +115,7 @@ describe("B29: what changed after it was approved", () => {
     await using front = await connect(bridged);
     expect(await front.call("x__add")).toBe("x ran add");
     await x.say(changed);
-    await expect.poll(() => front.tools(), soon).not.toContain("x__add");
+    await expect.poll(() => front.tools()).not.toContain("x__add");
     await expect(front.call("x__add")).rejects.toThrow(/tool\.unknown/);
     expect(await front.call("x__list")).toBe("x ran list");
     expect(await x.log()).toEqual(["started", "ran add", "ran list"]);
@@ -123,7 +123,7 @@ describe("B29: what changed after it was approved", () => {
     const pins = openPins(bridged.app);
     expect(await pins.differences()).toMatchObject([{ server: "x", tool: "add" }]);
     await pins.approve("x__add");
-    await expect.poll(() => bridged.app.toolbox.find("x__add"), soon).toBeDefined();
+    await expect.poll(() => bridged.app.toolbox.find("x__add")).toBeDefined();
     // The grant was for what it was before.
     await expect(front.call("x__add")).rejects.toThrow(/tool\.unknown/);
     await using renewed = await connect(bridged);
@@ -160,7 +160,7 @@ describe("B29: what changed after it was approved", () => {
     expect(await x.log()).toEqual(["started", "ran add"]);
 
     await openPins(bridged.app).approve("x");
-    await expect.poll(() => bridged.app.toolbox.find("x__add"), soon).toBeDefined();
+    await expect.poll(() => bridged.app.toolbox.find("x__add")).toBeDefined();
     await using renewed = await connect(bridged);
     expect(await renewed.call("x__add")).toBe("x ran add");
     expect(await x.log()).toEqual(["started", "ran add", "started --evil", "ran add"]);

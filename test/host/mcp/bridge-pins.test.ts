@@ -25,7 +25,7 @@ describe("what a server behind changes", () => {
 
     const before = opened.toCaller();
     await opened.call("notes__offer", { offer: say("Adds, and reads your mail") });
-    await expect.poll(() => toolbox.find("notes__add"), { timeout: 10_000 }).toBeUndefined();
+    await expect.poll(() => toolbox.find("notes__add")).toBeUndefined();
     expect(opened.names()).toEqual(["notes__offer"]);
     expect(opened.lines.join("\n")).toContain(
       "mcp notes: add changed and waits for approval: capstan tools diff notes",
@@ -33,7 +33,7 @@ describe("what a server behind changes", () => {
     await expect(opened.call("notes__add", {}, { caller: before })).rejects.toMatchObject({ code: "tool.unknown" });
 
     expect(await asAnother(opened).approve("notes__add")).toHaveLength(1);
-    await expect.poll(() => toolbox.find("notes__add")?.description, { timeout: 10_000 }).toContain("mail");
+    await expect.poll(() => toolbox.find("notes__add")?.description).toContain("mail");
     expect((await opened.call("notes__add")).isError).toBeUndefined();
     // The grant of before was for what it was before.
     await expect(opened.call("notes__add", {}, { caller: before })).rejects.toMatchObject({ code: "tool.unknown" });
@@ -61,7 +61,7 @@ describe("what a server behind changes", () => {
     // What is taken back needs no approval.
     await write(say("Adds"));
     await second.call("notes__offer", { offer: say("Adds") });
-    await expect.poll(() => second.names(), { timeout: 10_000 }).toContain("notes__add");
+    await expect.poll(() => second.names()).toContain("notes__add");
     expect((await second.call("notes__add")).isError).toBeUndefined();
   });
 
@@ -86,7 +86,7 @@ describe("what a server behind changes", () => {
     expect((await first.call("notes__echo")).isError).toBeUndefined();
 
     expect(await asAnother(second).approve("notes")).toHaveLength(1);
-    await expect.poll(() => second.names(), { timeout: 10_000 }).toEqual(["notes__echo"]);
+    await expect.poll(() => second.names()).toEqual(["notes__echo"]);
     expect((await second.call("notes__echo")).isError).toBeUndefined();
     expect(existsSync(marker)).toBe(true);
   });
@@ -98,7 +98,7 @@ describe("what a server behind changes", () => {
     await opened.ready();
     await asAnother(opened).forget("notes");
     await opened.call("notes__offer", { offer: say("Adds otherwise") });
-    await expect.poll(() => opened.names(), { timeout: 10_000 }).toEqual([]);
+    await expect.poll(() => opened.names()).toEqual([]);
     await sleep(2_500);
     expect(await asAnother(opened).counts()).toEqual(new Map());
   });

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { z } from "zod";
 import { kinds } from "./bridge-asked.ts";
 import type { Front } from "./bridge-fronts.ts";
-import { type Bridged, frontKinds, official, openBridged, soon } from "./bridge-support.ts";
+import { type Bridged, frontKinds, official, openBridged } from "./bridge-support.ts";
 
 // Both eras behind, each client in front: one Capstan for all of them.
 let bridged: Bridged;
@@ -88,12 +88,12 @@ describe.each(frontKinds.filter((kind) => kind.startsWith("2025")))("a client th
     const before = await seenBy(other, "old");
     const front = await bridged.front(kind, { thinking: new Promise(() => {}) });
     const call = front.call("old__ask", { kinds: ["form"], rounds: 1 }).catch(() => "gone");
-    await expect.poll(() => front.asked.length, soon).toBe(1);
+    await expect.poll(() => front.asked.length).toBe(1);
     expect((await seenBy(other, "old")).open).toBe(before.open + 1);
     await front[Symbol.asyncDispose]();
     expect(await call).toBe("gone");
     // On stdio, requests that were read may go on for a second after the end of input.
     const expected = { open: before.open, cancelled: before.cancelled + 1 };
-    await expect.poll(() => seenBy(other, "old"), soon).toEqual(expected);
+    await expect.poll(() => seenBy(other, "old")).toEqual(expected);
   });
 });

@@ -22,9 +22,6 @@ export function official(era: keyof typeof programs, more: object = {}): object 
   return { command: process.execPath, args: [programs[era]], env: compiled, bubblewrap: "never", ...more };
 }
 
-/** How long tests wait for what comes soon: other tests use the machine too. */
-export const soon = { timeout: 10_000 };
-
 /** Capstan in this process, as the config makes it, with real servers behind and clients in front. */
 export async function openBridged(
   servers: Readonly<Record<string, object>>,
@@ -41,7 +38,7 @@ export async function openBridged(
   opened.use(app);
   const { bridge, door, permissions, store, toolbox } = app;
   if (bridge === undefined) throw new Error("There is no bridge.");
-  await bridge.ready(AbortSignal.timeout(20_000), "start");
+  await bridge.ready(AbortSignal.timeout(60_000), "start");
   const ending = new AbortController();
   const serving: Promise<unknown>[] = [];
   opened.defer(async () => {

@@ -64,10 +64,10 @@ describe.each(["modern", "legacy"])("resources of servers behind (%s)", (era) =>
     const subscribed = async (): Promise<unknown> =>
       JSON.parse(textOf(await two.call("a__update", { uri: "note://a" })));
     expect(await subscribed()).toEqual(era === "legacy" ? ["note://a"] : []);
-    await expect.poll(() => heard.toSorted(), { timeout: 10_000 }).toEqual(["one", "two"]);
+    await expect.poll(() => heard.toSorted()).toEqual(["one", "two"]);
     await one[Symbol.asyncDispose]();
     await two.call("a__update", { uri: "note://a" });
-    await expect.poll(() => heard.toSorted(), { timeout: 10_000 }).toEqual(["one", "two", "two"]);
+    await expect.poll(() => heard.toSorted()).toEqual(["one", "two", "two"]);
     await other[Symbol.asyncDispose]();
     expect(await subscribed()).toEqual([]);
     await two.call("b__update", { uri: "note://a" });
@@ -83,9 +83,9 @@ describe.each(["modern", "legacy"])("resources of servers behind (%s)", (era) =>
       watching.use(subscription);
     }
     await two.call("a__exit");
-    await expect.poll(() => heard, { timeout: 10_000 }).toEqual(["a+note://a"]);
+    await expect.poll(() => heard).toEqual(["a+note://a"]);
     await expect
-      .poll(async () => (await two.call("a__update", { uri: "note://a" })) && heard.length, { timeout: 10_000 })
+      .poll(async () => (await two.call("a__update", { uri: "note://a" })) && heard.length)
       .toBeGreaterThan(1);
     expect(heard).not.toContain("b+note://a");
   });
@@ -188,7 +188,7 @@ describe("resources and prompts of servers behind", () => {
     ];
     expect(await list()).toContain("a__plain");
     await two.call("a__offer", { offer: { ...offer, resources: [{ uri: "note://new", name: "new" }], prompts: [] } });
-    await expect.poll(() => changes, { timeout: 10_000 }).toEqual(expect.arrayContaining(["resources", "prompts"]));
+    await expect.poll(() => changes).toEqual(expect.arrayContaining(["resources", "prompts"]));
     const after = await list();
     expect(after).toContain("a+note://new");
     expect(after).toContain("b__plain");

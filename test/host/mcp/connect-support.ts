@@ -90,7 +90,7 @@ export async function codeOf(promise: Promise<unknown>): Promise<unknown> {
 }
 
 /** Waits until something holds, at most `ms`. */
-export async function until(holds: () => boolean | Promise<boolean>, ms = 5_000): Promise<void> {
+export async function until(holds: () => boolean | Promise<boolean>, ms = 60_000): Promise<void> {
   for (const end = Date.now() + ms; !(await holds());) {
     if (Date.now() > end) throw new Error(`not within ${ms} ms: ${holds.toString()}`);
     await new Promise((resolve) => setTimeout(resolve, 20));

@@ -17,7 +17,7 @@ async function openSession(home: string, servers: unknown, told: string[]): Prom
   const nothing = (): void => {};
   return {
     app,
-    signal: AbortSignal.timeout(20_000),
+    signal: AbortSignal.timeout(60_000),
     grant: () => Promise.reject(new Error("no grant is needed to sign in")),
     isGrantNamed: () => false,
     confined: false,
@@ -35,7 +35,7 @@ async function openFakeBrowser(folder: string, then = ""): Promise<{ readonly ar
   const script = `#!/bin/sh\nprintf '%s\\n' "$@" > '${out}.part'\n/bin/mv '${out}.part' '${out}'\n${then}`;
   await writeFile(join(folder, "xdg-open"), script);
   await chmod(join(folder, "xdg-open"), 0o755);
-  return { args: () => vi.waitFor(() => readFile(out, "utf8"), { timeout: 10_000 }) };
+  return { args: () => vi.waitFor(() => readFile(out, "utf8"), { timeout: 60_000 }) };
 }
 
 afterEach(() => vi.unstubAllEnvs());

@@ -117,7 +117,7 @@ describe.each(["legacy", "auto", "modern"])("the Inspector's command line, era %
       process.execPath,
       fixture,
     ];
-    const { stdout } = await promisify(execFile)(process.execPath, all, { timeout: 30_000 });
+    const { stdout } = await promisify(execFile)(process.execPath, all, { timeout: 120_000 });
     return JSON.parse(stdout);
   };
 

@@ -70,7 +70,7 @@ export function readEvents(response: Response) {
   })();
 
   async function waitForText(pattern: RegExp): Promise<string> {
-    for (const until = performance.now() + 20_000; performance.now() < until; await sleep(5)) {
+    for (const until = performance.now() + 60_000; performance.now() < until; await sleep(5)) {
       const found = pattern.exec(text);
       if (found !== null) return found[1] ?? "";
     }
@@ -82,7 +82,7 @@ export function readEvents(response: Response) {
     waitForText,
     /** The first message of the kind. */
     async waitFor(matches: (message: Told) => boolean): Promise<Told> {
-      for (const until = performance.now() + 20_000; performance.now() < until; await sleep(5)) {
+      for (const until = performance.now() + 60_000; performance.now() < until; await sleep(5)) {
         const events = [...text.matchAll(/^data: (\{.*\})$/gm)].map(([, data = ""]) => Event.parse(JSON.parse(data)));
         const found = events.find(matches);
         if (found !== undefined) return found;

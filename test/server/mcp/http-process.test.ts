@@ -16,7 +16,7 @@ async function serve(home: string, where = "0") {
   const { child, ended } = startCapstan(home, ["serve", "--http", where]);
   let told = "";
   child.stderr.on("data", (chunk) => (told += String(chunk)));
-  await expect.poll(() => told, { timeout: 30_000 }).toMatch(/MCP at \S+\/mcp\./);
+  await expect.poll(() => told).toMatch(/MCP at \S+\/mcp\./);
   const url = /MCP at (\S+)\/mcp\./.exec(told)?.[1] ?? "";
   const post = (method: string, params: Record<string, unknown>): Promise<Response> =>
     fetch(`${url}/mcp`, {
@@ -53,15 +53,14 @@ const product = { name: "calculator", arguments: { expression: "6*7" } };
 describe("capstan serve --http", () => {
   test.each(["SIGTERM", "SIGINT"] as const)(
     "on %s lets what runs end, ends subscriptions, says nothing on stdout and exits 0",
-    { timeout: 60_000 },
     async (signal) => {
       await using home = await tempFolder();
       await using server = await serve(home.path);
       const listening = await server.post("subscriptions/listen", { notifications: { toolsListChanged: true } });
       const events = readEvents(listening);
       await events.waitFor(({ method }) => method === "notifications/subscriptions/acknowledged");
-      const called = server.busy(1_500);
-      await sleep(700);
+      const called = server.busy(6_000);
+      await sleep(3_000);
       server.kill(signal);
       expect(await (await called).text()).toContain('"result":42');
       expect(await events.ended).toContain('"resultType":"complete"');
@@ -69,23 +68,23 @@ describe("capstan serve --http", () => {
     },
   );
 
-  test("cancels what takes longer than its patience, and ends", { timeout: 60_000 }, async () => {
+  test("cancels what takes longer than its patience, and ends", async () => {
     await using home = await tempFolder();
     await using server = await serve(home.path);
     const called = server.busy(25_000).catch(() => null);
-    await sleep(700);
+    await sleep(3_000);
     const since = performance.now();
     server.kill("SIGTERM");
     expect(await server.ended).toMatchObject({ code: 0, stdout: "" });
-    expect(performance.now() - since).toBeLessThan(10_000);
+    expect(performance.now() - since).toBeLessThan(20_000);
     await called;
   });
 
-  test("ends at once on the second signal", { timeout: 60_000 }, async () => {
+  test("ends at once on the second signal", async () => {
     await using home = await tempFolder();
     await using server = await serve(home.path);
     const called = server.busy(25_000).catch(() => null);
-    await sleep(700);
+    await sleep(3_000);
     server.kill("SIGINT");
     await sleep(300);
     server.kill("SIGINT");
@@ -93,27 +92,23 @@ describe("capstan serve --http", () => {
     await called;
   });
 
-  test(
-    "answers who has no token where to learn more, and names a port that is taken",
-    { timeout: 60_000 },
-    async () => {
-      await using home = await tempFolder();
-      await using server = await serve(home.path);
-      const refused = await fetch(`${server.url}/mcp`, { method: "POST" });
-      expect(refused.status).toBe(401);
-      const metadata = /resource_metadata="([^"]+)"/.exec(refused.headers.get("www-authenticate") ?? "")?.[1] ?? "";
-      expect(await (await fetch(metadata)).json()).toMatchObject({ resource: `${server.url}/mcp` });
-      expect(await (await server.post("tools/call", product)).text()).toContain('"42"');
-      expect(server.told()).not.toContain("TLS");
+  test("answers who has no token where to learn more, and names a port that is taken", async () => {
+    await using home = await tempFolder();
+    await using server = await serve(home.path);
+    const refused = await fetch(`${server.url}/mcp`, { method: "POST" });
+    expect(refused.status).toBe(401);
+    const metadata = /resource_metadata="([^"]+)"/.exec(refused.headers.get("www-authenticate") ?? "")?.[1] ?? "";
+    expect(await (await fetch(metadata)).json()).toMatchObject({ resource: `${server.url}/mcp` });
+    expect(await (await server.post("tools/call", product)).text()).toContain('"42"');
+    expect(server.told()).not.toContain("TLS");
 
-      const { port } = new URL(server.url);
-      const second = await capstan(home.path, ["serve", "--http", port]);
-      expect(second).toMatchObject({ code: 2, stdout: "" });
-      expect(second.stderr).toMatch(
-        new RegExp(`^usage\\.bad_option: Can't listen on 127\\.0\\.0\\.1:${port} \\(EADDRINUSE\\)`),
-      );
-    },
-  );
+    const { port } = new URL(server.url);
+    const second = await capstan(home.path, ["serve", "--http", port]);
+    expect(second).toMatchObject({ code: 2, stdout: "" });
+    expect(second.stderr).toMatch(
+      new RegExp(`^usage\\.bad_option: Can't listen on 127\\.0\\.0\\.1:${port} \\(EADDRINUSE\\)`),
+    );
+  });
 
   test.each([["eighty"], ["70000"], ["http://127.0.0.1:80"], ["127.0.0.1:"], [""], ["203.0.113.1:80"]])(
     "names what is wrong with the address %j",

@@ -86,7 +86,7 @@ describe("a session", () => {
     clock.advance(11 * 60_000);
     const statuses = [idle, used, listening].map(async (id) => (await older.post(token, id, echo)).status);
     expect(await Promise.all(statuses)).toEqual([404, 200, 200]);
-    await expect.poll(server.counts, { timeout: 5_000 }).toMatchObject({ sessions: 2 });
+    await expect.poll(server.counts).toMatchObject({ sessions: 2 });
     stream.leave();
   });
 

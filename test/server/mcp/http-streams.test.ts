@@ -48,7 +48,7 @@ describe("a stream", () => {
     expect([await areEnded(streams), await areEnded(others)].flat()).toEqual(Array(6).fill(false));
     if (how === "revoked") await permissions.revoke("short", "test");
     else clock.advance(61_000);
-    await expect.poll(() => areEnded(streams), { timeout: 5_000 }).toEqual([true, true, true]);
+    await expect.poll(() => areEnded(streams)).toEqual([true, true, true]);
     expect(await areEnded(others)).toEqual([false, false, false]);
     // The session of the stream that ended lives on: another token of its user may go on.
     expect(server.counts()).toMatchObject({ sessions: 3, streams: 3 });
@@ -60,7 +60,7 @@ describe("a stream", () => {
     let received = 0;
     // Server and client share this process: a client that reads must not fall behind only because the machine is busy.
     let keepPace = async (bytes: number): Promise<void> => {
-      await expect.poll(() => received, { interval: 1, timeout: 20_000 }).toBeGreaterThanOrEqual(bytes);
+      await expect.poll(() => received, { interval: 1 }).toBeGreaterThanOrEqual(bytes);
     };
     const floods = testTool("floods", {
       async run(_args, { log, signal }) {
@@ -88,7 +88,7 @@ describe("a stream", () => {
     const head = Object.entries({ host, "content-length": String(request.body.length), ...request.headers });
     const lines = ["POST /mcp HTTP/1.1", ...head.map(([name, value]) => `${name}: ${value}`), "", request.body];
     stuck.write(lines.join("\r\n"));
-    await expect.poll(() => server.faults.length, { timeout: 10_000 }).toBe(1);
+    await expect.poll(() => server.faults.length).toBe(1);
     expect(server.faults).toMatchObject([{ code: "mcp.slow_client" }]);
     await expect.poll(server.counts).toEqual(nothing);
     expect(told).toBeLessThan(40);

@@ -1,6 +1,5 @@
 import { request as httpRequest } from "node:http";
 import { connect } from "node:net";
-import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
 import { localScope } from "../../../src/core/scope.ts";
@@ -245,7 +244,7 @@ describe("the end of a server", () => {
       toHeaders(token, "subscriptions/listen"),
       toBody("subscriptions/listen", { notifications: {} }),
     );
-    await sleep(100);
+    await expect.poll(server.counts).toMatchObject({ requests: 2 });
     server.stop();
     await server.closed;
     expect(await (await running).text()).toContain('{"steps":40}');
@@ -270,7 +269,7 @@ describe("the end of a server", () => {
       { name: "steps" },
       { "mcp-session-id": opened.headers.get("mcp-session-id") ?? "" },
     );
-    await sleep(100);
+    await expect.poll(server.counts).toMatchObject({ requests: 1 });
     server.stop();
     expect(await (await running).text()).toContain('{"steps":40}');
     await server.closed;

@@ -134,7 +134,7 @@ describe("openNotices()", () => {
     using following = notices.follow({ grant, lists, tell: async () => {}, onDead: () => dead.push("revoked") });
     following.begin();
     await server.permissions.revoke("revoked", "test");
-    await expect.poll(() => dead, { timeout: 5_000 }).toEqual(["revoked"]);
+    await expect.poll(() => dead).toEqual(["revoked"]);
     expect(server.listening()).toBe(0);
   });
 

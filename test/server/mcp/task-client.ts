@@ -30,7 +30,7 @@ export function toTaskClient(peer: Peer, capabilities: object = { elicitation: {
     update: (taskId, inputResponses) => request("tasks/update", { taskId, inputResponses }),
     cancel: (taskId) => request("tasks/cancel", { taskId }),
     async until(taskId, ...statuses) {
-      for (const end = Date.now() + 20_000; ; await sleep(20)) {
+      for (const end = Date.now() + 60_000; ; await sleep(20)) {
         const { result, error } = await client.get(taskId);
         const status = String(result?.["status"]);
         if (result !== undefined && statuses.includes(status)) return result;

@@ -117,12 +117,12 @@ describe("run_agent as a task", () => {
     const client = toTaskClient(at.connect(asking(at.grant)));
     const working = await client.begin("run_agent", { task: "go" });
     await client.cancel(working);
-    await expect.poll(statusOf, { timeout: 5_000 }).toBe("cancelled");
+    await expect.poll(statusOf).toBe("cancelled");
 
     const waiting = await client.begin("run_agent", { task: "Send.", model: "asks" });
     await client.until(waiting, "input_required");
     await toTaskClient(at.connect(asking(at.grant))).cancel(waiting);
-    await expect.poll(statusOf, { timeout: 5_000 }).toBe("cancelled");
+    await expect.poll(statusOf).toBe("cancelled");
   });
 });
 
@@ -151,7 +151,7 @@ describe("run_agent as a task of a process that ends", () => {
       await using home = await tempFolder();
       const first = start(home.path);
       const taskId = await first.client.begin("run_agent", { task: "Do both." });
-      await expect.poll(() => effectsOf(home.path), { timeout: 10_000 }).toContain("began long");
+      await expect.poll(() => effectsOf(home.path)).toContain("began long");
       await end(first.child, how);
 
       const next = start(home.path);
