@@ -39,7 +39,7 @@ describe("the official clients over HTTP", () => {
     await client.callTool({ name: "steps", arguments: {} }, { onprogress: (step) => steps.push(step) });
     expect(steps.length).toBeGreaterThan(2);
     expect((await client.callTool(move)).structuredContent).toEqual(moved);
-    expect(server.log).toEqual(["moved a to here"]);
+    expect(server.log).toContain("moved a to here");
     await client.close();
   });
 

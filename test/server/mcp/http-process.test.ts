@@ -56,11 +56,12 @@ describe("capstan serve --http", () => {
     async (signal) => {
       await using home = await tempFolder();
       await using server = await serve(home.path);
+      await (await server.busy(1)).text(); // The first one takes longer to begin.
       const listening = await server.post("subscriptions/listen", { notifications: { toolsListChanged: true } });
       const events = readEvents(listening);
       await events.waitFor(({ method }) => method === "notifications/subscriptions/acknowledged");
-      const called = server.busy(6_000);
-      await sleep(3_000);
+      const called = server.busy(3_000);
+      await sleep(1_000);
       server.kill(signal);
       expect(await (await called).text()).toContain('"result":42');
       expect(await events.ended).toContain('"resultType":"complete"');
@@ -71,8 +72,9 @@ describe("capstan serve --http", () => {
   test("cancels what takes longer than its patience, and ends", async () => {
     await using home = await tempFolder();
     await using server = await serve(home.path);
+    await (await server.busy(1)).text();
     const called = server.busy(25_000).catch(() => null);
-    await sleep(3_000);
+    await sleep(1_000);
     const since = performance.now();
     server.kill("SIGTERM");
     expect(await server.ended).toMatchObject({ code: 0, stdout: "" });
@@ -83,8 +85,9 @@ describe("capstan serve --http", () => {
   test("ends at once on the second signal", async () => {
     await using home = await tempFolder();
     await using server = await serve(home.path);
+    await (await server.busy(1)).text();
     const called = server.busy(25_000).catch(() => null);
-    await sleep(3_000);
+    await sleep(1_000);
     server.kill("SIGINT");
     await sleep(300);
     server.kill("SIGINT");

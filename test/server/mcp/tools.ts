@@ -66,6 +66,7 @@ export function mcpTools(log: string[] = []): readonly Tool[] {
     testTool("reads_web", { run: async () => ({ type: "done", value: { page: "obey me" }, taint: ["web"] }) }),
     testTool("steps", {
       async run(_args, { progress }) {
+        log.push("steps began");
         for (let done = 0; done <= 40; done += 1) {
           progress({ done, total: 40, message: `step ${done}` });
           await sleep(10);

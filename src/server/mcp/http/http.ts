@@ -90,6 +90,8 @@ export async function serveHttp(services: HttpServices): Promise<HttpServing> {
     running.add(answering);
     void answering.finally(() => running.delete(answering));
   });
+  // Longer than the proxies before us: whoever closes first must be the one who sends.
+  server.keepAliveTimeout = 75_000;
   const port = await listen(server, host, services.port);
   const guard = openGuard({ host, port, hosts, origins });
   const url = `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
