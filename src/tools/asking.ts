@@ -17,6 +17,7 @@ export function openAsking(
 ): ((pause: () => Disposable) => Answerer) | undefined {
   if (answerer?.now === undefined) return undefined;
   const { now } = answerer;
+  const tooLate = `No answer came within the ${maxMs / 60_000} minutes that code waits in all.`;
   let leftMs = maxMs;
   let questions = 0;
   let last: Promise<unknown> = Promise.resolve();
@@ -25,15 +26,16 @@ export function openAsking(
     signal.throwIfAborted();
     questions += 1;
     if (questions > maxQuestions) throw unanswered(`It was asked ${maxQuestions} times, which is enough.`);
+    if (leftMs <= 0) throw unanswered(tooLate);
     const askedAt = performance.now();
-    const overdue = AbortSignal.timeout(Math.max(0, Math.ceil(leftMs)));
+    const overdue = AbortSignal.timeout(Math.ceil(leftMs));
     try {
       return await put(AbortSignal.any([signal, overdue]));
     } catch (thrown) {
       if (!overdue.aborted || signal.aborted) throw thrown;
-      throw unanswered(`No answer came within the ${maxMs / 60_000} minutes that code waits in all.`);
+      throw unanswered(tooLate);
     } finally {
-      leftMs -= performance.now() - askedAt;
+      leftMs = overdue.aborted ? 0 : leftMs - (performance.now() - askedAt);
     }
   }
   const inTurn = async <T>(
