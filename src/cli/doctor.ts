@@ -25,9 +25,9 @@ interface EngineFinding extends Finding {
  * offers for a language of `neededLanguages`.
  */
 export async function examine(globals: Globals, options: { json?: boolean }): Promise<ExitCode> {
-  const { home, engines } = await tryHome(globals);
+  const { home, engines, confine } = await tryHome(globals);
   const node = { name: "node", ok: true, detail: process.versions.node };
-  const findings: readonly Finding[] = [node, home, await findBubblewrap(), ...engines, ...findKeys()];
+  const findings: readonly Finding[] = [node, home, await findBubblewrap(confine), ...engines, ...findKeys()];
   if (options.json === true) print(toJsonText(findings.map(({ name, ok, detail }) => ({ name, ok, detail }))));
   else for (const { name, ok, detail } of findings) print(`${ok ? "ok     " : "missing"}  ${name}: ${detail}`);
   const isRun = (language: Language): boolean => {
@@ -41,16 +41,20 @@ export async function examine(globals: Globals, options: { json?: boolean }): Pr
 const neededLanguages: readonly Language[] = ["javascript", "typescript", "python"];
 
 /** The home with its config and its store, and the engines, which are set up by it: without a home there are none to try. */
-async function tryHome(
-  globals: Globals,
-): Promise<{ readonly home: Finding; readonly engines: readonly EngineFinding[] }> {
+async function tryHome(globals: Globals): Promise<{
+  readonly home: Finding;
+  readonly engines: readonly EngineFinding[];
+  readonly confine?: SandboxConfig["bubblewrap"];
+}> {
   let engines: readonly EngineFinding[] = [];
+  let confine: SandboxConfig["bubblewrap"] = "auto";
   try {
     await withApp(globals, async ({ app, signal }) => {
+      confine = app.config.sandbox.bubblewrap;
       engines = await Promise.all(app.engines.map((engine) => tryEngine(engine, app.config.sandbox, signal)));
       return 0;
     });
-    return { home: { name: "home", ok: true, detail: toHome(globals) }, engines };
+    return { home: { name: "home", ok: true, detail: toHome(globals) }, engines, confine };
   } catch (thrown) {
     const { code, message } = toCapstanError(thrown);
     if (!/^(config|store)\./.test(code)) throw thrown;
@@ -66,7 +70,7 @@ async function tryEngine(engine: Engine, config: SandboxConfig, signal: AbortSig
   const what = [
     languages.join(", "),
     `isolation ${level}`,
-    ...(packages.length === 0 ? [] : [`wheels ${packages.join(", ")}`]),
+    ...(packages.length === 0 ? [] : [`packages ${packages.join(", ")}`]),
     ...(why === undefined ? [] : [`not offered: ${why}`]),
   ].join("; ");
   return {
@@ -78,10 +82,11 @@ async function tryEngine(engine: Engine, config: SandboxConfig, signal: AbortSig
 }
 
 /** Started as the engines start it: without the variables of this process, so by the folders where the system looks. */
-async function findBubblewrap(): Promise<Finding> {
+async function findBubblewrap(confine: SandboxConfig["bubblewrap"] = "auto"): Promise<Finding> {
   try {
     const { stdout } = await promisify(execFile)("bwrap", ["--version"], { env: {}, timeout: 5_000 });
-    return { name: "bwrap", ok: true, detail: `${stdout.trim()}; pyodide runs in namespaces of its own` };
+    const use = confine === "auto" ? "runs inside it where it works" : "does without it, by sandbox.bubblewrap";
+    return { name: "bwrap", ok: true, detail: `${stdout.trim()}; pyodide ${use}` };
   } catch {
     const detail =
       "not installed, so the network of pyodide is stubbed in its own process and not denied by the kernel. Debian and Ubuntu: apt install bubblewrap";

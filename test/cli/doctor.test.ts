@@ -27,7 +27,7 @@ describe("capstan doctor", () => {
     writeFileSync(config, `sandbox: { wheels: ${JSON.stringify(home.path)} }`);
     const wheels = await capstan(home.path, ["doctor"]);
     expect(wheels.stdout).toMatch(
-      /^missing {2}pyodide: python; isolation wasm-in-child; wheels six 1.17.0\. Wheels in/m,
+      /^missing {2}pyodide: python; isolation wasm-in-child; packages six 1.17.0\. Wheels in/m,
     );
     expect(wheels.stdout).toMatch(/six-1.17.0-py2.py3-none-any.whl: it can't be read: .*docs\/sandbox.md says which/);
     writeFileSync(config, "sandbox: { engines: [quickjs], isolation: container }");
@@ -49,6 +49,16 @@ describe("capstan doctor", () => {
     expect(ended.stdout).toMatch(/^ok {7}node: /m);
     const json = JSON.parse((await capstan(home.path, ["doctor", "--json"])).stdout);
     expect(json).toContainEqual({ name: "home", ok: false, detail: expect.stringContaining(said) });
+  });
+
+  testWith("bubblewrap")("says of bubblewrap what the config lets Python do with it", async () => {
+    await using home = await tempHomeWithPython();
+    const { stdout } = await capstan(home.path, ["doctor"]);
+    expect(stdout).toMatch(/^ok {7}bwrap: bubblewrap [\d.]+; pyodide runs inside it where it works$/m);
+    expect(stdout).toMatch(/^ok {7}bubblewrap: .*; packages this machine's packages$/m);
+    writeFileSync(join(home.path, "capstan.yaml"), "sandbox: { bubblewrap: never }");
+    const never = await capstan(home.path, ["doctor"]);
+    expect(never.stdout).toMatch(/^ok {7}bwrap: bubblewrap [\d.]+; pyodide does without it, by sandbox.bubblewrap$/m);
   });
 
   test("does not take a bad token for a broken home", async () => {
