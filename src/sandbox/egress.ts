@@ -5,6 +5,7 @@ import { Socket } from "node:net";
 import { join } from "node:path";
 import type { Duplex } from "node:stream";
 import { CapstanError, toCapstanError } from "../core/error.ts";
+import { openSlots } from "../core/slots.ts";
 import { quote } from "../core/value-in-words.ts";
 import { forward } from "./egress/forward.ts";
 import { accessDenied, toHttpRefusal, toRefusal } from "./egress/refusal.ts";
@@ -13,7 +14,6 @@ import { egressPrefix, egressSocket } from "./egress/sweep.ts";
 import { parseAbsolute, parseConnect, parseOrigin } from "./egress/target.ts";
 import { beginsTls, carryHello } from "./egress/tunnel.ts";
 import type { AllowConnect, ConnectTarget, ExecRequest } from "./engine.ts";
-import { openSlots } from "./process/slots.ts";
 
 /** What one run may do through the proxy. */
 interface EgressLimits {

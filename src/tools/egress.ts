@@ -1,10 +1,10 @@
 import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
 import { CapstanError } from "../core/error.ts";
+import { openSlots } from "../core/slots.ts";
 import { isPrivateAddress } from "../permissions/address.ts";
 import { allowsPrivate, checkUrl } from "../permissions/url-rule.ts";
 import type { AllowConnect, ConnectTarget } from "../sandbox/engine.ts";
-import { openSlots } from "../sandbox/process/slots.ts";
 import type { CallContext } from "./tool.ts";
 
 /** All addresses of a host, by its name. */

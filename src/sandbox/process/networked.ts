@@ -1,12 +1,12 @@
 import { tmpdir } from "node:os";
 import { CapstanError } from "../../core/error.ts";
+import { openSlots } from "../../core/slots.ts";
 import { openEgress } from "../egress.ts";
 import { sweepEgress } from "../egress/sweep.ts";
 import type { Isolation, Language, Sandbox, SandboxSpec } from "../engine.ts";
 import type { Guest } from "./guest.ts";
 import { openPool } from "./pool.ts";
 import { toSandbox } from "./sandbox.ts";
-import { openSlots } from "./slots.ts";
 
 /** Sandboxes that have a way out while they run, each with a proxy of its own. Disposing ends them all. */
 export interface Networked extends AsyncDisposable {

@@ -1,7 +1,7 @@
 import { availableParallelism } from "node:os";
 import { CapstanError } from "../../core/error.ts";
+import { openSlots } from "../../core/slots.ts";
 import type { Guest } from "./guest.ts";
-import { openSlots } from "./slots.ts";
 
 /** A run of the usual length is over by then, and the boot that follows it takes none of its time. */
 const defaultRefillDelayMs = 100;

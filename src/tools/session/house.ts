@@ -1,8 +1,8 @@
 import type { Clock } from "../../core/clock.ts";
 import { longestMs } from "../../core/clock.ts";
 import { CapstanError } from "../../core/error.ts";
+import { openSlots, type Slots } from "../../core/slots.ts";
 import type { Language, Sandbox, SandboxFile } from "../../sandbox/engine.ts";
-import { openSlots, type Slots } from "../../sandbox/process/slots.ts";
 import type { FileHashes, SessionOwner, SessionRecord } from "./records.ts";
 
 /** What the variables of sessions may take, and for how long they are kept. */
