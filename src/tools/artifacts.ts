@@ -1,6 +1,7 @@
 import { z } from "zod";
 import type { Clock } from "../core/clock.ts";
 import { CapstanError } from "../core/error.ts";
+import { openHourly } from "../core/hourly.ts";
 import { newId } from "../core/id.ts";
 import type { Principal, Scope } from "../core/scope.ts";
 import type { Taint } from "../core/taint.ts";
@@ -92,11 +93,9 @@ const kind = "artifact";
 const sumsKind = "artifact-sums";
 const isId = (id: string): boolean => /^artifact_[0-9a-f]{32}$/.test(id);
 const toKey = ({ org, user }: Principal, id = ""): string => `${org}/${user}/${id}`;
-const toPlace = ({ org, project }: Scope): string => `${org}/${project}`;
 const toUri = (id: string): string => `${artifactPrefix}${id}`;
 
 const pageSize = 32;
-const sweepMs = 60 * 60_000;
 /** Each attempt fails only when another process got through. */
 const maxAttempts = 20;
 
@@ -113,7 +112,9 @@ export function openArtifacts({
   /** One save at a time in this process: they would only refuse each other. */
   let last: Promise<unknown> = Promise.resolve();
 
-  const sweptAt = new Map<string, number>();
+  const sweeps = openHourly(clock, async (scope) => {
+    for (const { key } of await store.records(scope, sumsKind)) await change(scope, key, none, []);
+  });
 
   async function saveNow(artifact: NewArtifact): Promise<Artifact> {
     const { scope, principal, grant, name, mimeType, bytes, taint, callId } = artifact;
@@ -128,15 +129,10 @@ export function openArtifacts({
       grantIds: lineageOf(grant),
       expiresAt: now + limits.lifetimeMs,
     };
-    if (now - (sweptAt.get(toPlace(scope)) ?? 0) >= sweepMs) await sweep(scope);
+    await sweeps.due(scope);
     const record = { kind, key: toKey(principal, id), value, bytes, ifVersion: 0 };
     await change(scope, toKey(principal), { count: 1, bytes: bytes.length }, [record]);
     return { id, uri: toUri(id), name, mimeType, bytes: bytes.length };
-  }
-
-  async function sweep(scope: Scope): Promise<void> {
-    sweptAt.set(toPlace(scope), clock());
-    for (const { key } of await store.records(scope, sumsKind)) await change(scope, key, none, []);
   }
 
   /** Adds records of one owner, with what makes room for them and what is expired dropped in the same commit. */
@@ -199,7 +195,7 @@ export function openArtifacts({
     },
 
     async sweep(scope) {
-      const sweeping = last.then(() => sweep(scope));
+      const sweeping = last.then(() => sweeps.now(scope));
       last = sweeping.catch(() => {});
       await sweeping;
     },

@@ -1,5 +1,6 @@
 import type { Clock } from "../core/clock.ts";
 import { CapstanError } from "../core/error.ts";
+import { openHourly } from "../core/hourly.ts";
 import { newId } from "../core/id.ts";
 import { sha256 } from "../core/json.ts";
 import type { Scope } from "../core/scope.ts";
@@ -79,19 +80,12 @@ export interface SessionsOptions {
   };
 }
 
-const sweepMs = 60 * 60_000;
-
 /** Opens the sessions of a process. Disposing ends their variables; their files stay. */
 export function openSessions({ store, clock, limits }: SessionsOptions): Sessions {
   const holder = newId("process");
   const records = openSessionRecords({ store, clock, count: limits.kept, lifetimeMs: limits.keptMs });
   const house = openHouse({ limits, clock, onGone });
-  const sweptAt = new Map<string, number>();
-
-  async function sweep(scope: Scope): Promise<void> {
-    sweptAt.set(toPlaceKey({ scope }), clock());
-    await records.sweep(scope);
-  }
+  const sweeps = openHourly(clock, (scope) => records.sweep(scope));
 
   /** Puts on record why the variables are gone, for who asks for them next. */
   async function onGone({ owner, record }: Live, why: string): Promise<void> {
@@ -226,7 +220,7 @@ export function openSessions({ store, clock, limits }: SessionsOptions): Session
   return {
     async enter(visit, signal) {
       await house.sweep();
-      if (clock() - (sweptAt.get(toPlaceKey(visit)) ?? 0) >= sweepMs) await sweep(visit.scope);
+      await sweeps.due(visit.scope);
       const { org, user } = visit.principal;
       const key = toPlaceKey(visit, toSessionKey(visit, visit.name));
       const seat = await house.take(key, `${org}/${user}`, signal);
@@ -269,15 +263,14 @@ export function openSessions({ store, clock, limits }: SessionsOptions): Session
       return info;
     },
 
-    sweep,
+    sweep: (scope) => sweeps.now(scope),
 
     [Symbol.asyncDispose]: () => house[Symbol.asyncDispose](),
   };
 }
 
 /** Two scopes share nothing, nor do their sessions of one name. */
-const toPlaceKey = ({ scope: { org, project } }: Pick<SessionOwner, "scope">, key = ""): string =>
-  `${org}/${project}/${key}`;
+const toPlaceKey = ({ scope: { org, project } }: SessionOwner, key: string): string => `${org}/${project}/${key}`;
 
 /** TypeScript is JavaScript with its types left out, so they share sessions. */
 const familyOf = (language: Language): Language => (language === "typescript" ? "javascript" : language);
