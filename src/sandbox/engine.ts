@@ -1,8 +1,11 @@
+import { z } from "zod";
 import type { IsolationLevel } from "../core/isolation.ts";
 import { CapstanError, type ErrorCode } from "../core/error.ts";
 import type { Json } from "../core/json.ts";
 
-export type Language = "javascript" | "typescript" | "python" | "bash";
+/** What code is written in. */
+export const Language = z.enum(["javascript", "typescript", "python", "bash"]);
+export type Language = z.infer<typeof Language>;
 
 /** Hard limits of one run, enforced from outside the guest. */
 export interface ExecLimits {

@@ -5,7 +5,7 @@ import { sha256 } from "../../core/json.ts";
 import type { Principal, Scope } from "../../core/scope.ts";
 import type { Grant } from "../../permissions/grant.ts";
 import { maySee } from "../../permissions/lineage.ts";
-import type { SandboxFile } from "../../sandbox/engine.ts";
+import { Language, type SandboxFile } from "../../sandbox/engine.ts";
 import type { RecordWrite, Store } from "../../store/store.ts";
 
 /** Whose sessions: those of a principal in a scope, as far as the grant reaches. */
@@ -22,7 +22,7 @@ export interface SessionOwner {
 const Saved = z.strictObject({
   id: z.string(),
   name: z.string(),
-  language: z.enum(["javascript", "typescript", "python", "bash"]),
+  language: Language,
   taint: z.array(z.string()),
   grantIds: z.array(z.string()),
   holder: z.string(),
