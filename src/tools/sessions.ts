@@ -191,7 +191,8 @@ export function openSessions({ store, clock, limits }: SessionsOptions): Session
       live.files = hashes;
       return undefined;
     } catch (thrown) {
-      if (isConflict(thrown)) return "another process of Capstan used it at the same time";
+      if (isConflict(thrown))
+        return "another process of Capstan used it at the same time, so it did not keep the files of this call";
       throw thrown;
     }
   }

@@ -20,7 +20,6 @@ export interface SessionLimits {
 /** Calls that may want a session at a time, and how long one waits for it. */
 const maxUsers = 9;
 const waitMs = 20_000;
-const minuteMs = 60_000;
 
 /** The open sandbox of a session, and what its runs left. */
 export interface Live {
@@ -227,9 +226,14 @@ export function openHouse({
   };
 }
 
+/** In the largest unit that leaves nothing over. */
 function inWords(ms: number): string {
-  const minutes = Math.round(ms / minuteMs);
-  if (minutes < 1) return `${ms} ms`;
-  const [count, unit] = minutes % 60 === 0 ? [minutes / 60, "hour"] : [minutes, "minute"];
-  return count === 1 ? `1 ${unit}` : `${count} ${unit}s`;
+  const units = [
+    ["hour", 3_600_000],
+    ["minute", 60_000],
+    ["second", 1_000],
+  ] as const;
+  const [unit, unitMs] = units.find(([, each]) => ms % each === 0) ?? ["ms", 1];
+  const count = ms / unitMs;
+  return `${count} ${unit}${unitMs === 1 || count === 1 ? "" : "s"}`;
 }
