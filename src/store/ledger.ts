@@ -121,9 +121,11 @@ function demandRoom({ grantId, limits }: Account, used: Counters, asked: Counter
     const cap = limits[name] ?? Number.MAX_SAFE_INTEGER;
     if (has + more <= cap) return;
     const { code, unit } = refusals[name];
+    // A call counts as it begins; of all else a call holds what it may use until it ends.
+    const held = name === "calls" ? "" : " (with what running calls hold)";
     throw new CapstanError(
       code,
-      `Grant ${grantId} has used ${has}/${cap} ${unit} and this call needs ${more} more. Use a grant with a higher limit.`,
+      `Grant ${grantId} has used ${has}/${cap} ${unit}${held} and this call needs ${more} more. Use a grant with a higher limit.`,
       { details: { grantId, counter: name, used: has, cap, asked: more } },
     );
   });

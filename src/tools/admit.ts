@@ -6,7 +6,7 @@ import { toCharge } from "../permissions/ledger.ts";
 import type { ToolRight } from "../permissions/grant.ts";
 import type { ApprovableCall } from "../permissions/permissions.ts";
 import type { Charge } from "../store/store.ts";
-import { leftWallMs, smallest, toDeadlineMs, toReserved } from "./amounts.ts";
+import { leftTimes, smallest, toDeadlineMs, toReserved, withinReserved } from "./amounts.ts";
 import { toAuditEntry } from "./audit-entry.ts";
 import type { Caller, CallRequest, DoorServices } from "./call.ts";
 import type { InFlight } from "./in-flight.ts";
@@ -41,10 +41,14 @@ export async function admit(services: AdmitServices, request: CallRequest): Prom
       entry = { ...entry, pin, argsHash: sha256(canonicalJson(bound.args)) };
     });
 
-    const leftMs = caller.depth > 0 ? undefined : await leftWallMs(store, grant);
+    const { depth } = caller;
+    const charged = withinReserved(grant, request.reservedAround ?? {});
+    const left = await leftTimes(store, charged);
+    const leftMs = depth > 0 ? undefined : left.wallMs;
     const deadlineMs = toDeadlineMs(call, grant, leftMs, now);
-    const amounts = toReserved(call, grant, leftMs === undefined ? undefined : deadlineMs);
-    const charges = [toCharge(grant, callId, amounts, now)];
+    const times = { ...(leftMs === undefined ? {} : { deadlineMs }), leftCpuMs: left.cpuMs, depth };
+    const amounts = toReserved(call, grant, times);
+    const charges = [toCharge(charged, callId, amounts, now)];
     if (request.resumed === undefined && mustAsk(right, call.sink, caller.taint)) {
       charges.push(await release(services, request, toApprovable(request, tool, call), right.ask));
       entry = { ...entry, ...(request.approvalId === undefined ? {} : { approvalId: request.approvalId }) };

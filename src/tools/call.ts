@@ -1,4 +1,5 @@
 import type { Json } from "../core/json.ts";
+import type { Amounts } from "../core/limits.ts";
 import type { Principal, Scope } from "../core/scope.ts";
 import type { Taint } from "../core/taint.ts";
 import { mergeTaint, trusted } from "../core/taint.ts";
@@ -38,6 +39,8 @@ export interface CallRequest {
   /** Keys event, charge, audit row and idempotency: the same id is charged once. */
   readonly callId: string;
   readonly parentId?: string;
+  /** What a call around this one has reserved; missing: nothing. */
+  readonly reservedAround?: Amounts;
   readonly approvalId?: string;
   /** A call that waited goes on: it was let in before with these arguments, so it neither asks nor is charged again. */
   readonly resumed?: Resumed;
@@ -99,6 +102,7 @@ export function openDoor(services: DoorServices): Door {
     const startedAt = now();
     using nested = openNested({
       request,
+      reserved: admitted.amounts,
       timeoutMs: admitted.deadlineMs,
       maxCalls: admitted.call.nestedCalls,
       call,

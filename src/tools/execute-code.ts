@@ -7,7 +7,7 @@ import type { Artifacts } from "./artifacts.ts";
 import { abridge } from "./execute-code/abridge.ts";
 import { openFirst, strongest } from "./execute-code/engine.ts";
 import { defaultInputBytes, inputNeeds, readInputs } from "./execute-code/inputs.ts";
-import { toAmounts, toLimits } from "./execute-code/limits.ts";
+import { explainEnd, settlingUnused, toAmounts, toLimits } from "./execute-code/limits.ts";
 import { openCodeNetwork } from "./execute-code/network.ts";
 import { openCodeCalls } from "./execute-code/nested.ts";
 import { keep, toContent, toOutput } from "./execute-code/outputs.ts";
@@ -79,7 +79,7 @@ export function executeCodeTool(services: CodeServices): Tool {
     nestedCalls: limits.calls,
     timeoutMs: ({ timeoutMs = Infinity }) => Math.min(timeoutMs, limits.wallMs) + startMs,
     abridge,
-    async run(args, context) {
+    run: settlingUnused<Input, Output>(async (args, context, begin) => {
       const { grant, progress, signal } = context;
       const isNetworked = args.network ?? false;
       const isSession = args.session !== undefined;
@@ -95,9 +95,10 @@ export function executeCodeTool(services: CodeServices): Tool {
         return await whenSlow(opening, () => progress(slow));
       };
       await using place = await openPlace(args, context, sessions, open);
-      const ownLimits = toLimits(limits, args, grant);
+      const ownLimits = toLimits(limits, args, grant, context.reserved);
       const taint = mergeTaint(context.taint, inputs.taint, place.taint);
       using calls = openCodeCalls({ ...context, taint }, ownLimits.calls);
+      begin();
       const { result, session } = await place.run(
         {
           language: args.language,
@@ -116,7 +117,7 @@ export function executeCodeTool(services: CodeServices): Tool {
       return {
         type: "done",
         value: {
-          ...toOutput(calls.judge(network?.explain(result) ?? result), files, grant),
+          ...toOutput(explainEnd(calls.judge(network?.explain(result) ?? result), ownLimits, limits), files, grant),
           ...(session === undefined ? {} : { session }),
         },
         content: toContent(files, grant),
@@ -124,7 +125,7 @@ export function executeCodeTool(services: CodeServices): Tool {
         taint: seen,
         usage: toAmounts(grant, result.usage),
       };
-    },
+    }),
   });
 }
 

@@ -2,6 +2,7 @@ import { CapstanError, toCapstanError } from "../core/error.ts";
 import { newId } from "../core/id.ts";
 import type { JsonObject } from "../core/json.ts";
 import { sha256 } from "../core/json.ts";
+import type { Amounts } from "../core/limits.ts";
 import type { Taint } from "../core/taint.ts";
 import { mergeTaint, trusted } from "../core/taint.ts";
 import { derive } from "../permissions/derive.ts";
@@ -26,6 +27,8 @@ export interface Nested extends Disposable {
  */
 export function openNested(around: {
   readonly request: CallRequest;
+  /** What was reserved for the call. */
+  readonly reserved: Amounts;
   readonly timeoutMs: number;
   /** The most calls that its grant allows; missing: as many as the caller's. */
   readonly maxCalls: number | undefined;
@@ -33,7 +36,8 @@ export function openNested(around: {
   readonly now: () => number;
   readonly onFault: (fault: unknown) => void;
 }): Nested {
-  const { caller, callId, signal: outer, log } = around.request;
+  const { caller, callId, signal: outer, log, reservedAround = {} } = around.request;
+  const reserved = (reservedAround.cpuMs ?? 0) > (around.reserved.cpuMs ?? 0) ? reservedAround : around.reserved;
   const asking = openAsking(around.request.answerer);
   const lastsMs = around.timeoutMs + (asking === undefined ? 0 : maxAskedMs);
   // Made by the first nested call, which most calls never make: a signal that aborts costs as much as a decision.
@@ -63,6 +67,7 @@ export function openNested(around: {
         args,
         callId: toId((calls += 1)),
         parentId: callId,
+        reservedAround: reserved,
         signal,
         progress,
         ...(log === undefined ? {} : { log }),

@@ -79,7 +79,11 @@ async function withDeadline(
   }
 }
 
-function toContext({ request, nested, acts }: PerformParts, signal: AbortSignal, deadline: Deadline): CallContext {
+function toContext(
+  { request, admitted, nested, acts }: PerformParts,
+  signal: AbortSignal,
+  deadline: Deadline,
+): CallContext {
   const { caller, callId, parentId, resumed, progress, log, answerer, detach } = request;
   return {
     signal,
@@ -88,6 +92,7 @@ function toContext({ request, nested, acts }: PerformParts, signal: AbortSignal,
     scope: caller.scope,
     principal: caller.principal,
     grant: caller.grant,
+    reserved: admitted.amounts,
     taint: caller.taint,
     depth: caller.depth,
     progress: progress ?? (() => {}),

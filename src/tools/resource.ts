@@ -31,7 +31,7 @@ export type ReadOutcome =
   | null;
 
 /** Who looks: what a source may see of a caller. `grant` has been asked for the URI before a source is. */
-export type SourceContext = Omit<CallContext, "call" | "demand" | "depth" | "detach" | "record">;
+export type SourceContext = Omit<CallContext, "call" | "demand" | "depth" | "detach" | "record" | "reserved">;
 
 /** What a completion suggests for: an argument of a prompt or of a resource template, beside those that are filled in. */
 export interface CompletionRequest {

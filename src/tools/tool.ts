@@ -122,6 +122,8 @@ export interface CallContext {
   readonly scope: Scope;
   readonly principal: Principal;
   readonly grant: Grant;
+  /** What was reserved for the call, which may take no more of the times in it. */
+  readonly reserved: Amounts;
   /** What the caller had seen when it called; a tool that stores something stores this with it. */
   readonly taint: Taint;
   readonly progress: (progress: Progress) => void;
@@ -194,7 +196,7 @@ export interface ToolDefinition<I, O> {
   readonly needs: (args: I) => readonly Need[];
   /** Whether this call sends data out or destroys something, where by the hints some calls may. Missing: each does that may. */
   readonly isSink?: (args: I) => boolean;
-  /** What to reserve beyond one call, before it runs. Missing: nothing. */
+  /** What to reserve beyond one call, before it runs: of time at most, where less is left that is reserved. Missing: nothing. */
   readonly reserve?: (args: I, grant: Grant) => Amounts;
   /** How many calls may be nested in one of it, those inside them included. Missing: as many as its grant may make. */
   readonly nestedCalls?: number;

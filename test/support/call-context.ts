@@ -38,6 +38,7 @@ function toCallContext(given: Partial<CallContext> = {}): CallContext {
     scope: localScope,
     principal: localPrincipal,
     grant: emptyGrant,
+    reserved: { calls: 1 },
     taint: trusted,
     depth: 0,
     progress: () => {},

@@ -178,14 +178,43 @@ describe("the door", () => {
   test("gives back what a call reserved and did not use", async () => {
     const tool = testTool("work", {
       reserve: () => ({ cpuMs: 1000 }),
-      run: async () => ({ type: "done", usage: { cpuMs: 7 } }),
+      run: async (_args, { reserved }) => ({ type: "done", value: reserved, usage: { cpuMs: 505 } }),
     });
     await using capstan = await openTestDoor([tool]);
     const by = { grant: { ...capstan.grant, limits: { cpuMs: 1010 } } };
-    await capstan.call("work", {}, { by });
-    expect((await capstan.store.used([capstan.grant.id])).get(capstan.grant.id)).toEqual({ calls: 1, cpuMs: 7 });
-    await capstan.call("work", {}, { by });
+    const first = await capstan.call("work", {}, { by });
+    expect(first.outcome).toHaveProperty("value", { calls: 1, cpuMs: 1000 });
+    expect((await capstan.store.used([capstan.grant.id])).get(capstan.grant.id)).toEqual({ calls: 1, cpuMs: 505 });
+    const second = await capstan.call("work", {}, { by });
+    expect(second.outcome).toHaveProperty("value", { calls: 1, cpuMs: 505 });
     await expect(capstan.call("work", {}, { by })).rejects.toThrow(refused("budget.cpu"));
+  });
+
+  test("lets calls inside one use no more processor time in all than that one reserved, and never all of it", async () => {
+    const reserved: (number | undefined)[] = [];
+    const told: unknown[] = [];
+    const inner = testTool("inner", {
+      reserve: () => ({ cpuMs: 1000 }),
+      async run({ text }, context) {
+        reserved.push(context.reserved.cpuMs);
+        if (text === "on") await context.call("inner", {});
+        return { type: "done", usage: { cpuMs: context.reserved.cpuMs ?? 0 } };
+      },
+    });
+    const outer = testTool("outer", {
+      reserve: () => ({ cpuMs: 1000 }),
+      async run(_args, { call, reserved: own }) {
+        await call("inner", { text: "on" });
+        for (let calls = 0; calls < 10; calls += 1) await call("inner", {}).catch((thrown) => told.push(thrown));
+        return { type: "done", usage: { cpuMs: own.cpuMs ?? 0 } };
+      },
+    });
+    await using capstan = await openTestDoor([inner, outer]);
+    const grant = { ...capstan.grant, limits: { cpuMs: 80 } };
+    await capstan.call("outer", {}, { by: { grant } });
+    expect(reserved).toEqual([40, 20, 10, 5, 2, 1, 1, 1]);
+    expect(told).toContainEqual(refused("budget.cpu"));
+    expect((await capstan.store.used([grant.id])).get(grant.id)?.cpuMs).toBe(160);
   });
 
   test("tells a tool's own failure as a result, and hides what a fault says", async () => {
