@@ -3,8 +3,8 @@ import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
-import { expect } from "vitest";
-import { freezeTree } from "../../src/sandbox/process/freeze.ts";
+import { expect, vi } from "vitest";
+import { descendants, freezeTree } from "../../src/sandbox/process/freeze.ts";
 import { testWith } from "../support/machine.ts";
 
 /** What the kernel says a process does: T is stopped, D waits within the kernel, as a shell does for a child that is stopped as it starts. */
@@ -38,4 +38,26 @@ testWith("linux")("a frozen process stands still with all that it started, and g
   }
   // What has ended is nobody.
   freezeTree(child.pid ?? 0, true);
+});
+
+testWith("linux")("what is let go on may start as much as it likes without holding up who lets it", async () => {
+  const loops = "for n in {1..24}; do (while :; do (:); done) & done; wait";
+  const child = spawn("bash", ["-c", loops], { stdio: "ignore", detached: true });
+  const root = child.pid ?? 0;
+  const kill = vi.spyOn(process, "kill");
+  try {
+    await expect.poll(() => descendants(root).length).toBeGreaterThanOrEqual(24);
+    freezeTree(root, true);
+    const frozen = new Set([root, ...descendants(root)]);
+    kill.mockClear();
+    freezeTree(root, false);
+    const continued = kill.mock.calls.map(([pid]) => pid);
+    expect(new Set(continued)).toEqual(frozen);
+    expect(continued.at(-1)).toBe(root);
+  } finally {
+    kill.mockRestore();
+    const closed = once(child, "close");
+    process.kill(-root, "SIGKILL");
+    await closed;
+  }
 });

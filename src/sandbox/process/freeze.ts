@@ -5,14 +5,23 @@ import { readdirSync, readFileSync } from "node:fs";
  * was started between two of them is found by the next. Only Linux tells the children; elsewhere it is the process alone.
  */
 export function freezeTree(pid: number, isFrozen: boolean): void {
+  if (!isFrozen) return thawTree(pid);
   const done = new Set<number>();
   for (let found: readonly number[] = [pid]; found.length > 0;) {
     for (const one of found) {
       done.add(one);
-      freeze(one, isFrozen);
+      freeze(one, true);
     }
     found = descendants(pid).filter((one) => !done.has(one));
   }
+}
+
+/**
+ * Nothing moves until the first goes on, so one look finds them all; another would find what they start from then on, without an end. The
+ * children go first: while their parent stands still, nobody gets the number of one that has ended.
+ */
+function thawTree(pid: number): void {
+  for (const one of [pid, ...descendants(pid)].toReversed()) freeze(one, false);
 }
 
 /** What a process started and what came of that, as far as it is there now; those that lost their parent are found at who inherited them. */
