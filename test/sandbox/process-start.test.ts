@@ -1,3 +1,6 @@
+import { execFile } from "node:child_process";
+import { join } from "node:path";
+import { promisify } from "node:util";
 import { expect } from "vitest";
 import { spawnWith } from "../../src/sandbox/process/spawn.ts";
 import { type LocalGuest, startGuest } from "../../src/sandbox/process/start.ts";
@@ -33,4 +36,35 @@ testWith("linux")("what waits for a bubblewrap that was killed ends with it", as
   guest.orders.write("go\n");
   await guest.gone;
   await expect.poll(() => guest.meter()).toBeNull();
+});
+
+testWith("bubblewrap")("where no descriptor is left, an engine is unavailable, and Capstan goes on", async () => {
+  const module = JSON.stringify(join(import.meta.dirname, "../../src/sandbox/bubblewrap.ts"));
+  // It leaves one more free each time, so each part of a start that needs one lacks it once.
+  const program = `
+    import { closeSync, openSync } from "node:fs";
+    import { openBubblewrapEngine } from ${module};
+    const never = new AbortController().signal;
+    const engine = openBubblewrapEngine({ warm: 0 });
+    const open = async () => {
+      await using sandbox = await engine.open({ language: "javascript" }, never);
+    };
+    await open();
+    const held = [];
+    const codes = [];
+    for (let free = 0; free < 32; free += 1) {
+      try {
+        for (;;) held.push(openSync("/dev/null"));
+      } catch {}
+      for (let at = 0; at < free; at += 1) closeSync(held.pop());
+      codes.push(await open().then(() => "opened", ({ code }) => code));
+    }
+    for (const fd of held) closeSync(fd);
+    await open();
+    console.log(JSON.stringify([...new Set(codes)]));
+    await engine[Symbol.asyncDispose]();`;
+  const script = 'ulimit -n 1024; exec "$@"';
+  const run = ["-c", script, "sh", process.execPath, "--input-type=module", "-e", program];
+  const { stdout } = await promisify(execFile)("bash", run);
+  expect(JSON.parse(stdout)).toEqual(["sandbox.unavailable", "opened"]);
 });

@@ -31,8 +31,9 @@ export function spawnWith(
 
 /** Writes all that a child is to read on a pipe of its own. One that does not start reads nothing; that is told elsewhere. */
 export function hand(child: ChildProcess, fd: number, bytes: Uint8Array): void {
-  const streams: readonly unknown[] = child.stdio;
-  const input = streams[fd];
+  // Where Node found no descriptor for the pipes, it has set none.
+  const streams: readonly unknown[] | undefined = child.stdio;
+  const input = streams?.[fd];
   if (input instanceof Socket) input.on("error", () => undefined).end(bytes);
 }
 

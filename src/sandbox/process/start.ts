@@ -36,7 +36,7 @@ export async function startGuest(
   openMeter: (pid: number) => () => Reading | null = (pid) => () => readMeter(pid),
 ): Promise<Started> {
   signal.throwIfAborted();
-  const child = launch();
+  const child = launchOrThrow(launch);
   const failed = new Promise<Error>((resolve) => child.on("error", resolve));
   if (child.pid === undefined) {
     const cause = await failed;
@@ -104,6 +104,15 @@ export async function startGuest(
   return { guest };
 }
 
+/** What throws here is that this process has no descriptor left, or that a file of the machine is gone. */
+function launchOrThrow(launch: () => ChildProcess): ChildProcess {
+  try {
+    return launch();
+  } catch (thrown) {
+    throw notStarted(thrown);
+  }
+}
+
 /**
  * Kills what was started as one. After the first process has ended the group may still hold a watcher (pyodide/launch.ts), whose being there
  * also keeps the number of the group from being given away, or what bubblewrap was starting.
@@ -159,6 +168,6 @@ function readPid(socket: Socket): Promise<number> {
   );
 }
 
-function notStarted(cause: Error): CapstanError {
+function notStarted(cause: unknown): CapstanError {
   return new CapstanError("sandbox.unavailable", "A sandboxed process did not start. See `capstan doctor`.", { cause });
 }
