@@ -61,6 +61,8 @@ export interface ExecResult {
   /** For a status other than ok: a sentence, and for an exception in the guest its type and trace in guest terms. */
   readonly error?: string;
   readonly artifacts: readonly SandboxFile[];
+  /** Something stayed in the output folder, beyond the limits or no regular file; `resultNote` says what. */
+  readonly artifactsCut?: true;
   readonly usage: { readonly wallMs: number; readonly cpuMs: number; readonly memoryBytes: number };
   readonly isolation: Isolation;
   /** Of a session: nothing is left of it. */

@@ -2,7 +2,6 @@ import type { Clock } from "../core/clock.ts";
 import { CapstanError } from "../core/error.ts";
 import { openHourly } from "../core/hourly.ts";
 import { newId } from "../core/id.ts";
-import { sha256 } from "../core/json.ts";
 import type { Scope } from "../core/scope.ts";
 import type { Taint } from "../core/taint.ts";
 import { mergeTaint } from "../core/taint.ts";
@@ -10,8 +9,8 @@ import { lineageOf } from "../permissions/lineage.ts";
 import type { ExecRequest, ExecResult, Language, Sandbox } from "../sandbox/engine.ts";
 import type { Store } from "../store/store.ts";
 import { type Live, openHouse, type Place, type SessionLimits } from "./session/house.ts";
-import { isConflict, openSessionRecords, toSessionKey } from "./session/records.ts";
-import type { SavedSession, SessionOwner, SessionRecord } from "./session/records.ts";
+import { bytesOf, filesAfter, isConflict, openSessionRecords, toKnown, toSessionKey } from "./session/records.ts";
+import type { KnownFiles, SavedSession, SessionOwner, SessionRecord } from "./session/records.ts";
 
 /** A call that wants a session: its name, and how to open a sandbox for it where there is none, with a way to the network or without. */
 export interface Visit extends SessionOwner {
@@ -154,7 +153,7 @@ export function openSessions({ store, clock, limits }: SessionsOptions): Session
       usedAt: now,
       memoryBytes: 0,
       record: { key, saved, version },
-      files: new Map(restored.map(({ path, bytes }) => [path, sha256(bytes)])),
+      files: toKnown(restored),
       inputs: new Map(),
       restored,
     };
@@ -169,26 +168,26 @@ export function openSessions({ store, clock, limits }: SessionsOptions): Session
     live.restored = [];
     live.usedAt = clock();
     live.memoryBytes = ended.usage.memoryBytes;
-    const hashes = new Map(ended.artifacts.map(({ path, bytes }) => [path, sha256(bytes)]));
-    const changed = ended.artifacts.filter(({ path }) => hashes.get(path) !== live.files.get(path));
+    const before = live.files;
+    const after = filesAfter(ended, before, request.limits);
+    const changed = ended.artifacts.filter(({ path }) => after.get(path)?.hash !== before.get(path)?.hash);
     if (isOver === true) live.over ??= `its last call ended as ${ended.status}`;
-    const lost = live.over ?? (await keep(live, ended, hashes, taint()));
+    const lost = live.over ?? (await keep(live, ended, after, taint()));
     if (lost !== undefined) await house.end(place, lost);
     return { result: { ...ended, artifacts: changed }, lost };
   }
 
   /** Puts the files of a session that goes on on record. Answers why it does not go on after all. */
-  async function keep(live: Live, { artifacts }: ExecResult, hashes: Map<string, string>, seen: Taint) {
-    const { record, owner, usedAt } = live;
-    const bytes = artifacts.reduce((sum, file) => sum + file.bytes.length, 0);
+  async function keep(live: Live, { artifacts }: ExecResult, after: KnownFiles, seen: Taint) {
+    const { record, owner, usedAt, files: before } = live;
     const taint = [...mergeTaint(record.saved.taint, seen)];
     // It is in the session now, also where it can't be put on record.
     live.record = { ...record, saved: { ...record.saved, taint } };
-    const saved = { ...record.saved, taint, usedAt, files: artifacts.length, bytes };
+    const saved = { ...record.saved, taint, usedAt, files: after.size, bytes: bytesOf(after) };
     try {
-      const version = await records.write(owner, { ...record, saved }, { files: artifacts, known: live.files });
+      const version = await records.write(owner, { ...record, saved }, { files: artifacts, before, after });
       live.record = { ...record, saved, version };
-      live.files = hashes;
+      live.files = after;
       return undefined;
     } catch (thrown) {
       if (isConflict(thrown))

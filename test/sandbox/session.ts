@@ -88,6 +88,17 @@ export function describeSessions(name: string, openEngine: () => Engine, snippet
       await expect(evil).rejects.toEqual(isOver);
     });
 
+    test("what is beyond the limits stays in the output folder, and that not all came out is said", async () => {
+      await using session = await open();
+      const outFiles = ["a", "b", "c"].map((path) => ({ path, bytes: Buffer.from("12345") }));
+      const few = await run(session, snippets.begin, { outFiles, limits: { ...testLimits, artifacts: 2 } });
+      const small = await run(session, snippets.add, { limits: { ...testLimits, artifactBytes: 12 } });
+      for (const { artifacts, artifactsCut = false } of [few, small]) expect(artifactsCut).toBe(artifacts.length < 3);
+      const all = await run(session, snippets.add);
+      expect(all.artifacts.map(({ path }) => path)).toEqual(["a", "b", "c"]);
+      expect(all).not.toHaveProperty("artifactsCut");
+    });
+
     test("a run gives its own result, and none of an earlier run", async () => {
       await using session = await open();
       for (const _ of [1, 2]) {

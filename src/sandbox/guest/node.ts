@@ -345,7 +345,9 @@ function nodeGuest(write: Write, load: (specifier: string, options?: ImportCallO
       const note = end.note === undefined ? left : left === undefined ? end.note : `${end.note}; ${left}`;
       const { status, error, resultJson = "null" } = end;
       const counts = { stdoutBytes: printed[pipes.stdout] ?? 0, stderrBytes: printed[pipes.stderr] ?? 0 };
-      say({ type: "done", nonce: now.nonce, status, resultJson, note: note?.slice(0, 4_096), error, ...counts });
+      const artifactsCut = left !== undefined || undefined;
+      const texts = { resultJson, note: note?.slice(0, 4_096), error };
+      say({ type: "done", nonce: now.nonce, status, ...texts, artifactsCut, ...counts });
       inspector.post("Runtime.releaseObjectGroup", { objectGroup: "run" });
       void serve();
     };

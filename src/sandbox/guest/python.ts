@@ -257,9 +257,10 @@ def serve(execute_order):
         os._exit(0)
     figures = save_figures(order["artifacts"])
     resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
-    notes = [text for text in (note, figures, send_files(order["artifactBytes"], order["artifacts"])) if text]
+    left = send_files(order["artifactBytes"], order["artifacts"])
+    notes = [text for text in (note, figures, left) if text]
     done = {"type": "done", "nonce": order["nonce"], "status": status, "resultJson": result}
-    done.update({"note": "; ".join(notes)[:4096]} if notes else {}, **({"error": error} if error else {}))
+    done.update({"note": "; ".join(notes)[:4096]} if notes else {}, **({"error": error} if error else {}), **({"artifactsCut": True} if left else {}))
     say({**done, "stdoutBytes": stdout.printed, "stderrBytes": stderr.printed})
 
 

@@ -148,7 +148,8 @@ export async function conduct(
     guest.freeze(true);
     guest.hold(false);
   } else guest.kill();
-  const notes = [note, artifacts.note()].filter((text) => text !== undefined);
+  const refused = artifacts.note();
+  const notes = [note, refused].filter((text) => text !== undefined);
   return {
     status,
     stdout: output.text("stdout"),
@@ -158,6 +159,7 @@ export async function conduct(
     ...(notes.length === 0 ? {} : { resultNote: notes.join("; ") }),
     ...(error === undefined ? {} : { error }),
     artifacts: artifacts.files,
+    ...(done?.artifactsCut === true || refused !== undefined ? { artifactsCut: true } : {}),
     // Where the system tells nothing, what the run may have used at most.
     usage: {
       wallMs: usedMs,

@@ -58,6 +58,8 @@ export const Frame = z.discriminatedUnion("type", [
     resultJson: z.string(),
     note: z.string().max(4096).optional(),
     error: z.string().max(65_536).optional(),
+    /** Something stayed in the output folder, which `note` tells. */
+    artifactsCut: z.literal(true).optional(),
     /** How much was printed since the child started, so that the parent knows when it has read it all. */
     stdoutBytes: z.int().min(0),
     stderrBytes: z.int().min(0),

@@ -51,11 +51,14 @@ function toType(path: string, bytes: Uint8Array): string {
   return (type === "text/plain" && Object.hasOwn(textTypes, ending) ? textTypes[ending] : undefined) ?? type;
 }
 
-/** Whoever may not read the resources gets what is in them here, as far as an answer has room. */
-export function toOutput({ outputCut, ...result }: ExecResult, files: readonly KeptFile[], grant: Grant): Output {
+/** Whoever may not read the resources gets what is in them here, as far as an answer has room; to all others pictures are shown beside. */
+export function toOutput(ran: ExecResult, files: readonly KeptFile[], grant: Grant): Output {
+  const { outputCut, artifactsCut: _, ...result } = ran;
   const linked = new Set(files.filter(({ uri }) => mayRead(grant, uri)));
   const unlinked = files.filter((file) => !linked.has(file));
-  const shown = new Set([...thatFit([...linked], maxInlineBytes), ...thatFit(unlinked, maxUnlinkedBytes)]);
+  const pictures = new Set(shownPictures(files));
+  const others = [...linked].filter((file) => !pictures.has(file));
+  const shown = new Set([...thatFit(others, maxInlineBytes), ...thatFit(unlinked, maxUnlinkedBytes)]);
   const lost = unlinked.filter((file) => !shown.has(file)).length;
   const notes = [
     ...(result.resultNote === undefined ? [] : [result.resultNote]),
@@ -96,16 +99,14 @@ function thatFit(files: readonly KeptFile[], maxBytes: number): readonly KeptFil
 
 /** The files beside the value: pictures for models that see, and links to what the grant may read. */
 export function toContent(files: readonly KeptFile[], grant: Grant): readonly Block[] {
-  return [...toPictures(files), ...files.filter(({ uri }) => mayRead(grant, uri)).map(toLink)];
+  return [...shownPictures(files).map(toPicture), ...files.filter(({ uri }) => mayRead(grant, uri)).map(toLink)];
 }
 
-function toPictures(files: readonly KeptFile[]): readonly Block[] {
+const toPicture = ({ mimeType, bytes }: KeptFile): Block => ({ type: "image", mimeType, data: toBase64(bytes) });
+
+function shownPictures(files: readonly KeptFile[]): readonly KeptFile[] {
   const pictures = files.filter(({ mimeType }) => /^image\/(?:png|jpeg|gif|webp)$/.test(mimeType));
-  return thatFit(pictures, maxPictureBytes).map(({ mimeType, bytes }) => ({
-    type: "image",
-    mimeType,
-    data: toBase64(bytes),
-  }));
+  return thatFit(pictures, maxPictureBytes);
 }
 
 const toLink = ({ uri, path, mimeType, bytes }: KeptFile): Block => ({

@@ -3,7 +3,7 @@ import { longestMs } from "../../core/clock.ts";
 import { CapstanError } from "../../core/error.ts";
 import { openSlots, type Slots } from "../../core/slots.ts";
 import type { Language, Sandbox, SandboxFile } from "../../sandbox/engine.ts";
-import type { FileHashes, SessionOwner, SessionRecord } from "./records.ts";
+import type { KnownFiles, SessionOwner, SessionRecord } from "./records.ts";
 
 /** What the variables of sessions may take, and for how long they are kept. */
 export interface SessionLimits {
@@ -31,8 +31,8 @@ export interface Live {
   usedAt: number;
   memoryBytes: number;
   record: SessionRecord;
-  /** What is in its output folder, as it is on record. */
-  files: FileHashes;
+  /** What is on record of its output folder. */
+  files: KnownFiles;
   /** The sizes of the input files that it was given, by their paths. */
   inputs: ReadonlyMap<string, number>;
   /** What its first run is to find in its output folder. */

@@ -5,7 +5,7 @@ import { sha256 } from "../../core/json.ts";
 import type { Principal, Scope } from "../../core/scope.ts";
 import type { Grant } from "../../permissions/grant.ts";
 import { maySee } from "../../permissions/lineage.ts";
-import { Language, type SandboxFile } from "../../sandbox/engine.ts";
+import { type ExecLimits, type ExecResult, Language, type SandboxFile } from "../../sandbox/engine.ts";
 import type { RecordWrite, Store } from "../../store/store.ts";
 
 /** Whose sessions: those of a principal in a scope, as far as the grant reaches. */
@@ -40,8 +40,8 @@ export interface SessionRecord {
   readonly version: number;
 }
 
-/** The files of a session, by their paths: the SHA-256 of each. */
-export type FileHashes = ReadonlyMap<string, string>;
+/** The files of a session, by their paths: SHA-256 and size of each. */
+export type KnownFiles = ReadonlyMap<string, { readonly hash: string; readonly bytes: number }>;
 
 /** Sessions in the store. Files are kept once by content, with those of artifacts. */
 export interface SessionRecords {
@@ -50,13 +50,13 @@ export interface SessionRecords {
   list(owner: SessionOwner): Promise<readonly SessionRecord[]>;
   files(owner: SessionOwner, id: string): Promise<readonly SandboxFile[]>;
   /**
-   * Puts a session on record, at the version after `version` (0: a new one), which is answered. With `files` those are its files from now on,
-   * of which only the ones that `known` does not have are written. Throws `store.conflict` where somebody else was faster.
+   * Puts a session on record, at the version after `version` (0: a new one), which is answered. With `changed`, `after` are its files from
+   * now on: of `files` only those are written that are not `before`. Throws `store.conflict` where somebody else was faster.
    */
   write(
     owner: SessionOwner,
     session: SessionRecord,
-    changed?: { readonly files: readonly SandboxFile[]; readonly known: FileHashes },
+    changed?: { readonly files: readonly SandboxFile[]; readonly before: KnownFiles; readonly after: KnownFiles },
   ): Promise<number>;
   /** Removes it with its files. */
   remove(owner: SessionOwner, session: SessionRecord): Promise<void>;
@@ -136,13 +136,13 @@ export function openSessionRecords({
       const records: RecordWrite[] = [{ kind, key, value: saved, ifVersion: version }];
       if (changed !== undefined) {
         const toFileKey = (path: string): string => `${filePrefix(saved.id)}${path}`;
-        for (const { path, bytes } of changed.files) {
-          if (changed.known.get(path) === sha256(bytes)) continue;
+        const { files, before, after } = changed;
+        for (const { path, bytes } of files) {
+          if (before.get(path)?.hash === after.get(path)?.hash) continue;
           records.push({ kind: fileKind, key: toFileKey(path), value: bytes.length, bytes });
         }
-        const paths = new Set(changed.files.map(({ path }) => path));
-        for (const path of changed.known.keys()) {
-          if (!paths.has(path)) records.push({ kind: fileKind, key: toFileKey(path) });
+        for (const path of before.keys()) {
+          if (!after.has(path)) records.push({ kind: fileKind, key: toFileKey(path) });
         }
       }
       await store.commit({ scope, records });
@@ -165,6 +165,32 @@ export function openSessionRecords({
       }
     },
   };
+}
+
+/** Files as they are known from then on. */
+export const toKnown = (files: readonly SandboxFile[]): KnownFiles =>
+  new Map(files.map(({ path, bytes }) => [path, { hash: sha256(bytes), bytes: bytes.length }]));
+
+export const bytesOf = (files: KnownFiles): number => [...files.values()].reduce((sum, { bytes }) => sum + bytes, 0);
+
+/**
+ * What a session has after a run. Where not all came out, what is on record stays beside it, since it may only have been beyond the limits;
+ * at most as much again as a run may give, so that a session does not grow without end. What did not come out for the longest time goes first.
+ */
+export function filesAfter(
+  { artifacts, artifactsCut }: Pick<ExecResult, "artifacts" | "artifactsCut">,
+  before: KnownFiles,
+  limits: Pick<ExecLimits, "artifacts" | "artifactBytes">,
+): KnownFiles {
+  const after = new Map(toKnown(artifacts));
+  if (artifactsCut !== true) return after;
+  let bytesLeft = 2 * limits.artifactBytes - bytesOf(after);
+  for (const [path, file] of before) {
+    if (after.has(path) || after.size >= 2 * limits.artifacts || file.bytes > bytesLeft) continue;
+    after.set(path, file);
+    bytesLeft -= file.bytes;
+  }
+  return after;
 }
 
 /** Whether somebody else changed a session in the meantime. */

@@ -149,6 +149,7 @@ function finish(
     resultJson: end.resultJson ?? "null",
     ...(notes.length === 0 ? {} : { note: notes.join("; ") }),
     ...(end.error === undefined ? {} : { error: end.error }),
+    ...(left === undefined ? {} : { artifactsCut: true }),
     ...printedBytes(),
   });
   if (status === "ok" || status === "error" || status === "output") goOn();
