@@ -229,6 +229,9 @@ export async function openEgress(options: {
       upstream?.destroy();
       if (asking !== undefined) tell(way, asking, thrown);
       client.end(toAnswer(thrown));
+      // Its end is seen by who reads, and one that never ends would keep its place.
+      client.resume();
+      setTimeout(() => client.destroy(), limits.headMs).unref();
     }
   }
 
@@ -243,13 +246,20 @@ export async function openEgress(options: {
 
   const own = await mkdtemp(join(folder, egressPrefix));
   const socketPath = join(own, egressSocket);
+  const close = async () => {
+    const closed = new Promise((resolve) => server.close(resolve));
+    end(current);
+    closeAll();
+    await closed;
+    await rm(own, { recursive: true, force: true });
+  };
   try {
     await listen(server, socketPath);
     // Nobody else gets through the folder. To a guest that is another user inside, the socket itself is given.
     await chmod(socketPath, 0o666);
     if (guestUid !== undefined) await chown(own, guestUid, guestUid);
   } catch (cause) {
-    await rm(own, { recursive: true, force: true });
+    await close();
     throw new CapstanError("sandbox.unavailable", `The way to the network could not be opened at ${socketPath}.`, {
       cause,
     });
@@ -263,13 +273,7 @@ export async function openEgress(options: {
       current = way;
       return { [Symbol.dispose]: () => end(way) };
     },
-    async [Symbol.asyncDispose]() {
-      const closed = new Promise((resolve) => server.close(resolve));
-      end(current);
-      closeAll();
-      await closed;
-      await rm(own, { recursive: true, force: true });
-    },
+    [Symbol.asyncDispose]: close,
   };
 }
 

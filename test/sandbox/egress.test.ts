@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, statSync } from "node:fs";
+import { existsSync, readFileSync, statSync } from "node:fs";
 import { mkdir, readdir, utimes } from "node:fs/promises";
 import { connect } from "node:net";
 import { basename, dirname, join } from "node:path";
@@ -10,6 +10,7 @@ import { describe, expect, test } from "vitest";
 import { openEgress } from "../../src/sandbox/egress.ts";
 import type { ConnectEvent } from "../../src/sandbox/engine.ts";
 import { sweepEgress } from "../../src/sandbox/egress/sweep.ts";
+import { testWith } from "../support/machine.ts";
 import { tempFolder } from "../support/temp.ts";
 import { accessDenied } from "../../src/sandbox/egress/refusal.ts";
 import {
@@ -139,6 +140,15 @@ describe("the proxy of an execution", () => {
     expect(existsSync(dirname(proxy.socketPath))).toBe(false);
   });
 
+  testWith("linux")("leaves nothing behind where it can't be opened", async () => {
+    await using folder = await tempFolder();
+    // There is no such user, which shows once it listens.
+    const opening = openEgress({ folder: folder.path, guestUid: 2 ** 33 });
+    await expect(opening).rejects.toMatchObject({ code: "sandbox.unavailable" });
+    expect(readFileSync("/proc/net/unix", "utf8")).not.toContain(folder.path);
+    expect(await readdir(folder.path)).toEqual([]);
+  });
+
   test("is swept when its Capstan was killed, and only then", async () => {
     await using folder = await tempFolder();
     const path = (name: string) => join(folder.path, name);
@@ -222,6 +232,30 @@ describe("the proxy of an execution", () => {
       "refused one more sandbox.network_refused",
       "refused http://a.example.test:80 permission.argument_refused",
     ]);
+  });
+
+  test("gives the place of a client that it refused to the next one, even of one that never stops", async () => {
+    const authority = "api.example.test:443";
+    const limits = { parallel: 1, headMs: 1_000, idleMs: 3_600_000 };
+    await using proxy = await openProxy([`http://${authority}`], limits);
+    const ask = "GET http://other.example.test/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    const tunnel = Buffer.from(`CONNECT ${authority} HTTP/1.1\r\nHost: x\r\n\r\n`);
+    const hello = await captureHello("api.example.test");
+    const refuse = async () => {
+      const client = connect({ path: proxy.socketPath, allowHalfOpen: true })
+        .on("error", () => undefined)
+        .resume();
+      client.write(Buffer.concat([tunnel, hello]));
+      await once(client, "end");
+      return client;
+    };
+    (await refuse()).destroy();
+    await expect.poll(() => send(proxy, ask)).toContain("403 permission.argument_refused");
+    const talking = await refuse();
+    const talk = setInterval(() => talking.write("x"), 10);
+    await expect.poll(() => send(proxy, ask)).toContain("403 permission.argument_refused");
+    clearInterval(talk);
+    talking.destroy();
   });
 
   test("tells what came that was not in form, cut, and as often as connections may be asked for", async () => {
