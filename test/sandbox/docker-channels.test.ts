@@ -1,8 +1,10 @@
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { connect, createServer, Socket } from "node:net";
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { openChannels, splitFrames } from "../../src/sandbox/docker/channels.ts";
+import { launcherInJavaScript, launcherInPython } from "../../src/sandbox/docker/launcher.ts";
 import { pureCases } from "../support/cases.ts";
 
 const frame = (channel: number, content: Uint8Array): Buffer => {
@@ -64,4 +66,18 @@ test("a stream that nobody reads holds the connection up, and takes no memory", 
   stdout.on("data", (piece: Buffer) => void (received += piece.length));
   await expect.poll(() => received).toBe(64 << 20);
   far.destroy();
+});
+
+test.for([
+  ["Python", ["python3", "-I", "-c", launcherInPython]],
+  ["JavaScript", [process.execPath, "-e", launcherInJavaScript]],
+] as const)("the launcher in %s tells why a command can't start", async ([, [program, ...args]]) => {
+  const launcher = spawn(program, [...args, "/no/such/program"], { stdio: ["pipe", "pipe", "inherit"] });
+  let diagnostics = "";
+  launcher.stdout.on(
+    "data",
+    splitFrames((channel, piece) => void (diagnostics += channel === 2 ? String(piece) : "")),
+  );
+  await once(launcher, "close");
+  expect(diagnostics).toMatch(/\/no\/such\/program.*(?:ENOENT|No such file)/);
 });

@@ -26,6 +26,8 @@ if runner == 0:
         for number, fd in enumerate(high):
             os.dup2(fd, number)
         os.execvp(sys.argv[1], sys.argv[1:])
+    except OSError as caught:
+        os.write(2, f"{sys.argv[1]}: {caught}".encode())
     finally:
         os._exit(127)
 for fd in (stdout_inside, diagnostics_inside, control_inside, answers_inside, stderr_inside):
@@ -169,7 +171,10 @@ answers.on("error", () => undefined);
 
 // What was printed just before the end is read first.
 const leave = () => setTimeout(() => process.exit(0), 50);
-child.on("exit", leave).on("error", leave);
+child.on("exit", leave).on("error", ({ message }) => {
+  send(2, Buffer.from(message));
+  leave();
+});
 control.on("end", leave);
 
 const freeze = (isFrozen) => {
