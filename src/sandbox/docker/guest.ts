@@ -59,7 +59,6 @@ export function toGuest(of: {
     if (toFrozen) return await pause(container).catch(() => guest.kill());
     // One that stays frozen runs out of time.
     await container.unpause().catch(() => undefined);
-    channels.freeze(false);
   };
   const guest: Guest = {
     ...channels,
@@ -74,8 +73,9 @@ export function toGuest(of: {
     freeze(toFrozen) {
       if (toFrozen === isFrozen) return;
       isFrozen = toFrozen;
-      // The launcher is fast, and the daemon is what holds.
-      if (toFrozen) channels.freeze(true);
+      // The launcher is fast, and the daemon is what holds. It hears of it before any order that follows: behind a large one, which nobody
+      // reads who stands still, it never would.
+      channels.freeze(toFrozen);
       freezing = change(toFrozen, freezing);
     },
     async prepare(request) {
