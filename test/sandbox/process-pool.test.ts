@@ -4,6 +4,7 @@ import { availableParallelism } from "node:os";
 import { expect, test } from "vitest";
 import type { Guest } from "../../src/sandbox/process/guest.ts";
 import { openPool } from "../../src/sandbox/process/pool.ts";
+import { toSandbox } from "../../src/sandbox/process/sandbox.ts";
 
 const never = new AbortController().signal;
 
@@ -78,4 +79,19 @@ test("closing ends the wait of those whose guest has not begun to boot", async (
   await sleep(20);
   await pool[Symbol.asyncDispose]();
   for (const answer of waiting) expect(await answer).toMatchObject({ code: "sandbox.unavailable" });
+});
+
+test("a guest whose unused sandbox is disposed of twice is nobody else's twice", async () => {
+  await using pool = openPool({ warm: 2, maxTaken: 4 }, async () => toGuest());
+  const isolation = { engine: "test", level: "wasm-in-child", network: "none" } as const;
+  const lease = await pool.take(never);
+  const sandbox = toSandbox(lease, { language: "python" }, isolation, never);
+  await sandbox[Symbol.asyncDispose]();
+  const taker = await pool.take(never);
+  expect(taker.guest).toBe(lease.guest);
+  await sandbox[Symbol.asyncDispose]();
+  const other = await pool.take(never);
+  expect(other.guest).not.toBe(taker.guest);
+  taker.end(false);
+  other.end(false);
 });

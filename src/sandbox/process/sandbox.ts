@@ -35,6 +35,8 @@ export function toSandbox(
       }
     },
     async [Symbol.asyncDispose]() {
+      // By now it may be somebody else's.
+      if (disposing.signal.aborted) return;
       disposing.abort();
       end(taken === undefined);
     },
