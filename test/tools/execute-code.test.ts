@@ -98,6 +98,19 @@ describe("execute_code", () => {
     });
   });
 
+  test("shows a picture beside, once, and leaves the room in the answer to other files", async () => {
+    await using capstan = await openCodeDoor();
+    const resources = [{ type: "uri" as const, under: "capstan://artifacts/" }];
+    const by = { grant: { ...capstan.grant, rights: { ...capstan.grant.rights, resources } } };
+    const code = `const png = new Uint8Array(12000); png.set([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]);
+      files.write("a.png", png); files.write("b.txt", "b".repeat(12000))`;
+    const { outcome } = await capstan.run(code, {}, { by });
+    expect(outcome).toMatchObject({ content: [{ type: "image" }, { name: "a.png" }, { name: "b.txt" }] });
+    const [picture, text] = Object(valueOf(outcome)).artifacts;
+    expect(picture).toEqual({ path: "a.png", bytes: 12_000, mimeType: "image/png", uri: expect.any(String) });
+    expect(text).toHaveProperty("text", "b".repeat(12_000));
+  });
+
   test.for([
     ["a name that leads out", { files: [{ path: "../x", text: "" }] }, "tool.bad_arguments"],
     ["no base64", { files: [{ path: "x", base64: "?" }] }, "tool.bad_arguments"],
