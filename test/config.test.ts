@@ -85,6 +85,8 @@ describe("config", () => {
     ],
     ["sandbox:\n  timeoutMs: -1\n", "config.bad_value", "sandbox.timeoutMs"],
     ["sandbox: [1]\n", "config.bad_value", "sandbox"],
+    ["tools: { artifacts: { megabytes: 95 } }\n", "config.bad_value", "from 96 to 65536"],
+    ["tools: { artifacts: { count: 1 } }\n", "config.bad_value", "from 128 to 100000"],
     ["mcp: { servers: { a: { command: x, timeoutMs: 99999999999 } } }\n", "config.bad_value", "to 2000000000"],
     ["host: { limits: { timeMs: 99999999999 } }\n", "config.bad_value", "to 2000000000"],
     ['mcp: { servers: { a: { command: "x\\0y" } } }\n', "config.bad_value", "NUL"],
