@@ -68,10 +68,10 @@ export async function toLinked(outcome: Done, keeping: Keeping): Promise<Done> {
   const abridged = await toAbridged(outcome, keeping, (part) => fits(part, linkBytes));
   if (fits(abridged)) return abridged;
 
-  // The rest of the answer is for the links.
+  // Where the value is small by now, the rest goes: links to many files, each with a long name. The rest of the answer is for the links.
   const room = { text: Math.min(maxTextBytes, answerBytes / 2) / 2, media: answerBytes / 2 };
   const [kept, rest]: [Part[], Part[]] = [[], []];
-  for (const part of toParts(outcome)) {
+  for (const part of toParts(abridged, outcome.value)) {
     const kind = isMedia(part.block) ? "media" : "text";
     if (part.size <= room[kind]) {
       room[kind] -= part.size;
@@ -98,7 +98,7 @@ export async function toLinked(outcome: Done, keeping: Keeping): Promise<Done> {
   ].join("\n");
   return {
     ...others,
-    ...(isValueGone || outcome.value === undefined ? {} : { value: outcome.value }),
+    ...(isValueGone || abridged.value === undefined ? {} : { value: abridged.value }),
     content: [{ type: "text", text }, ...kept.flatMap(({ block }) => block ?? []), ...saved.map(toLink)],
     ...(isError ? { isError } : {}),
     ...(code === undefined ? {} : { code }),
@@ -140,12 +140,13 @@ function measure(outcome: Done, maxBytes: number): { readonly text: number; read
 
 const isMedia = (block: Block | null): boolean => block?.type === "image" || block?.type === "audio";
 
-function toParts({ value, content = [] }: Done): readonly Part[] {
+/** The parts of a result. Its value is kept as it was in whole. */
+function toParts({ value, content = [] }: Done, whole: Json = null): readonly Part[] {
   const blocks = content.map((block) => ({ block, size: sizeOf(block), toContent: () => toContent(block) }));
   if (value === undefined) return blocks;
   // It stands in the answer twice: as structured content, and as text.
   const size = sizeOf(toResult({ type: "done", value }));
-  return [{ block: null, size, toContent: () => ofJson(value) }, ...blocks];
+  return [{ block: null, size, toContent: () => ofJson(whole) }, ...blocks];
 }
 
 const sizeOf = (value: object): number => Buffer.byteLength(JSON.stringify(value));

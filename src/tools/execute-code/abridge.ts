@@ -1,3 +1,4 @@
+import { artifactPrefix } from "../artifacts.ts";
 import type { Abridging } from "../tool.ts";
 import type { Output } from "./schema.ts";
 
@@ -13,7 +14,8 @@ interface Part {
 
 /**
  * The answer of a run without its largest parts, as many as it takes. Of what is printed and of the error their beginning and end stay;
- * they and the result are kept whole, as artifacts beside those that the code made. The texts of files go, which their links lead to.
+ * they and the result are kept whole, as artifacts beside those that the code made. The texts of files go, which their links lead to; where
+ * that is not enough, the files themselves, the last first.
  */
 export async function abridge(output: Output, { fits, keep }: Abridging<Output>): Promise<Output> {
   const texts = (["stdout", "stderr", "error"] as const).map((name): Part => {
@@ -34,11 +36,7 @@ export async function abridge(output: Output, { fits, keep }: Abridging<Output>)
       const bytes = Buffer.from(JSON.stringify(output.result));
       const note = `the result has no room here: the artifact ${path} has it, ${bytes.length} bytes of JSON`;
       const kept = await keepAs(from, path, { mimeType: "application/json", bytes });
-      return {
-        ...kept,
-        result: null,
-        resultNote: from.resultNote === undefined ? note : `${from.resultNote}; ${note}`,
-      };
+      return { ...kept, result: null, resultNote: joined(from.resultNote, note) };
     },
   };
   const files = output.artifacts.map(({ uri, text = "", base64 = "" }): Part => ({
@@ -54,6 +52,10 @@ export async function abridge(output: Output, { fits, keep }: Abridging<Output>)
     if (fits(shorter)) break;
     shorter = await part.leave(shorter);
   }
+  const all = shorter;
+  for (let left = 1; left <= files.length && !fits(shorter); left += 1) {
+    shorter = withoutFiles(all, output.artifacts.slice(-left));
+  }
   return shorter;
 
   async function keepAs(from: Output, path: string, { mimeType, bytes }: { mimeType: string; bytes: Buffer }) {
@@ -66,6 +68,17 @@ export async function abridge(output: Output, { fits, keep }: Abridging<Output>)
 const sizeOf = (value: unknown): number => Buffer.byteLength(JSON.stringify(value));
 
 const withoutText = ({ text: _text, base64: _base64, ...file }: Output["artifacts"][number]) => file;
+
+const joined = (before: string | undefined, note: string): string =>
+  before === undefined ? note : `${before}; ${note}`;
+
+/** The answer without these of its files, which it counts. */
+function withoutFiles(from: Output, files: Output["artifacts"]): Output {
+  const left = new Set(files.map(({ uri }) => uri));
+  const note = `there is no room here for ${left.size} of the files; the resources under ${artifactPrefix} have them`;
+  const artifacts = from.artifacts.filter(({ uri }) => !left.has(uri));
+  return { ...from, artifacts, resultNote: joined(from.resultNote, note) };
+}
 
 /** A path that no file of the run has. */
 function freePath({ artifacts }: Pick<Output, "artifacts">, path: string): string {

@@ -14,7 +14,8 @@ afterAll(async () => {
   await opened[Symbol.asyncDispose]();
 });
 const { artifacts, sessions } = opened;
-const codeTool = executeCodeTool({ engines: [engine], limits: testLimits, listed: () => [], artifacts, sessions });
+const limits = { ...testLimits, artifacts: 100 };
+const codeTool = executeCodeTool({ engines: [engine], limits, listed: () => [], artifacts, sessions });
 
 /** A server with `execute_code`, and what comes of code there. */
 async function openCodeServer(settings: { resultBytes?: number } = {}) {
@@ -86,6 +87,22 @@ describe("what code prints and answers, where it has no room in an answer", () =
     expect(value).toMatchObject({ status: "error", error: expect.stringContaining("the artifact error.txt has them") });
     expect(value.artifacts.map(({ path }) => path)).toEqual(expect.arrayContaining(["f1", "stdout.txt", "stderr.txt"]));
     expect(JSON.stringify(result).length).toBeLessThan(32 * 1024);
+  });
+
+  test.for([20, 100])("names and links as many files as have room, of %s with long paths", async (count) => {
+    await using code = await openCodeServer();
+    const { result, value, links } = await code.run(
+      `for (let n = 0; n < ${count}; n++) files.write(Array(5).fill("x".repeat(190) + n).join("/"), "x"); console.log("done"); 7`,
+    );
+    expect(result).not.toHaveProperty("isError");
+    expect(value).toMatchObject({ status: "ok", stdout: "done\n", result: 7 });
+    const left = count - value.artifacts.length;
+    expect(left).toBeGreaterThan(0);
+    expect(value.resultNote).toContain(`there is no room here for ${left} of the files`);
+    const own = links.filter(({ name }) => String(name).startsWith("x"));
+    expect(own.length).toBeGreaterThanOrEqual(20);
+    expect(own.length === count).toBe(count === 20);
+    expect(JSON.stringify(result).length).toBeLessThan(64 * 1024);
   });
 
   test("comes as far as an answer reaches to whoever may not read what is kept", async () => {
