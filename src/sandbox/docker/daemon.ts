@@ -1,9 +1,10 @@
-import { createHash, randomUUID } from "node:crypto";
-import { mkdir, rename, writeFile } from "node:fs/promises";
+import { createHash } from "node:crypto";
+import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type Dockerode from "dockerode";
 import { z } from "zod";
 import type { Unavailable } from "../engine.ts";
+import { makeWhole } from "../make-whole.ts";
 import { toSeccompProfile } from "./seccomp.ts";
 
 /** A daemon that can hold code to its limits, and the image that containers start from. */
@@ -87,11 +88,9 @@ async function toSeccompOption(docker: Dockerode, cacheDir: string): Promise<str
   const { Components } = Version.parse(await docker.version());
   if (!(Components ?? []).some(({ Name }) => /podman/i.test(Name))) return profile;
   const hash = createHash("sha256").update(profile).digest("hex").slice(0, 32);
-  const path = join(cacheDir, `seccomp-${hash}.json`);
+  const path = join(cacheDir, `seccomp-${hash}`);
   await mkdir(cacheDir, { recursive: true, mode: 0o700 });
-  const draft = `${path}.${randomUUID()}`;
-  await writeFile(draft, profile, { mode: 0o600 });
-  await rename(draft, path);
+  await makeWhole(path, (draft) => writeFile(draft, profile, { mode: 0o600 }));
   return path;
 }
 

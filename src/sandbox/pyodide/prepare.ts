@@ -1,15 +1,15 @@
 import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
-import { createHash, randomUUID } from "node:crypto";
-import { access, lstat, mkdir, readdir, readFile, realpath, rename, rm } from "node:fs/promises";
+import { createHash } from "node:crypto";
+import { lstat, mkdir, readdir, readFile, realpath } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { z } from "zod";
 import { CapstanError } from "../../core/error.ts";
+import { makeWhole } from "../make-whole.ts";
 import { v8Flags } from "./launch.ts";
-import { sweepBeside } from "./sweep.ts";
 
 /** Where a Python process starts from; all of it is only read. */
 export interface PythonFiles {
@@ -30,7 +30,7 @@ const makeMs = 120_000;
 
 /**
  * Finds what Python processes start from, and makes it in `cacheDir` where it is missing. The folder's name is a hash of the versions
- * and of our own source, so that nothing stale is ever run; it appears whole or not at all. Throws `sandbox.unavailable`.
+ * and of our own source, so that nothing stale is ever run. Throws `sandbox.unavailable`.
  */
 export async function preparePython(cacheDir: string, signal: AbortSignal): Promise<PythonFiles> {
   const own = dirname(fileURLToPath(import.meta.url));
@@ -49,8 +49,17 @@ export async function preparePython(cacheDir: string, signal: AbortSignal): Prom
   for (const source of sources) hash.update(source).update(await readFile(join(own, source)));
   const made = join(await secureFolder(cacheDir), `python-${hash.digest("hex").slice(0, 32)}`);
   const pyodide = dirname(manifest);
-  if (!(await exists(made))) await make([join(own, `make${extension}`), pyodide, join(own, "child")], made, signal);
-  await sweepBeside(made);
+  const program = ["--no-warnings", ...v8Flags, join(own, `make${extension}`), pyodide, join(own, "child")];
+  try {
+    await makeWhole(made, async (draft) => {
+      await mkdir(draft, { mode: 0o700 });
+      await promisify(execFile)(process.execPath, [...program, draft], { env: {}, timeout: makeMs, signal });
+    });
+  } catch (cause) {
+    signal.throwIfAborted();
+    const text = `Python could not be prepared in ${dirname(made)}. Is the disk full?`;
+    throw new CapstanError("sandbox.unavailable", text, { cause });
+  }
   return { pyodide, made, libraries: librariesOfNode() };
 }
 
@@ -67,35 +76,6 @@ async function secureFolder(cacheDir: string): Promise<string> {
     );
   }
   return folder;
-}
-
-async function make(program: readonly string[], made: string, signal: AbortSignal): Promise<void> {
-  const draft = `${made}.${randomUUID()}`;
-  await mkdir(draft, { mode: 0o700 });
-  try {
-    const args = ["--no-warnings", ...v8Flags, ...program, draft];
-    await promisify(execFile)(process.execPath, args, { env: {}, timeout: makeMs, signal });
-    await rename(draft, made);
-  } catch (cause) {
-    await rm(draft, { recursive: true, force: true });
-    signal.throwIfAborted();
-    // Another process may have been faster; its folder is as good.
-    if (await exists(made)) return;
-    throw new CapstanError(
-      "sandbox.unavailable",
-      `Python could not be prepared in ${dirname(made)}. Is the disk full?`,
-      {
-        cause,
-      },
-    );
-  }
-}
-
-async function exists(path: string): Promise<boolean> {
-  return await access(path).then(
-    () => true,
-    () => false,
-  );
 }
 
 /** As the loader found them. Without the part about the network the report takes 2 ms. */

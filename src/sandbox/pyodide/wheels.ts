@@ -1,18 +1,19 @@
-import { createHash, randomUUID } from "node:crypto";
+import { createHash } from "node:crypto";
 import { constants, readdirSync, statSync } from "node:fs";
-import { access, mkdir, open, rename, rm, writeFile } from "node:fs/promises";
+import { mkdir, open, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { z } from "zod";
 import { CapstanError } from "../../core/error.ts";
 import type { ExecLimits, ExecRequest, ExecResult, SandboxFile } from "../engine.ts";
+import { makeWhole } from "../make-whole.ts";
 import type { PythonFiles } from "./prepare.ts";
-import { sweepBeside } from "./sweep.ts";
 import { wheelsProgram } from "./wheels-guest.ts";
 
 const mebibyte = 1024 * 1024;
 const maxWheels = 200;
 /** Of the wheels that are refused, so many are told of. */
 const maxTold = 20;
+const archiveName = "packages.zip";
 /** All wheels of the folder together, packed. */
 const maxBytes = 64 * mebibyte;
 
@@ -82,17 +83,19 @@ export async function packWheels(
   const hash = createHash("sha256").update(made).update(wheelsProgram);
   for (const { path, bytes } of wheels) hash.update(`${path}\0${bytes.length}\0`).update(bytes);
   const packed = join(dirname(made), `wheels-${hash.digest("hex").slice(0, 32)}`);
-  const file = join(packed, "packages.zip");
-  if (!(await exists(file))) await pack(wheels, { folder, packed, file }, run);
-  await sweepBeside(packed);
-  return file;
+  await makeWhole(packed, async (draft) => {
+    const archive = await pack(wheels, folder, run);
+    await mkdir(draft, { mode: 0o700 });
+    await writeFile(join(draft, archiveName), archive);
+  });
+  return join(packed, archiveName);
 }
 
 async function pack(
   wheels: readonly SandboxFile[],
-  { folder, packed, file }: { readonly folder: string; readonly packed: string; readonly file: string },
+  folder: string,
   run: (request: ExecRequest) => Promise<ExecResult>,
-): Promise<void> {
+): Promise<Uint8Array> {
   const result = await run({ language: "python", code: wheelsProgram, files: wheels, limits });
   const answer = result.status === "ok" ? Answer.safeParse(result.result).data : undefined;
   const [archive] = result.artifacts;
@@ -100,16 +103,7 @@ async function pack(
     throw badFolder(folder, `its wheels could not be unpacked (${result.status})`, "sandbox.unavailable");
   }
   if (answer.refused.length > 0) throw badWheels(folder, answer.refused, "sandbox.unavailable");
-  const draft = `${packed}.${randomUUID()}`;
-  await mkdir(draft, { mode: 0o700 });
-  try {
-    await writeFile(join(draft, "packages.zip"), archive.bytes);
-    await rename(draft, packed);
-  } catch (cause) {
-    await rm(draft, { recursive: true, force: true });
-    // Another process may have been faster; what it made is as good.
-    if (!(await exists(file))) throw cause;
-  }
+  return archive.bytes;
 }
 
 async function readWheels(folder: string, files: readonly string[]): Promise<readonly SandboxFile[]> {
@@ -139,13 +133,6 @@ function listFolder(folder: string): string[] {
     throw badFolder(folder, "it can't be listed", "config.bad_value", { cause });
   }
   throw badFolder(folder, `everybody may write there. Run: chmod o-w ${folder}`);
-}
-
-async function exists(path: string): Promise<boolean> {
-  return await access(path).then(
-    () => true,
-    () => false,
-  );
 }
 
 type Code = "config.bad_value" | "sandbox.unavailable";

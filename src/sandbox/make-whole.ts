@@ -1,4 +1,6 @@
-import { readdir, rm, stat, utimes } from "node:fs/promises";
+import { randomUUID } from "node:crypto";
+import { existsSync } from "node:fs";
+import { readdir, rename, rm, stat, utimes } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 
 /** Making takes some seconds: what is older was begun by a process that is gone. */
@@ -7,10 +9,29 @@ const draftMs = 3_600_000;
 const unusedMs = 30 * 24 * 3_600_000;
 
 /**
+ * Sees to it that there is a file or a folder at `path` (`KIND-HASH`): where it is missing, `make` makes it at another path, so that it
+ * appears whole or not at all. What else of its kind is old is swept. Rejects with what `make` throws; nothing is left behind then.
+ */
+export async function makeWhole(path: string, make: (draft: string) => Promise<void>): Promise<void> {
+  const draft = `${path}.${randomUUID()}`;
+  try {
+    if (!existsSync(path)) {
+      await make(draft);
+      await rename(draft, path);
+    }
+  } catch (thrown) {
+    await rm(draft, { recursive: true, force: true });
+    // Another process may have been faster; what it made is as good.
+    if (!existsSync(path)) throw thrown;
+  }
+  await sweepBeside(path);
+}
+
+/**
  * Marks `made` (`KIND-HASH`) as used now, and removes what else of its kind stands beside it: what makers that were killed and earlier
  * versions left. Nothing else is touched, and what can't be removed stays: never rejects.
  */
-export async function sweepBeside(made: string): Promise<void> {
+async function sweepBeside(made: string): Promise<void> {
   const now = Date.now();
   const folder = dirname(made);
   const [kind] = basename(made).split("-");
