@@ -125,7 +125,7 @@ export async function conduct(
   if (isSession) measure();
   const abort = () => end("cancelled", "The run was cancelled.");
   signal.addEventListener("abort", abort, { once: true });
-  void guest.gone.then(() =>
+  const forgetGone = whenGone(guest, () =>
     /out of memory/i.test(guest.diagnostics())
       ? end("memory", "The interpreter ran out of memory.")
       : end("crashed", "The interpreter ended without a result."),
@@ -142,6 +142,7 @@ export async function conduct(
   measure();
   clearInterval(meter);
   signal.removeEventListener("abort", abort);
+  forgetGone();
   over.abort();
   const isOver = done === undefined || !["ok", "error", "output"].includes(status);
   if (isSession && !isOver) {
@@ -169,6 +170,13 @@ export async function conduct(
     isolation,
     ...(isSession && isOver ? { isOver } : {}),
   };
+}
+
+/** Tells of a guest's end until what it answers is called. The promise lives as long as a session, and must not keep each run of it. */
+function whenGone({ gone }: Guest, tell: () => void): () => void {
+  let told: (() => void) | undefined = tell;
+  void gone.then(() => told?.());
+  return () => void (told = undefined);
 }
 
 function toOrder({ language, code, files, outFiles = [], limits, onCall }: ExecRequest): Order {
