@@ -1,6 +1,7 @@
 import { afterAll, describe, expect, test } from "vitest";
 import { newId } from "../../src/core/id.ts";
 import { localPrincipal, localScope } from "../../src/core/scope.ts";
+import type { Engine, ExecRequest } from "../../src/sandbox/engine.ts";
 import { openQuickjsEngine } from "../../src/sandbox/quickjs.ts";
 import { artifactResources } from "../../src/tools/artifact-resources.ts";
 import type { Progress } from "../../src/tools/tool.ts";
@@ -89,6 +90,34 @@ describe("the calls of code", () => {
     const next = capstan.run('const seen = await tools.look({ text: "mine" }); seen.text');
     late.resolve("late");
     expect(valueOf((await next).outcome)).toMatchObject({ status: "ok", result: "mine" });
+  });
+
+  test("die with their execution: a late one is refused and charged nothing", async () => {
+    const kept: NonNullable<ExecRequest["onCall"]>[] = [];
+    const keeping: Engine = {
+      ...engine,
+      async open(spec, signal) {
+        const sandbox = await engine.open(spec, signal);
+        return {
+          run(request, stop) {
+            if (request.onCall !== undefined) kept.push(request.onCall);
+            return sandbox.run(request, stop);
+          },
+          [Symbol.asyncDispose]: () => sandbox[Symbol.asyncDispose](),
+        };
+      },
+    };
+    await using capstan = await openCodeDoor([keeping], { others: [testTool("look")] });
+    const ran = await capstan.run("await tools.look({})");
+    expect(valueOf(ran.outcome)).toMatchObject({ status: "ok", result: { text: "" } });
+    const rows = (await capstan.audit()).length;
+    const [late] = kept;
+    const noPause = (): Disposable => ({ [Symbol.dispose]() {} });
+    await expect(late?.("look", {}, AbortSignal.timeout(1_000), noPause)).rejects.toMatchObject({
+      code: "tool.cancelled",
+    });
+    expect((await capstan.store.used([capstan.grant.id])).get(capstan.grant.id)).toEqual({ calls: 2 });
+    expect(await capstan.audit()).toHaveLength(rows);
   });
 
   test.for<readonly [string, () => unknown]>([

@@ -307,22 +307,6 @@ describe("code that calls tools", () => {
     ]);
   });
 
-  test("reads a failure of a tool with its code", async () => {
-    const failing = testTool("failing", {
-      run: async () => ({
-        type: "done",
-        isError: true,
-        code: "todo.not_found",
-        content: [{ type: "text", text: "todo.not_found: There is no such todo." }],
-      }),
-    });
-    await using capstan = await openCodeDoor([failing]);
-    const { outcome } = await capstan.run(
-      "let text; try { await tools.failing() } catch (error) { text = error.message } text",
-    );
-    expect(valueOf(outcome)).toMatchObject({ result: "todo.not_found: There is no such todo." });
-  });
-
   test("reads text where a tool gives no value", async () => {
     const content = [
       { type: "text" as const, text: "one" },
