@@ -93,6 +93,21 @@ for _ in range(100):
   expect(usage.cpuMs).toBeGreaterThanOrEqual(80);
 });
 
+testWith("bubblewrap")("processor time of processes that nobody waits for counts too", async () => {
+  const unheard = `
+import os, signal, time
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+child = os.fork()
+if child == 0:
+    while time.process_time() < 0.6: pass
+    os._exit(0)
+while os.path.exists(f"/proc/{child}"): time.sleep(0.01)
+time.sleep(0.2)`;
+  const { status, usage } = await run(unheard);
+  expect(status).toBe("ok");
+  expect(usage.cpuMs).toBeGreaterThanOrEqual(450);
+});
+
 testWith("bubblewrap")("a child of the code that runs on into its end gives no second result", async () => {
   expect(await run("import os\nos.fork()\nos.getpid()")).toMatchObject({ status: "ok", result: 2 });
 });

@@ -47,3 +47,9 @@ test("what came out of a run is not kept until the end of its session", async ()
   // The session is still there.
   expect(await run()).toMatchObject({ status: "ok" });
 });
+
+test("a run whose count of processor time falls has used none", async () => {
+  const readings = [900, 900, 50].map((cpuMs) => ({ cpuMs, residentBytes: 1, peakBytes: 1 }));
+  const run = openSession(() => (readings.length > 1 ? readings.shift() : readings[0]) ?? null);
+  expect((await run()).usage.cpuMs).toBe(0);
+});

@@ -8,6 +8,8 @@ const entryBytes = 1024;
 const modestBytes = 64 * 1024 * 1024;
 /** Reading a hundred processes takes milliseconds of Capstan's own thread, which are this part of its time at most. */
 const readingShare = 0.25;
+/** How often a sum of processor time that fell is looked at again: a process that ended or changed its parent meanwhile was missed. */
+const maxLooks = 3;
 
 /**
  * Counts what a process and all that came of it use, those included that it has outlived. `pid` is the first process of a namespace, which
@@ -17,6 +19,9 @@ export function openTreeMeter(pid: number, folders: readonly string[]): () => Re
   let peakBytes = 0;
   let last: Reading | null = null;
   let restUntil = 0;
+  let lastCpuMs = 0;
+  let lostCpuMs = 0;
+  const readTimes = (others: readonly number[]): number => sum([pid, ...others].map(readTime));
   return () => {
     const startedAt = performance.now();
     if (startedAt < restUntil) return last;
@@ -31,7 +36,6 @@ export function openTreeMeter(pid: number, folders: readonly string[]): () => Re
     if (first === null) return null;
     const others = descendants(pid);
     const living = [first, ...others.flatMap((one) => readMeter(one) ?? [])];
-    const ended = others.length + 1 - living.length;
     // Memory that processes share is in the count of each.
     const all = sum(living.map((one) => one.residentBytes));
     const isShared = living.length > 2 && all > modestBytes;
@@ -39,8 +43,20 @@ export function openTreeMeter(pid: number, folders: readonly string[]): () => Re
     const residentBytes = filesBytes + (isShared ? sum([pid, ...others].map(readShare)) : all);
     const mostBytes = living.length > 2 ? residentBytes : filesBytes + sum(living.map((one) => one.peakBytes));
     peakBytes = Math.max(peakBytes, mostBytes);
-    const cpuMs = ended === 0 ? sum(living.map((one) => one.cpuMs)) : sum([pid, ...others].map(readTime));
+    const isWhole = living.length > others.length;
+    const cpuMs = keepTime(isWhole ? sum(living.map((one) => one.cpuMs)) : readTimes(others));
     return { cpuMs, residentBytes, peakBytes };
+  }
+
+  /** The time of a process whose parent does not care for its end goes with it, and the sum falls; but it was used. */
+  function keepTime(found: number): number {
+    let cpuMs = found;
+    for (let looks = 1; looks < maxLooks && cpuMs < lastCpuMs; looks += 1) {
+      cpuMs = Math.max(cpuMs, readTimes(descendants(pid)));
+    }
+    lostCpuMs += Math.max(0, lastCpuMs - cpuMs);
+    lastCpuMs = cpuMs;
+    return cpuMs + lostCpuMs;
   }
 }
 

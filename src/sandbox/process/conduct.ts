@@ -164,7 +164,7 @@ export async function conduct(
     // Where the system tells nothing, what the run may have used at most.
     usage: {
       wallMs: usedMs,
-      cpuMs: start === null || last === null ? usedMs : last.cpuMs - start.cpuMs,
+      cpuMs: start === null || last === null ? usedMs : Math.max(0, last.cpuMs - start.cpuMs),
       memoryBytes: last?.peakBytes ?? limits.memoryBytes,
     },
     isolation,
