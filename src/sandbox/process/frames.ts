@@ -1,6 +1,7 @@
 import type { Readable } from "node:stream";
 import { maxCallBytes } from "../answer-call.ts";
 import type { ExecLimits } from "../engine.ts";
+import { openKeep } from "./output.ts";
 import { Frame } from "./wire.ts";
 
 /** The parts of a frame beside the value of the guest that it carries. */
@@ -32,12 +33,11 @@ interface Listener {
 export function openFrames(stream: Readable): Frames {
   const nonces = new Set<string>();
   let listener: Listener | undefined;
-  let chunks: Buffer[] = [];
-  let pending = 0;
+  const pending = openKeep();
   let isBroken = false;
   const fail = () => {
     isBroken = true;
-    chunks = [];
+    pending.clear();
     listener?.take(null);
   };
   const takeLine = (line: string) => {
@@ -49,17 +49,15 @@ export function openFrames(stream: Readable): Frames {
   stream.on("data", (chunk: Buffer) => {
     let start = 0;
     for (let end = chunk.indexOf(10); end >= 0; end = chunk.indexOf(10, start)) {
-      chunks.push(chunk.subarray(start, end));
+      pending.add(chunk.subarray(start, end));
       start = end + 1;
-      const line = Buffer.concat(chunks).toString();
-      chunks = [];
-      pending = 0;
+      const line = pending.bytes().toString();
+      pending.clear();
       takeLine(line);
     }
     if (isBroken) return;
-    chunks.push(chunk.subarray(start));
-    pending += chunk.length - start;
-    if (pending > (listener?.maxBytes ?? maxEnvelopeBytes)) fail();
+    pending.add(chunk.subarray(start));
+    if (pending.bytes().length > (listener?.maxBytes ?? maxEnvelopeBytes)) fail();
   });
   return {
     listen(nonce, limits, take) {

@@ -46,7 +46,7 @@ export function openOutput(streams: { readonly stdout: Readable; readonly stderr
 }
 
 /** Bytes, copied: pieces may be of one byte, and each as an object of its own would take a hundred times that. */
-function openKeep() {
+export function openKeep() {
   let room = Buffer.alloc(0);
   let length = 0;
   return {
