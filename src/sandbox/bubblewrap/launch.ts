@@ -3,15 +3,13 @@ import { closeSync, lstatSync, openSync, readlinkSync } from "node:fs";
 import { relayCommand, relayEnvironment } from "../egress/relay.ts";
 import { nodeProgram } from "../guest/node.ts";
 import { pythonProgram } from "../guest/python.ts";
-import { hand, spawnWith } from "../process/spawn.ts";
 import { pipes } from "../process/wire.ts";
+import { handedFd, nobody, spawnConfined } from "./spawn-confined.ts";
 
 /** Which of the machine's programs runs the code; bash is kept by Python. */
 export type Interpreter = "python" | "node";
 
-/** Nobody's number, inside; and outside, where Capstan runs as root: what breaks out must not be root. */
-const nobody = 65_534;
-/** As whom bubblewrap runs; undefined: as whom Capstan runs. */
+/** As whom bubblewrap runs; undefined: as whom Capstan runs. What breaks out must not be root. */
 export const guestUid = process.getuid?.() === 0 ? nobody : undefined;
 /** The folders that can be written, each a file system in memory, and their sizes; `/in` holds all that the config can allow. */
 export const folders: Readonly<Record<string, number>> = {
@@ -25,9 +23,6 @@ const maxProcesses = 128;
 const maxDescriptors = 512;
 /** Node's heap never ends before the sandbox's memory does, which is measured from outside. */
 const heapMb = 8_192;
-// Descriptors beside those of wire.ts, which bubblewrap reads and the code does not get.
-const filterFd = 7;
-const nodeFd = 8;
 const egressPath = "/capstan/egress";
 
 /** What of /etc the interpreters look at; nothing there is anybody's secret. */
@@ -45,39 +40,34 @@ const environment = {
 
 /**
  * One interpreter in namespaces of its own, not ready yet, behind the filter for system calls. Inside are the machine's programs and
- * libraries, read-only, the folders that can be written, and nothing else of the machine. When Capstan or bubblewrap ends, the kernel kills
- * what is inside. Where `socketPath` is the socket of a proxy, a relay in front of the interpreter leads there, and nothing else leads out.
+ * libraries, read-only, the folders that can be written, and nothing else of the machine. Where `socketPath` is the socket of a proxy, a
+ * relay in front of the interpreter leads there, and nothing else leads out.
  */
 export function launch(interpreter: Interpreter, filter: Uint8Array, socketPath?: string): ChildProcess {
   // Node may stand where only its owner looks, so its file is handed over open.
   const node = openSync(process.execPath, "r");
   try {
-    const stdio = ["ignore", "pipe", "pipe", "pipe", "pipe", "pipe", "pipe", "pipe", node] as const;
-    const child = spawnWith(stdio, "bwrap", [...confinement(socketPath), "--", ...command(interpreter, socketPath)], {
-      env: {},
-      cwd: "/",
-      detached: true,
-      ...(guestUid === undefined ? {} : { uid: guestUid, gid: guestUid }),
+    return spawnConfined({
+      inside: inside(socketPath),
+      command: command(interpreter, socketPath),
+      filter,
+      handed: node,
+      uid: guestUid,
     });
-    hand(child, filterFd, filter);
-    return child;
   } finally {
     closeSync(node);
   }
 }
 
-function confinement(socketPath: string | undefined): readonly string[] {
+function inside(socketPath: string | undefined): readonly string[] {
   return [
-    ...["--unshare-all", "--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL"],
-    ...["--uid", String(nobody), "--gid", String(nobody), "--hostname", "sandbox"],
-    ...["--info-fd", String(pipes.lifeline), "--seccomp", String(filterFd)],
     ...Object.entries({ ...environment, ...(socketPath === undefined ? {} : relayEnvironment) }).flatMap(
       ([name, value]) => ["--setenv", name, value],
     ),
     ...["--ro-bind", "/usr", "/usr"],
     ...["/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"].flatMap(systemFolder),
     ...settings.flatMap((path) => ["--ro-bind-try", path, path]),
-    ...["--ro-bind", `/proc/self/fd/${nodeFd}`, "/capstan/node"],
+    ...["--ro-bind", `/proc/self/fd/${handedFd}`, "/capstan/node"],
     ...(socketPath === undefined ? [] : ["--ro-bind", socketPath, egressPath]),
     ...["--proc", "/proc", "--dev", "/dev"],
     ...Object.entries(folders).flatMap(([path, bytes]) => [
@@ -101,7 +91,7 @@ function command(interpreter: Interpreter, socketPath: string | undefined): read
     ...["ulimit -c 0", `ulimit -n ${maxDescriptors}`],
     `if (ulimit -u ${maxProcesses}) 2>/dev/null; then ulimit -u ${maxProcesses}; else ulimit -p ${maxProcesses}; fi`,
   ];
-  const streams = `${nodeFd}<&-${interpreter === "node" ? ` 2>&${pipes.stderr}` : ""}`;
+  const streams = `${handedFd}<&-${interpreter === "node" ? ` 2>&${pipes.stderr}` : ""}`;
   const script = `${limits.join(" && ")} && exec "$@" ${streams}`;
   const python = ["python3", "-I", "-X", "utf8", "-c", pythonProgram];
   const javascript = ["/capstan/node", "--no-warnings", `--max-old-space-size=${heapMb}`, "-e", nodeProgram];

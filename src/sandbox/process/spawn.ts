@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn, type SpawnOptions } from "node:child_process";
 import { closeSync, openSync, readdirSync, readFileSync } from "node:fs";
 import { Socket } from "node:net";
+import { pipes } from "./wire.ts";
 
 /** O_CLOEXEC, as Linux writes it in octal: what is open under this flag is not handed on. */
 const closeOnExec = 0o2000000;
@@ -27,6 +28,24 @@ export function spawnWith(
   } finally {
     if (nothing !== undefined) closeSync(nothing);
   }
+}
+
+/**
+ * A guest's process: with the pipes of wire.ts, `more` behind them, and an empty environment. Detached: a group of its own, which Ctrl-C at a
+ * terminal does not reach and which can be killed as one. `uid`: as whom it runs; undefined: as this process does.
+ */
+export function spawnGuest(
+  command: string,
+  args: readonly string[],
+  { more = [], uid }: { readonly more?: readonly ("pipe" | number)[]; readonly uid?: number | undefined } = {},
+): ChildProcess {
+  return spawnWith(["ignore", ...Object.values(pipes).map(() => "pipe" as const), ...more], command, args, {
+    env: {},
+    cwd: "/",
+    detached: process.platform !== "win32",
+    windowsHide: true,
+    ...(uid === undefined ? {} : { uid, gid: uid }),
+  });
 }
 
 /** Writes all that a child is to read on a pipe of its own. One that does not start reads nothing; that is told elsewhere. */
