@@ -165,7 +165,7 @@ describe("a guest that was taken over", () => {
     expect(called).toEqual([]);
   });
 
-  test("hears no answer that comes after its end, and the call hears of the end", async () => {
+  test("hears that a call is over which has no answer at its end, and none that comes later, and the call hears of the end", async () => {
     const late = Promise.withResolvers<Json>();
     const signals: AbortSignal[] = [];
     const { answers } = await runHostile(
@@ -182,7 +182,7 @@ describe("a guest that was taken over", () => {
     expect(signals.map(({ aborted }) => aborted)).toEqual([true]);
     late.resolve("late");
     await sleep(5);
-    expect(answers).toEqual([]);
+    expect(answers).toEqual([{ id: 1, error: { code: "tool.cancelled", message: expect.any(String) } }]);
   });
 
   test("is answered sixteen calls at a time, in the order in which they came", async () => {

@@ -89,6 +89,8 @@ function nodeGuest(write: Write, load: (specifier: string, options?: ImportCallO
     }
   }
   Object.defineProperty(ToolError.prototype, "name", { value: "ToolError", configurable: true, writable: true });
+  /** What comes of a call that an earlier order left. Where nobody handles it, that is no failure of the order that runs by then. */
+  const callIsOver = Object.freeze(new ToolError("tool.cancelled", "The run that made this call has ended."));
 
   /** JSON text of a value, or undefined where it is too large, and what it lost. */
   const encode = (value: unknown, room: number): { readonly json?: string; readonly notes: string } => {
@@ -99,8 +101,7 @@ function nodeGuest(write: Write, load: (specifier: string, options?: ImportCallO
 
   type Answer = { readonly id: number; readonly value?: unknown; readonly error?: { code: string; message: string } };
   const waiting: Record<number, { resolve(value: unknown): void; reject(reason: unknown): void }> = Object.create(null);
-  let waitingCalls = 0;
-  let lastId = 0;
+  let [waitingCalls, lastId, lastIdBefore] = [0, 0, 0];
   let rest = Buffer.alloc(0);
   const readAnswers = (): void => {
     const chunk = Buffer.allocUnsafe(65_536);
@@ -115,7 +116,7 @@ function nodeGuest(write: Write, load: (specifier: string, options?: ImportCallO
         delete waiting[id];
         waitingCalls -= 1;
         if (error === undefined) call?.resolve(value);
-        else call?.reject(new ToolError(error.code, error.message));
+        else call?.reject(id <= lastIdBefore ? callIsOver : new ToolError(error.code, error.message));
       }
       rest = lines.subarray(start);
       if (waitingCalls > 0) readAnswers();
@@ -134,8 +135,7 @@ function nodeGuest(write: Write, load: (specifier: string, options?: ImportCallO
       lastId += 1;
       waiting[lastId] = { resolve, reject };
       waitingCalls += 1;
-      const { nonce } = order;
-      say({ type: "call", nonce, id: lastId, name: name.slice(0, 256), argsJson: json, blocking: false });
+      say({ type: "call", nonce: order.nonce, id: lastId, name: name.slice(0, 256), argsJson: json, blocking: false });
       if (waitingCalls === 1) readAnswers();
     });
   // Any name is a tool until the host says otherwise. `then` is none: a promise would call it.
@@ -338,6 +338,7 @@ function nodeGuest(write: Write, load: (specifier: string, options?: ImportCallO
     const contents = [...now.files, ...now.outFiles].map(({ bytes }) => readBytes(bytes));
     order = now;
     orders += 1;
+    lastIdBefore = lastId;
     file = orders === 1 ? "main.js" : `main-${orders}.js`;
     finish = (end) => {
       finish = () => undefined;
@@ -371,9 +372,10 @@ function nodeGuest(write: Write, load: (specifier: string, options?: ImportCallO
   };
 
   process.on("uncaughtException", (thrown) => finish({ status: "error", error: describe(thrown) }));
-  process.on("unhandledRejection", (reason) =>
-    finish({ status: "error", error: `Nothing handled the rejection of a promise. ${describe(reason)}` }),
-  );
+  process.on("unhandledRejection", (reason) => {
+    if (reason === callIsOver) return;
+    finish({ status: "error", error: `Nothing handled the rejection of a promise. ${describe(reason)}` });
+  });
   // Node leaves when nothing can happen any more.
   process.on("beforeExit", () =>
     finish({ status: "error", error: "The code stalled: it awaits a promise that nothing can settle." }),

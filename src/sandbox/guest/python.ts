@@ -89,18 +89,24 @@ def call(name, args):
         return NO_TOOLS
     with lock:
         if not handed:
-            say_call(name, args, True)
+            mine = '{"id":%d,' % say_call(name, args, True)
             line = read_line()
-            if line.startswith('{"id":'):
+            # Who made another call may have been interrupted while it waited.
+            while line.startswith('{"id":') and not line.startswith(mine):
+                line = read_line()
+            if line.startswith(mine):
                 return line
-            # A thread that called and was left behind when its run ended gets the next order in place of an answer.
+            # A thread that called when its run had ended gets the next order in place of an answer.
             handed.append(line)
     raise ToolError("tool.cancelled", "The run that made this call has ended.")
 
 
 def next_order():
     with lock:
-        given = loads(handed.pop() if handed else read_line())
+        line = handed.pop() if handed else read_line()
+        while line.startswith('{"id":'):
+            line = read_line()
+        given = loads(line)
         for file in given["files"] + given["outFiles"]:
             file["data"] = read_bytes(file["bytes"])
         return given

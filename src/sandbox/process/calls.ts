@@ -12,9 +12,11 @@ export interface HostCalls {
   take(call: Extract<Frame, { type: "call" }>): boolean;
 }
 
+const isOver: CallAnswer = { error: { code: "tool.cancelled", message: "The run that made this call has ended." } };
+
 /**
  * Answers calls through `onCall`, no more than the limit in all. An abort of `signal`, which comes with the end of the run, reaches the
- * calls under way; what they answer later goes nowhere. `pause` stops the run's clock.
+ * calls under way, and is the answer to all that have none: a later run of a session may wait for it. `pause` stops the run's clock.
  */
 export function openCalls(
   { onCall, limits }: Pick<ExecRequest, "onCall" | "limits">,
@@ -22,6 +24,8 @@ export function openCalls(
   { signal, pause }: { readonly signal: AbortSignal; readonly pause: () => Disposable },
 ): HostCalls {
   const queue: (() => Promise<void>)[] = [];
+  const open = new Set<(given: CallAnswer) => void>();
+  signal.addEventListener("abort", () => open.forEach((answer) => answer(isOver)), { once: true });
   let taken = 0;
   let running = 0;
 
@@ -40,8 +44,9 @@ export function openCalls(
     take({ id, name, argsJson, blocking }) {
       const pipe = blocking ? guest.orders : guest.answers;
       const answer = (given: CallAnswer) => {
-        if (!signal.aborted && pipe.writable) pipe.write(toLine(id, given));
+        if (open.delete(answer) && pipe.writable) pipe.write(toLine(id, given));
       };
+      open.add(answer);
       if (onCall !== undefined && taken >= limits.calls) {
         const message = `This code may make ${limits.calls} calls, and has made them.`;
         answer({ error: { code: "budget.calls", message } });

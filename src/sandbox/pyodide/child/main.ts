@@ -17,9 +17,6 @@ const noTools = JSON.stringify({ error: { code: "permission.no_right", message: 
 /** What answers are read into, by one read at a time. */
 const answers = Buffer.allocUnsafeSlow(65_536);
 const waiting = new Map<number, (answer: string) => void>();
-const callIsOver = JSON.stringify({
-  error: { code: "tool.cancelled", message: "The run that made this call has ended." },
-});
 let lastCallId = 0;
 let isReading = false;
 let rest = Buffer.alloc(0);
@@ -50,11 +47,9 @@ function readOrder(): Order {
   return next;
 }
 
-/** Waits for the next order and runs it. While it waits nothing in this process moves, and what tasks of earlier orders asked for is over. */
+/** Waits for the next order and runs it. While it waits nothing in this process moves. */
 function goOn(): void {
   order = readOrder();
-  for (const answer of waiting.values()) answer(callIsOver);
-  waiting.clear();
   capMemory(order.memoryBytes);
   begin();
 }
