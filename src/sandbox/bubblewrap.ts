@@ -1,28 +1,18 @@
 import { existsSync } from "node:fs";
 import { CapstanError, toCapstanError } from "../core/error.ts";
-import { folders, guestUid, type Interpreter, launch } from "./bubblewrap/launch.ts";
+import { folders, guestUid, launch } from "./bubblewrap/launch.ts";
 import { openTreeMeter } from "./bubblewrap/meter.ts";
 import { systemCallFilter } from "./bubblewrap/seccomp.ts";
-import { demandAble, type Engine, type Isolation, type Language } from "./engine.ts";
-import { openNetworked } from "./process/networked.ts";
-import { openPool, type Pool } from "./process/pool.ts";
-import { toSandbox } from "./process/sandbox.ts";
+import { demandAble, type Engine, type Isolation } from "./engine.ts";
+import type { Interpreter } from "./guest/interpreters.ts";
+import { openSandboxes } from "./process/sandboxes.ts";
 import { type LocalGuest, startGuest } from "./process/start.ts";
 
 const isolation: Isolation = { engine: "bubblewrap", level: "os-sandbox", network: "network namespace (bubblewrap)" };
-const networkedIsolation: Isolation = { ...isolation, network: `${isolation.network}, out of it by a proxy alone` };
 /** Where bubblewrap is looked for: it is started without an environment, and so without a PATH of the user's. */
 const programs = ["/usr/bin/bwrap", "/bin/bwrap"];
-/** Interpreters of one kind that may be taken at a time. */
-const maxTaken = 16;
 /** The shortest run is over by then. To boot takes the processor for less than the next run would wait for it. */
 const refillDelayMs = 5;
-const interpreters: Readonly<Record<Language, Interpreter>> = {
-  python: "python",
-  bash: "python",
-  javascript: "node",
-  typescript: "node",
-};
 
 /**
  * The machine's own Python, Node and bash inside bubblewrap, read-only, without a network, behind a filter for system calls. Linux alone has
@@ -30,7 +20,6 @@ const interpreters: Readonly<Record<Language, Interpreter>> = {
  */
 export function openBubblewrapEngine(options: { readonly warm?: number } = {}): Engine {
   const { warm = 1 } = options;
-  const closing = new AbortController();
 
   async function boot(interpreter: Interpreter, signal: AbortSignal, socketPath?: string): Promise<LocalGuest> {
     const filter = process.platform === "linux" ? systemCallFilter(process.arch) : undefined;
@@ -46,13 +35,7 @@ export function openBubblewrapEngine(options: { readonly warm?: number } = {}): 
     if ("guest" in started) return started.guest;
     throw notHere(`${started.noBubblewrap}.`);
   }
-  const open = (interpreter: Interpreter): Pool<LocalGuest> =>
-    openPool({ warm, maxTaken, refillDelayMs }, (signal) => boot(interpreter, signal));
-  const pools: Readonly<Record<Interpreter, Pool<LocalGuest>>> = { python: open("python"), node: open("node") };
-  const networked = openNetworked(
-    { isolation: networkedIsolation, maxTaken, guestUid },
-    (language, socketPath, signal) => boot(interpreters[language], signal, socketPath),
-  );
+  const sandboxes = openSandboxes({ isolation, warm, refillDelayMs, guestUid }, boot);
 
   const engine: Engine = {
     name: isolation.engine,
@@ -84,14 +67,10 @@ export function openBubblewrapEngine(options: { readonly warm?: number } = {}): 
 
     async open(spec, signal) {
       demandAble(engine, spec);
-      if (spec.isNetworked === true) return await networked.open(spec, signal);
-      return toSandbox(await pools[interpreters[spec.language]].take(signal), spec, isolation, closing.signal);
+      return await sandboxes.open(spec, signal);
     },
 
-    async [Symbol.asyncDispose]() {
-      closing.abort();
-      await Promise.all([networked, ...Object.values(pools)].map((part) => part[Symbol.asyncDispose]()));
-    },
+    [Symbol.asyncDispose]: () => sandboxes[Symbol.asyncDispose](),
   };
   return engine;
 }

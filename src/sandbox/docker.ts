@@ -1,18 +1,15 @@
 import { existsSync } from "node:fs";
 import { CapstanError, toCapstanError } from "../core/error.ts";
-import { type Interpreter, interpreters, toCommand } from "./docker/commands.ts";
+import { toCommand } from "./docker/commands.ts";
 import { egressPath, startContainer } from "./docker/container.ts";
 import { connect, type Daemon, explain } from "./docker/daemon.ts";
 import { sweep, toHomeId, toLabels } from "./docker/owner.ts";
 import { demandAble, type Engine, type Isolation, type Unavailable } from "./engine.ts";
+import type { Interpreter } from "./guest/interpreters.ts";
 import type { Guest } from "./process/guest.ts";
-import { openNetworked } from "./process/networked.ts";
-import { openPool } from "./process/pool.ts";
-import { toSandbox } from "./process/sandbox.ts";
+import { openSandboxes } from "./process/sandboxes.ts";
 
 const name = "docker";
-/** Containers of one language that may be taken at a time. */
-const maxTaken = 16;
 
 /**
  * Code in containers of Docker or podman: one for each run, started before it is needed. `cacheDir` tells the containers of this home
@@ -31,9 +28,7 @@ export function openDockerEngine(options: {
   const { cacheDir, socket, image, runtime, memoryBytes, warm = 1 } = options;
   const level = runtime === "runsc" ? "user-space-kernel" : "container";
   const isolation: Isolation = { engine: name, level, network: "network namespace (container)" };
-  const networkedIsolation = { ...isolation, network: `${isolation.network}, out of it by a proxy alone` };
   const homeId = toHomeId(cacheDir);
-  const closing = new AbortController();
   let connecting: Promise<Daemon | Unavailable> | undefined;
   let sweeping: Promise<void> | undefined;
 
@@ -53,11 +48,7 @@ export function openDockerEngine(options: {
       throw thrown instanceof CapstanError ? thrown : toError(explain(thrown, socket, image), thrown);
     }
   }
-  const open = (interpreter: Interpreter) => openPool({ warm, maxTaken }, (signal) => boot(interpreter, signal));
-  const pools = { python: open("python"), node: open("node") };
-  const networked = openNetworked({ isolation: networkedIsolation, maxTaken }, (language, socketPath, signal) =>
-    boot(interpreters[language], signal, socketPath),
-  );
+  const sandboxes = openSandboxes({ isolation, warm }, boot);
 
   const engine: Engine = {
     name,
@@ -86,14 +77,11 @@ export function openDockerEngine(options: {
 
     async open(spec, signal) {
       demandAble(engine, spec);
-      if (spec.isNetworked === true) return await networked.open(spec, signal);
-      const lease = await pools[interpreters[spec.language]].take(signal);
-      return toSandbox(lease, spec, isolation, closing.signal);
+      return await sandboxes.open(spec, signal);
     },
 
     async [Symbol.asyncDispose]() {
-      closing.abort();
-      await Promise.all([networked, ...Object.values(pools)].map((part) => part[Symbol.asyncDispose]()));
+      await sandboxes[Symbol.asyncDispose]();
       await sweeping;
     },
   };

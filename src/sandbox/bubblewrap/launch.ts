@@ -1,13 +1,9 @@
 import type { ChildProcess } from "node:child_process";
 import { closeSync, lstatSync, openSync, readlinkSync } from "node:fs";
 import { relayCommand, relayEnvironment } from "../egress/relay.ts";
-import { nodeProgram } from "../guest/node.ts";
-import { pythonProgram } from "../guest/python.ts";
+import { type Interpreter, toEnvironment, toRunner } from "../guest/interpreters.ts";
 import { pipes } from "../process/wire.ts";
 import { handedFd, nobody, spawnConfined } from "./spawn-confined.ts";
-
-/** Which of the machine's programs runs the code; bash is kept by Python. */
-export type Interpreter = "python" | "node";
 
 /** As whom bubblewrap runs; undefined: as whom Capstan runs. What breaks out must not be root. */
 export const guestUid = process.getuid?.() === 0 ? nobody : undefined;
@@ -23,6 +19,7 @@ const maxProcesses = 128;
 const maxDescriptors = 512;
 /** Node's heap never ends before the sandbox's memory does, which is measured from outside. */
 const heapMb = 8_192;
+const node = "/capstan/node";
 const egressPath = "/capstan/egress";
 
 /** What of /etc the interpreters look at; nothing there is anybody's secret. */
@@ -32,11 +29,7 @@ const settings = [
   ...["/etc/ssl/certs", "/etc/ssl/openssl.cnf", "/etc/pki/tls/certs"],
 ];
 
-const environment = {
-  ...{ PATH: "/usr/local/bin:/usr/bin:/bin:/capstan", HOME: "/tmp", TMPDIR: "/tmp", LANG: "C.UTF-8" },
-  // Libraries for numbers would start a thread for each processor, with memory for each.
-  ...{ OMP_NUM_THREADS: "2", OPENBLAS_NUM_THREADS: "2", MPLCONFIGDIR: "/tmp", MPLBACKEND: "agg" },
-};
+const environment = { PATH: "/usr/local/bin:/usr/bin:/bin:/capstan", ...toEnvironment(2) };
 
 /**
  * One interpreter in namespaces of its own, not ready yet, behind the filter for system calls. Inside are the machine's programs and
@@ -45,17 +38,17 @@ const environment = {
  */
 export function launch(interpreter: Interpreter, filter: Uint8Array, socketPath?: string): ChildProcess {
   // Node may stand where only its owner looks, so its file is handed over open.
-  const node = openSync(process.execPath, "r");
+  const handed = openSync(process.execPath, "r");
   try {
     return spawnConfined({
       inside: inside(socketPath),
       command: command(interpreter, socketPath),
       filter,
-      handed: node,
+      handed,
       uid: guestUid,
     });
   } finally {
-    closeSync(node);
+    closeSync(handed);
   }
 }
 
@@ -67,7 +60,7 @@ function inside(socketPath: string | undefined): readonly string[] {
     ...["--ro-bind", "/usr", "/usr"],
     ...["/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"].flatMap(systemFolder),
     ...settings.flatMap((path) => ["--ro-bind-try", path, path]),
-    ...["--ro-bind", `/proc/self/fd/${handedFd}`, "/capstan/node"],
+    ...["--ro-bind", `/proc/self/fd/${handedFd}`, node],
     ...(socketPath === undefined ? [] : ["--ro-bind", socketPath, egressPath]),
     ...["--proc", "/proc", "--dev", "/dev"],
     ...Object.entries(folders).flatMap(([path, bytes]) => [
@@ -93,8 +86,7 @@ function command(interpreter: Interpreter, socketPath: string | undefined): read
   ];
   const streams = `${handedFd}<&-${interpreter === "node" ? ` 2>&${pipes.stderr}` : ""}`;
   const script = `${limits.join(" && ")} && exec "$@" ${streams}`;
-  const python = ["python3", "-I", "-X", "utf8", "-c", pythonProgram];
-  const javascript = ["/capstan/node", "--no-warnings", `--max-old-space-size=${heapMb}`, "-e", nodeProgram];
-  const relay = socketPath === undefined ? [] : relayCommand("/capstan/node", egressPath, pipes.lifeline);
-  return ["/bin/sh", "-c", script, "sh", ...relay, ...(interpreter === "node" ? javascript : python)];
+  const relay = socketPath === undefined ? [] : relayCommand(node, egressPath, pipes.lifeline);
+  const runner = toRunner(interpreter, node, [`--max-old-space-size=${heapMb}`]);
+  return ["/bin/sh", "-c", script, "sh", ...relay, ...runner];
 }

@@ -4,6 +4,7 @@ import type Dockerode from "dockerode";
 import { z } from "zod";
 import { CapstanError } from "../../core/error.ts";
 import { relayEnvironment } from "../egress/relay.ts";
+import { toEnvironment } from "../guest/interpreters.ts";
 import type { Guest } from "../process/guest.ts";
 import { attach } from "./attach.ts";
 import { openChannels } from "./channels.ts";
@@ -19,17 +20,6 @@ const processors = 1;
 const processes = 64;
 /** Of a kernel in user space: it ends, and the container with it, where it gets no more. It has one more for each of the code's. */
 const kernelThreads = 192;
-
-/** Beside what the image sets. Libraries for numbers would start a thread for each processor that the machine has. */
-const environment = {
-  ...{ HOME: "/tmp", TMPDIR: "/tmp", LANG: "C.UTF-8" },
-  ...{
-    OMP_NUM_THREADS: `${processors}`,
-    OPENBLAS_NUM_THREADS: `${processors}`,
-    MPLCONFIGDIR: "/tmp",
-    MPLBACKEND: "agg",
-  },
-};
 
 /** What a container is started with. */
 export interface ContainerSpec {
@@ -97,8 +87,9 @@ function toCreateOptions(container: string, daemon: Daemon, spec: ContainerSpec)
     Hostname: "sandbox",
     User: "65534:65534",
     WorkingDir: "/",
-    Env: Object.entries({ ...environment, ...(socketPath === undefined ? {} : relayEnvironment) }).map((pair) =>
-      pair.join("="),
+    // Beside what the image sets.
+    Env: Object.entries({ ...toEnvironment(processors), ...(socketPath === undefined ? {} : relayEnvironment) }).map(
+      (pair) => pair.join("="),
     ),
     Healthcheck: { Test: ["NONE"] },
     // Its input ends when this process does, and with its input it ends too.

@@ -3,25 +3,20 @@ import { CapstanError } from "../../core/error.ts";
 import { openSlots } from "../../core/slots.ts";
 import { openEgress } from "../egress.ts";
 import { sweepEgress } from "../egress/sweep.ts";
-import type { Isolation, Language, Sandbox, SandboxSpec } from "../engine.ts";
+import type { Engine, Isolation, Language } from "../engine.ts";
 import type { Guest } from "./guest.ts";
 import { openPool } from "./pool.ts";
 import { toSandbox } from "./sandbox.ts";
 
-/** Sandboxes that have a way out while they run, each with a proxy of its own. Disposing ends them all. */
-export interface Networked extends AsyncDisposable {
-  /** Throws as `open` of an engine does. */
-  open(spec: SandboxSpec, signal: AbortSignal): Promise<Sandbox>;
-}
-
 /**
- * Opens sandboxes whose guests reach the proxy's socket; none waits ready, since a guest is started with its socket in it. `boot` starts one.
- * At most `maxTaken` at a time; who wants one more waits. `guestUid`: whom the socket is for, where it is not for this user.
+ * Sandboxes that have a way out while they run, each with a proxy of its own; none waits ready, since a guest is started with the proxy's
+ * socket in it. `boot` starts one. At most `maxTaken` at a time; who wants one more waits. `guestUid`: whom the socket is for, where it is
+ * not for this user.
  */
 export function openNetworked(
   of: { readonly isolation: Isolation; readonly maxTaken: number; readonly guestUid?: number | undefined },
   boot: (language: Language, socketPath: string, signal: AbortSignal) => Promise<Guest>,
-): Networked {
+): Pick<Engine, "open"> & AsyncDisposable {
   const { isolation, maxTaken, guestUid } = of;
   const folder = tmpdir();
   const closing = new AbortController();
