@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type Dockerode from "dockerode";
 import { z } from "zod";
 import { CapstanError } from "../../core/error.ts";
+import type { SandboxFile } from "../engine.ts";
 import type { Guest } from "../process/guest.ts";
 import type { Reading } from "../process/meter.ts";
 import type { Channels } from "./channels.ts";
@@ -11,6 +12,8 @@ import { remove } from "./remove.ts";
 const mebibyte = 1024 * 1024;
 /** What a container may take beyond the limit of its run: files, which are memory, and two processes of an interpreter. */
 const allowanceBytes = 192 * mebibyte;
+/** What `/in` of a container holds. The interpreter has the files once more while it puts them there, and all of that is memory. */
+const inMebibytes = 96;
 /** How often a container is asked to be frozen before it is killed, and how long after one another. */
 const maxPauses = 4;
 const pauseDelayMs = 50;
@@ -79,7 +82,8 @@ export function toGuest(of: {
       freezing = change(toFrozen, freezing);
     },
     async prepare(request) {
-      const { limits } = request;
+      const { limits, files } = request;
+      demandRoom(files);
       await limitMemory(limits.memoryBytes);
       // Where nobody here can count processor time it is charged as wall time, and held to its limit as such.
       if (guest.meter() !== null) return request;
@@ -87,6 +91,16 @@ export function toGuest(of: {
     },
   };
   return guest;
+}
+
+/** Throws `sandbox.bad_request` for more input files than any container takes. */
+function demandRoom(files: readonly SandboxFile[]): void {
+  const bytes = files.reduce((sum, file) => sum + file.bytes.length, 0);
+  if (bytes <= inMebibytes * mebibyte) return;
+  throw new CapstanError(
+    "sandbox.bad_request",
+    `The input files of a run in a container may have ${inMebibytes} MiB together, and these have ${Math.ceil(bytes / mebibyte)}. Give fewer at a time, or take another engine.`,
+  );
 }
 
 /** Version 1 of control groups can't always freeze at once what moves. Where daemon and kernel disagree, the daemon says "already paused". */

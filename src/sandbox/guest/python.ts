@@ -11,10 +11,12 @@ export const pythonProgram = `exec(compile(${JSON.stringify(guestModule + driver
 /** Goes on in the names of the module that runs Python, which it shares with Pyodide: `run`, `encode`, `main`. */
 function driver(): string {
   return String.raw`
-import _thread, fcntl, io, os, resource, stat
+import _thread, errno, fcntl, io, os, resource, stat
 
 FOLDER, MAX_ENTRIES, MAX_FOLDER_DEPTH = "/out", 1000, 16
 NO_TOOLS = '{"error":{"code":"permission.no_right","message":"This code may not call tools."}}'
+MISPLACED = "The files of this call can't be put where they belong: something of an earlier call stands there."
+NO_ROOM = "There is no room for the files of this call. Delete what is not needed in /in and /out."
 STALLED = "The code waits for something that can never happen."
 THREAD_STACK = 2 << 20
 # Far from the numbers that code opens and closes, and closed in every process that it starts.
@@ -192,6 +194,15 @@ def limit_data(more):
         pass
 
 
+def lift_limit():
+    """As far as the code left that possible."""
+    try:
+        most = resource.getrlimit(resource.RLIMIT_DATA)[1]
+        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+    except (OSError, ValueError):
+        pass
+
+
 def put_files(folder, files, mode):
     for file in files:
         path = folder + "/" + file["path"]
@@ -255,14 +266,18 @@ def fits(path):
 
 
 def serve(execute_order):
-    put_files("/in", order["files"], 0o444)
-    put_files(FOLDER, order["outFiles"], 0o644)
-    os.chdir(FOLDER)
-    status, result, note, error = execute_order()
+    try:
+        put_files("/in", order["files"], 0o444)
+        put_files(FOLDER, order["outFiles"], 0o644)
+        os.chdir(FOLDER)
+    except OSError as failure:
+        status, result, note, error = "error", "null", None, NO_ROOM if failure.errno == errno.ENOSPC else MISPLACED
+    else:
+        status, result, note, error = execute_order()
     if os.getpid() != owner:
         os._exit(0)
     figures = save_figures(order["artifacts"])
-    resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
+    lift_limit()
     left = send_files(order["artifactBytes"], order["artifacts"])
     notes = [text for text in (note, figures, left) if text]
     done = {"type": "done", "nonce": order["nonce"], "status": status, "resultJson": result}
