@@ -9,7 +9,7 @@ import type { Guest } from "../process/guest.ts";
 import { attach } from "./attach.ts";
 import { openChannels } from "./channels.ts";
 import type { Daemon } from "./daemon.ts";
-import { toContainerMemory, toGuest } from "./guest.ts";
+import { inMebibytes, toContainerMemory, toGuest } from "./guest.ts";
 import { findMeter } from "./meter.ts";
 import { remove } from "./remove.ts";
 
@@ -124,7 +124,7 @@ function toCreateOptions(container: string, daemon: Daemon, spec: ContainerSpec)
       Mounts:
         socketPath === undefined ? [] : [{ Type: "bind", Source: socketPath, Target: egressPath, ReadOnly: true }],
       Tmpfs: {
-        "/in": folder(96),
+        "/in": folder(inMebibytes),
         "/out": folder(64),
         "/tmp": folder(64),
         // podman puts writable folders there unless there are some.

@@ -13,7 +13,7 @@ const mebibyte = 1024 * 1024;
 /** What a container may take beyond the limit of its run: files, which are memory, and two processes of an interpreter. */
 const allowanceBytes = 192 * mebibyte;
 /** What `/in` of a container holds. The interpreter has the files once more while it puts them there, and all of that is memory. */
-const inMebibytes = 96;
+export const inMebibytes = 96;
 /** How often a container is asked to be frozen before it is killed, and how long after one another. */
 const maxPauses = 4;
 const pauseDelayMs = 50;
