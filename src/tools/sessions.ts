@@ -96,10 +96,20 @@ export function openSessions({ store, clock, limits }: SessionsOptions): Session
     }
   }
 
-  const isLive = (owner: SessionOwner, key: string): boolean => house.at(toPlaceKey(owner, key))?.live !== undefined;
+  /** As `begin`. Nobody ends the session before it is known what there is to end. */
+  async function beginAt(place: Place, visit: Visit) {
+    const begun = begin(place, visit);
+    place.beginning = begun.catch(() => {});
+    try {
+      return await begun;
+    } finally {
+      place.beginning = undefined;
+    }
+  }
 
   /** What goes on at a place, or a new one. `note` says why there are no variables where there were some. */
   async function begin(place: Place, visit: Visit): Promise<{ live: Live; isNew: boolean; note?: string }> {
+    await place.closing;
     let found = await records.read(visit, visit.name);
     let why: string | undefined;
     const { live } = place;
@@ -110,7 +120,7 @@ export function openSessions({ store, clock, limits }: SessionsOptions): Session
       await house.end(place, why);
       found = await records.read(visit, visit.name);
     }
-    if (found === null) await records.makeRoom(visit, (key) => isLive(visit, key));
+    if (found === null) await makeRoomOnRecord(place, visit);
     await house.makeRoom(place);
     try {
       place.live = await open(visit, found);
@@ -121,8 +131,19 @@ export function openSessions({ store, clock, limits }: SessionsOptions): Session
     return { live: place.live, isNew: true, ...(isKnown ? { note: whyNew(found?.saved, why) } : {}) };
   }
 
+  /** One stays as long as anybody wants it: it may just be opened again from what is on record. */
+  function makeRoomOnRecord({ key: ownKey, user }: Place, visit: Visit): Promise<void> {
+    const isWanted = (key: string): boolean => {
+      const placeKey = toPlaceKey(visit, key);
+      return placeKey !== ownKey && house.at(placeKey) !== undefined;
+    };
+    return records.makeRoom(visit, isWanted, (key, work) =>
+      house.end(house.place(toPlaceKey(visit, key), user), "there were too many sessions", work),
+    );
+  }
+
   async function open(visit: Visit, found: SessionRecord | null): Promise<Live> {
-    const { language, isNetworked, name, grant } = visit;
+    const { language, isNetworked, name, scope, principal, grant } = visit;
     const key = toSessionKey(visit, name);
     await using opening = new AsyncDisposableStack();
     const sandbox = opening.use(await visit.open());
@@ -141,11 +162,15 @@ export function openSessions({ store, clock, limits }: SessionsOptions): Session
       .write(visit, { key, saved, version: found?.version ?? 0 })
       .catch((thrown: unknown) => {
         if (!isConflict(thrown)) throw thrown;
-        throw new CapstanError("session.busy", "Another process of Capstan has just begun this session. Call again.");
+        throw new CapstanError(
+          "session.busy",
+          "Another process of Capstan has just begun this session, or ended it. Call again.",
+        );
       });
     opening.move();
     return {
-      owner: visit,
+      // Not the whole visit: what a call brought ends with it.
+      owner: { scope, principal, grant },
       language,
       isNetworked,
       sandbox,
@@ -188,10 +213,12 @@ export function openSessions({ store, clock, limits }: SessionsOptions): Session
       const version = await records.write(owner, { ...record, saved }, { files: artifacts, before, after });
       live.record = { ...record, saved, version };
       live.files = after;
-      return undefined;
+      return live.over;
     } catch (thrown) {
       if (isConflict(thrown))
-        return "another process of Capstan used it at the same time, so it did not keep the files of this call";
+        return (
+          live.over ?? "another process of Capstan used it at the same time, so it did not keep the files of this call"
+        );
       throw thrown;
     }
   }
@@ -212,7 +239,8 @@ export function openSessions({ store, clock, limits }: SessionsOptions): Session
   function toInfo(owner: SessionOwner, { key, saved }: SessionRecord): SessionInfo {
     const { id, name, language, files, bytes, taint, usedAt, gone } = saved;
     const isElsewhere = gone === undefined && saved.holder !== holder && usedAt + limits.idleMs > clock();
-    const variables = isLive(owner, key) ? "here" : isElsewhere ? "elsewhere" : "gone";
+    const isHere = house.at(toPlaceKey(owner, key))?.live !== undefined;
+    const variables = isHere ? "here" : isElsewhere ? "elsewhere" : "gone";
     const why = variables === "gone" && gone !== undefined ? { why: gone } : {};
     return { id, name, language, files, bytes, taint, usedAt, variables, ...why };
   }
@@ -221,11 +249,10 @@ export function openSessions({ store, clock, limits }: SessionsOptions): Session
     async enter(visit, signal) {
       await house.sweep();
       await sweeps.due(visit.scope);
-      const { org, user } = visit.principal;
       const key = toPlaceKey(visit, toSessionKey(visit, visit.name));
-      const seat = await house.take(key, `${org}/${user}`, signal);
+      const seat = await house.take(key, userOf(visit), signal);
       try {
-        const { live, isNew, note } = await begin(seat.place, visit);
+        const { live, isNew, note } = await beginAt(seat.place, visit);
         return {
           taint: live.record.saved.taint,
           async run(request, taint, stop) {
@@ -253,14 +280,19 @@ export function openSessions({ store, clock, limits }: SessionsOptions): Session
     },
 
     async end(owner, nameOrId) {
-      const sessions = await records.list(owner);
       const ownKey = toSessionKey(owner, nameOrId);
-      const found = sessions.find(({ key }) => key === ownKey) ?? sessions.find(({ saved }) => saved.id === nameOrId);
-      if (found === undefined) return null;
-      const info = toInfo(owner, found);
-      await house.end(house.at(toPlaceKey(owner, found.key)), "it was ended");
-      await records.remove(owner, found);
-      return info;
+      for (;;) {
+        const sessions = await records.list(owner);
+        const found = sessions.find(({ key }) => key === ownKey) ?? sessions.find(({ saved }) => saved.id === nameOrId);
+        if (found === undefined) return null;
+        const place = house.place(toPlaceKey(owner, found.key), userOf(owner));
+        if (place.beginning === undefined) {
+          const info = toInfo(owner, found);
+          await house.end(place, "it was ended", () => records.remove(owner, found));
+          return info;
+        }
+        await place.beginning;
+      }
     },
 
     sweep: (scope) => sweeps.now(scope),
@@ -268,6 +300,8 @@ export function openSessions({ store, clock, limits }: SessionsOptions): Session
     [Symbol.asyncDispose]: () => house[Symbol.asyncDispose](),
   };
 }
+
+const userOf = ({ principal: { org, user } }: SessionOwner): string => `${org}/${user}`;
 
 /** Two scopes share nothing, nor do their sessions of one name. */
 const toPlaceKey = ({ scope: { org, project } }: SessionOwner, key: string): string => `${org}/${project}/${key}`;

@@ -82,14 +82,34 @@ export async function openSessionDoor({ engines, home, clock, limits, others = [
 export function openGate() {
   const reached = Promise.withResolvers<void>();
   const opened = Promise.withResolvers<void>();
+  const pass = async (): Promise<void> => {
+    reached.resolve();
+    await opened.promise;
+  };
   const tool = testTool("gate", {
     async run() {
-      reached.resolve();
-      await opened.promise;
+      await pass();
       return { type: "done", value: null };
     },
   });
-  return { tool, reached: reached.promise, open: () => opened.resolve() };
+  return { tool, pass, reached: reached.promise, open: () => opened.resolve() };
+}
+
+/** An engine that says when the next sandbox is to be opened, and opens it when it is let; all others at once. */
+export function holdOpening(engine: Engine) {
+  const gate = openGate();
+  let isHeld = true;
+  const held: Engine = {
+    ...engine,
+    async open(spec, signal) {
+      if (isHeld) {
+        isHeld = false;
+        await gate.pass();
+      }
+      return await engine.open(spec, signal);
+    },
+  };
+  return { engine: held, reached: gate.reached, open: gate.open };
 }
 
 /** The answer of `execute_code`, or the code of its failure as the status. */

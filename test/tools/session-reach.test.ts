@@ -1,3 +1,4 @@
+import { setImmediate as turn } from "node:timers/promises";
 import { afterAll, describe, expect, test } from "vitest";
 import { CapstanError } from "../../src/core/error.ts";
 import { openQuickjsEngine } from "../../src/sandbox/quickjs.ts";
@@ -5,7 +6,7 @@ import type { Store } from "../../src/store/store.ts";
 import { openTestArtifacts } from "../support/artifacts.ts";
 import { handClock } from "../support/clock.ts";
 import { testTool } from "../support/door.ts";
-import { openGate, openSessionDoor } from "./session-door.ts";
+import { holdOpening, openGate, openSessionDoor } from "./session-door.ts";
 
 const engine = openQuickjsEngine();
 afterAll(() => engine[Symbol.asyncDispose]());
@@ -183,5 +184,42 @@ describe("who gets at a session", () => {
     expect(ended).toMatchObject({ status: "cancelled", session: { isOver: true } });
     expect(ended.session?.note).toContain("it was ended");
     expect((await capstan.run("work", "files.list()")).result).toEqual([]);
+  });
+
+  test("a session that is ended while a call waits for it is begun anew by that call", async () => {
+    await using home = await openTestArtifacts();
+    const gate = openGate();
+    await using capstan = await openSessionDoor({ engines, home, others: [gate.tool] });
+    const running = capstan.run("work", `files.write("a", "1"); await tools.gate({}); for (;;);`);
+    await gate.reached;
+    const waiting = Promise.all([1, 2].map(() => capstan.run("work", `[${count}, files.list()]`)));
+    for (let turns = 0; turns < 100; turns += 1) await turn();
+    expect(await capstan.end("work")).toMatchObject({ value: { ended: { variables: "here" } } });
+    expect(await running).toMatchObject({ status: "cancelled", session: { isOver: true } });
+    const [first, second] = await waiting;
+    expect(first).toMatchObject({ result: [1, []] });
+    expect(first?.session).toEqual({ isNew: true, isOver: false });
+    expect(second).toMatchObject({ result: [2, []], session: { isNew: false } });
+  });
+
+  test("a session that is ended while a call opens it again is gone for that call, and for good", async () => {
+    await using home = await openTestArtifacts();
+    const opening = holdOpening(engine);
+    await using before = await openSessionDoor({ engines, home });
+    await before.run("work", `files.write("a", "1"); 0`);
+    await before[Symbol.asyncDispose]();
+    await using after = await openSessionDoor({ engines: [opening.engine], home });
+    const reopened = after.run("work", "for (;;);");
+    await opening.reached;
+    const ended = after.end("work");
+    for (let turns = 0; turns < 100; turns += 1) await turn();
+    opening.open();
+    expect(await ended).toMatchObject({ value: { ended: { name: "work" } } });
+    const gone = await reopened;
+    expect(["cancelled", "session.busy"]).toContain(gone.status);
+    expect(JSON.stringify(gone)).toContain("it was ended");
+    expect(await after.list()).toEqual([]);
+    expect(await home.store.records(after.operator.scope, "session-file")).toEqual([]);
+    expect(await after.run("work", "files.list()")).toMatchObject({ result: [], session: { isNew: true } });
   });
 });

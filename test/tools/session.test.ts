@@ -4,7 +4,7 @@ import { openTestArtifacts } from "../support/artifacts.ts";
 import { handClock } from "../support/clock.ts";
 import { testTool } from "../support/door.ts";
 import { openTestSessions } from "../support/sessions.ts";
-import { openGate, openSessionDoor } from "./session-door.ts";
+import { holdOpening, openGate, openSessionDoor } from "./session-door.ts";
 
 const engine = openQuickjsEngine();
 afterAll(() => engine[Symbol.asyncDispose]());
@@ -271,6 +271,25 @@ describe("the time and the room of sessions", () => {
     expect(await capstan.list()).toEqual([]);
     expect((await capstan.run("b", "files.list()")).result).toEqual([]);
     expect(await home.store.records(capstan.operator.scope, "session-file")).toEqual([]);
+  });
+
+  test("one that is just being opened again does not make room on record for another", async () => {
+    await using home = await openTestArtifacts();
+    const clock = handClock();
+    const opening = holdOpening(engine);
+    await using before = await openSessionDoor({ engines, home, clock });
+    for (const name of ["a", "b"]) {
+      clock.advance(1_000);
+      await before.run(name, `files.write("f", "${name}"); 0`);
+    }
+    await before[Symbol.asyncDispose]();
+    await using after = await openSessionDoor({ engines: [opening.engine], home, clock, limits: { kept: 2 } });
+    const reopened = after.run("a", `files.read("f")`);
+    await opening.reached;
+    expect(await after.run("c", count)).toMatchObject({ result: 1 });
+    opening.open();
+    expect(await reopened).toMatchObject({ status: "ok", result: "a" });
+    expect((await after.list()).map(({ name }) => name)).toEqual(["a", "c"]);
   });
 
   test("that are too old go with the first call of an hour, whoever's they are, and with a sweep; the others stay", async () => {

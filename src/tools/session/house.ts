@@ -50,8 +50,10 @@ export interface Place {
   users: number;
   isOpening: boolean;
   live: Live | undefined;
-  /** Until nothing is left of one that was ended: so long it takes room. */
-  closing: PromiseLike<void> | undefined;
+  /** Until whoever has it knows what is there, and has opened what is not. Never rejects. */
+  beginning: Promise<unknown> | undefined;
+  /** Until nothing is left of one that was ended, and that is on record: so long it takes room. Never rejects. */
+  closing: Promise<void> | undefined;
 }
 
 /** The sessions of this process that have variables. */
@@ -66,9 +68,15 @@ export interface House extends AsyncDisposable {
   whyOver(live: Live): string | undefined;
   /** Ends those whose time is over and that nobody uses. */
   sweep(): Promise<void>;
-  /** Ends the variables of a session, in use or not. Resolves when nothing is left of them, also where something else ends them. */
-  end(place: Place | undefined, why: string): Promise<void>;
+  /**
+   * Ends the variables of a session, in use or not. Resolves when nothing is left of them, also where something else ends them. `last` is
+   * done then, in the place of `onGone` and also where there were none; nobody begins anew before.
+   */
+  end(place: Place, why: string, last?: () => Promise<void>): Promise<void>;
+  /** undefined: there is nothing, and nobody wants it. */
   at(key: string): Place | undefined;
+  /** The place, made where it is missing. It goes when nobody has it, or with `end`. */
+  place(key: string, user: string): Place;
 }
 
 /** Opens an empty house. `onGone` hears of each session that was ended before its own run did it. */
@@ -100,15 +108,20 @@ export function openHouse({
     if (users === 0 && (live ?? closing) === undefined && places.get(key) === place) places.delete(key);
   }
 
+  function placeAt(key: string, user: string): Place {
+    const empty = { live: undefined, beginning: undefined, closing: undefined };
+    const place = places.get(key) ?? { key, user, slots: openSlots(1), users: 0, isOpening: false, ...empty };
+    places.set(key, place);
+    return place;
+  }
+
   async function take(key: string, user: string, signal: AbortSignal) {
-    const empty = { key, user, slots: openSlots(1), users: 0, isOpening: false, live: undefined, closing: undefined };
-    const place: Place = places.get(key) ?? empty;
+    const place = placeAt(key, user);
     const busy = new CapstanError(
       "session.busy",
       "Other calls run in this session. Call again when they have ended, or use another session.",
     );
     if (place.users >= maxUsers) throw busy;
-    places.set(key, place);
     const until = place.users === 0 ? signal : AbortSignal.any([signal, AbortSignal.timeout(waitMs)]);
     place.users += 1;
     try {
@@ -127,21 +140,27 @@ export function openHouse({
     }
   }
 
-  async function end(place: Place | undefined, why: string): Promise<void> {
-    const live = place?.live;
-    if (place === undefined || live === undefined) {
-      await place?.closing;
-      return;
-    }
+  async function end(place: Place, why: string, last?: () => Promise<void>): Promise<void> {
+    const { live, closing: before } = place;
+    if (live === undefined && last === undefined) return await before;
     place.live = undefined;
-    live.over = why;
+    if (live !== undefined) live.over = why;
+    const finish = async (): Promise<void> => {
+      await before;
+      await live?.sandbox[Symbol.asyncDispose]();
+      if (last !== undefined) await last();
+      else if (live !== undefined) await onGone(live, why);
+    };
+    const finished = finish();
+    // What fails is told to who asked for it, and not to who waits.
+    const closing = finished.catch(() => {});
+    place.closing = closing;
     try {
-      await (place.closing = live.sandbox[Symbol.asyncDispose]());
+      await finished;
     } finally {
-      place.closing = undefined;
+      if (place.closing === closing) place.closing = undefined;
+      forget(place);
     }
-    await onGone(live, why);
-    forget(place);
   }
 
   /** Nobody gets at it meanwhile: a place that is free is taken at once. */
@@ -184,8 +203,8 @@ export function openHouse({
     sweep,
     whyOver,
     at: (key) => places.get(key),
+    place: placeAt,
     async makeRoom(place) {
-      await place.closing;
       for (;;) {
         const taken = [...places.values()].filter(
           (other) => other !== place && (other.isOpening || (other.live ?? other.closing) !== undefined),

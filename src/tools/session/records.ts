@@ -58,16 +58,25 @@ export interface SessionRecords {
     session: SessionRecord,
     changed?: { readonly files: readonly SandboxFile[]; readonly before: KnownFiles; readonly after: KnownFiles },
   ): Promise<number>;
-  /** Removes it with its files. */
+  /** Removes it with its files, as they are by now. */
   remove(owner: SessionOwner, session: SessionRecord): Promise<void>;
-  /** Makes room for a new one: what is too old goes, and the longest unused where there are too many. `isLive`: not that one. */
-  makeRoom(owner: SessionOwner, isLive: (key: string) => boolean): Promise<void>;
+  /**
+   * Makes room for a new one: what is too old goes, and the longest unused where there are too many. `isWanted`: not that one. `alone` does
+   * the work that it is given while nobody begins the session.
+   */
+  makeRoom(
+    owner: SessionOwner,
+    isWanted: (key: string) => boolean,
+    alone: (key: string, work: () => Promise<void>) => Promise<void>,
+  ): Promise<void>;
   /** Removes what is too old, whoever's it is; one that was begun anew in the meantime stays. */
   sweep(scope: Scope): Promise<void>;
 }
 
 const kind = "session";
 const fileKind = "session-file";
+/** Each attempt fails only when another process got through. */
+const maxAttempts = 20;
 const prefixOf = ({ principal: { org, user } }: SessionOwner): string => `${org}/${user}/`;
 const filePrefix = (id: string): string => `${id}/`;
 
@@ -99,19 +108,40 @@ export function openSessionRecords({
     return found.map(({ key, value, version }) => ({ key, saved: Saved.parse(value), version }));
   }
 
-  async function remove(scope: Scope, { key, saved }: SessionRecord, only: Pick<RecordWrite, "ifVersion"> = {}) {
+  async function at(scope: Scope, key: string): Promise<SessionRecord | null> {
+    const found = await store.record(scope, kind, key);
+    return found === null ? null : { key, saved: Saved.parse(found.value), version: found.version };
+  }
+
+  /** Removes it, unless it changed: then it answers false. */
+  async function removeAt(scope: Scope, { key, saved, version }: SessionRecord): Promise<boolean> {
     const files = await store.records(scope, fileKind, { prefix: filePrefix(saved.id) });
-    const records = [{ kind, key, ...only }, ...files.map((file) => ({ kind: fileKind, key: file.key }))];
-    await store.commit({ scope, records });
+    const records = [{ kind, key, ifVersion: version }, ...files.map((file) => ({ kind: fileKind, key: file.key }))];
+    try {
+      await store.commit({ scope, records });
+      return true;
+    } catch (thrown) {
+      if (!isConflict(thrown)) throw thrown;
+      return false;
+    }
+  }
+
+  /** Removes it as it is by now: who just wrote to it would else leave files that belong to nothing. */
+  async function remove({ scope }: SessionOwner, { key, saved: { id } }: SessionRecord): Promise<void> {
+    for (let left = maxAttempts; left > 0; left -= 1) {
+      const found = await at(scope, key);
+      if (found?.saved.id !== id || (await removeAt(scope, found))) return;
+    }
+    throw new CapstanError(
+      "session.busy",
+      "Another process of Capstan uses this session without a pause. Call again, or end it there.",
+    );
   }
 
   return {
     async read(owner, name) {
-      const key = toSessionKey(owner, name);
-      const record = await store.record(owner.scope, kind, key);
-      if (record === null) return null;
-      const saved = Saved.parse(record.value);
-      return isOver(saved) ? null : { key, saved, version: record.version };
+      const found = await at(owner.scope, toSessionKey(owner, name));
+      return found === null || isOver(found.saved) ? null : found;
     },
     async list(owner) {
       const { sessions } = owner.grant.rights;
@@ -148,20 +178,20 @@ export function openSessionRecords({
       await store.commit({ scope, records });
       return version + 1;
     },
-    remove: ({ scope }, session) => remove(scope, session),
-    async makeRoom(owner, isLive) {
+    remove,
+    async makeRoom(owner, isWanted, alone) {
       const found = (await all(owner.scope, prefixOf(owner))).sort((a, b) => a.saved.usedAt - b.saved.usedAt);
-      const idle = found.filter(({ key }) => !isLive(key));
+      const idle = found.filter(({ key }) => !isWanted(key));
       const tooMany = found.length + 1 - count;
       const gone = idle.filter(({ saved }, index) => index < tooMany || isOver(saved));
-      for (const session of gone) await remove(owner.scope, session);
+      for (const session of gone) {
+        // Who came in the meantime has it.
+        if (!isWanted(session.key)) await alone(session.key, async () => void (await removeAt(owner.scope, session)));
+      }
     },
     async sweep(scope) {
       for (const session of await all(scope)) {
-        if (!isOver(session.saved)) continue;
-        await remove(scope, session, { ifVersion: session.version }).catch((thrown: unknown) => {
-          if (!isConflict(thrown)) throw thrown;
-        });
+        if (isOver(session.saved)) await removeAt(scope, session);
       }
     },
   };
