@@ -1,6 +1,6 @@
 import type { Runtime } from "node:inspector";
 import type { Frame, Order } from "../process/wire.ts";
-import { guestJson, type Write } from "../quickjs/guest-json.ts";
+import { guestJson, type Write } from "./guest-json.ts";
 
 type Done = Extract<Frame, { type: "done" }>;
 type End = Pick<Done, "status" | "error" | "note"> & { readonly resultJson?: string };

@@ -1,5 +1,5 @@
-import { guestModule } from "../pyodide/guest.ts";
 import { bashModule } from "./bash.ts";
+import { guestModule } from "./guest-module.ts";
 import { librariesModule } from "./libraries.ts";
 
 /**

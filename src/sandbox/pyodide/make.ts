@@ -9,8 +9,9 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { stripTypeScriptTypes } from "node:module";
 import { join } from "node:path";
 import { loadPyodide } from "pyodide";
-import { bootEnd, bootModule, coloursModule, guestModule, packagesModule } from "./guest.ts";
+import { guestModule } from "../guest/guest-module.ts";
 import { trimBinary } from "../wasm-binary.ts";
+import { bootEnd, bootModule, coloursModule, packagesModule } from "./library.ts";
 
 const [pyodideFolder = "", childFolder = "", folder = ""] = process.argv.slice(2);
 for (const file of readdirSync(childFolder).filter((name) => /^\w+\.[jt]s$/.test(name))) {

@@ -39,8 +39,9 @@ export async function preparePython(cacheDir: string, signal: AbortSignal): Prom
   const children = (await readdir(join(own, "child"))).filter((name) => name.endsWith(extension)).sort();
   const sources = [
     ...children.map((name) => join("child", name)),
-    `guest${extension}`,
+    `library${extension}`,
     `make${extension}`,
+    `../guest/guest-module${extension}`,
     `../wasm-binary${extension}`,
   ];
   const hash = createHash("sha256")

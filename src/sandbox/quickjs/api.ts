@@ -1,9 +1,9 @@
 import { CompileFlags } from "quickjs-wasi";
 import type { JSValueHandle, QuickJS } from "quickjs-wasi";
 import type { ExecStatus } from "../engine.ts";
+import { guestJson } from "../guest/guest-json.ts";
 import { guest } from "./guest.ts";
 import type { GuestApi } from "./guest.ts";
-import { guestJson } from "./guest-json.ts";
 import type { AnswerMessage } from "./protocol.ts";
 import { toText } from "./world.ts";
 

@@ -1,4 +1,4 @@
-import type { Write, Written } from "./guest-json.ts";
+import type { Write, Written } from "../guest/guest-json.ts";
 
 /**
  * What the worker offers the code below, and nothing else of it. Arguments and answers are strings, numbers, booleans and bytes. The
