@@ -7,6 +7,7 @@ import { sweep, toHomeId, toLabels } from "./docker/owner.ts";
 import { demandAble, type Engine, type Isolation, type Unavailable } from "./engine.ts";
 import type { Interpreter } from "./guest/interpreters.ts";
 import type { Guest } from "./process/guest.ts";
+import { unlessAborted } from "./process/pool.ts";
 import { openSandboxes } from "./process/sandboxes.ts";
 
 const name = "docker";
@@ -36,7 +37,7 @@ export function openDockerEngine(options: {
     const command = toCommand(interpreter, socketPath === undefined ? undefined : egressPath);
     const labels = toLabels(homeId);
     try {
-      const daemon = await (connecting ??= connect({ socket, image, runtime, cacheDir }));
+      const daemon = await unlessAborted((connecting ??= connect({ socket, image, runtime, cacheDir })), signal);
       if ("reason" in daemon) throw toError(daemon);
       sweeping ??= sweep(daemon.docker, homeId).catch(() => undefined);
       return await startContainer(daemon, { command, memoryBytes, runtime, labels, socketPath }, signal);
@@ -59,8 +60,7 @@ export function openDockerEngine(options: {
     isInstalled: () => existsSync(socket),
 
     async probe(signal) {
-      const connected = await connect({ socket, image, runtime, cacheDir });
-      signal.throwIfAborted();
+      const connected = await unlessAborted(connect({ socket, image, runtime, cacheDir }), signal);
       if ("reason" in connected) return connected;
       // An image may lack an interpreter, which is no reason to do without the others.
       let first: string | undefined;

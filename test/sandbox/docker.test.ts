@@ -1,13 +1,14 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createServer } from "node:http";
+import { createServer as createSocketServer, type Socket } from "node:net";
 import { createInterface } from "node:readline";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { beforeAll, expect, test } from "vitest";
 import type { Json } from "../../src/core/json.ts";
-import { connect, type Daemon } from "../../src/sandbox/docker/daemon.ts";
+import { connect, type Daemon, explain, openDocker } from "../../src/sandbox/docker/daemon.ts";
 import { toHomeId, toLabels } from "../../src/sandbox/docker/owner.ts";
 import { openDockerEngine } from "../../src/sandbox/docker.ts";
 import { dockerSocket, testImage } from "../support/docker.ts";
@@ -51,6 +52,28 @@ test.for([
   await once(server, "listening");
   const judged = await connect({ socket, image: "none", runtime: "runsc", cacheDir: folder.path });
   expect(judged).toMatchObject({ reason: expect.stringContaining(reason) });
+  server.close();
+});
+
+test("a daemon that takes what is asked and never answers holds up neither a probe nor the end of the engine", async () => {
+  await using folder = await tempFolder();
+  const socket = join(folder.path, "socket");
+  const connections = new Set<Socket>();
+  const server = createSocketServer((connection) => void connections.add(connection)).listen(socket);
+  await once(server, "listening");
+  const engine = openDockerEngine({ cacheDir: folder.path, socket, image: "none", memoryBytes: mebibyte });
+  const stop = new AbortController();
+  const probing = engine.probe(stop.signal);
+  const opening = engine.open({ language: "python" }, never).catch((thrown: unknown) => thrown);
+  await expect.poll(() => connections.size).toBe(2);
+  stop.abort(new Error("stopped"));
+  await expect(probing).rejects.toThrow("stopped");
+  await engine[Symbol.asyncDispose]();
+  expect(await opening).toMatchObject({ code: "sandbox.unavailable" });
+  const impatient = await openDocker(socket, { silentMs: 100 });
+  const failure: unknown = await impatient.info().catch((thrown: unknown) => thrown);
+  expect(explain(failure, socket, "none")).toMatchObject({ reason: expect.stringContaining("gave no answer") });
+  for (const connection of connections) connection.destroy();
   server.close();
 });
 

@@ -1,6 +1,7 @@
 import { request } from "node:http";
 import { Socket } from "node:net";
 import { text } from "node:stream/consumers";
+import { maxSilenceMs } from "./daemon.ts";
 
 /**
  * Attaches to the standard streams of a container: the connection itself, on which the daemon goes on to speak raw bytes. The package that
@@ -16,8 +17,10 @@ export function attach(socketPath: string, container: string): Promise<Socket> {
       headers: { Connection: "Upgrade", Upgrade: "tcp", "Content-Length": "0" },
     });
     asking.on("error", reject);
+    asking.setTimeout(maxSilenceMs, () => asking.destroy(new Error("The daemon gave no answer.")));
     asking.on("upgrade", (_response, socket, head) => {
       if (!(socket instanceof Socket)) return reject(new Error("The daemon handed no connection over."));
+      socket.setTimeout(0);
       if (head.length > 0) socket.unshift(head);
       resolve(socket);
     });

@@ -7,6 +7,9 @@ import type { Unavailable } from "../engine.ts";
 import { makeWhole } from "../make-whole.ts";
 import { toSeccompProfile } from "./seccomp.ts";
 
+/** For how long a daemon that does much else may be silent on what it was asked. */
+export const maxSilenceMs = 60_000;
+
 /** A daemon that can hold code to its limits, and the image that containers start from. */
 export interface Daemon {
   readonly docker: Dockerode;
@@ -28,10 +31,13 @@ const Info = z.object({
 const Version = z.object({ Components: z.array(z.object({ Name: z.string() })).nullish() });
 const Image = z.object({ Id: z.string(), Config: z.object({ Volumes: z.record(z.string(), z.unknown()).nullish() }) });
 
-/** Talks to the daemon at a socket, whatever the environment names. The package is loaded when it is needed: that takes 0.1 s. */
-export async function openDocker(socket: string): Promise<Dockerode> {
+/**
+ * Talks to the daemon at a socket, whatever the environment names, and gives up a request on which it is silent for `silentMs`; missing:
+ * never. The package is loaded when it is needed: that takes 0.1 s.
+ */
+export async function openDocker(socket: string, { silentMs = 0 } = {}): Promise<Dockerode> {
   const { default: Docker } = await import("dockerode");
-  return new Docker({ socketPath: socket, host: undefined, port: undefined, protocol: "http" });
+  return new Docker({ socketPath: socket, host: undefined, port: undefined, protocol: "http", timeout: silentMs });
 }
 
 /** Looks whether the daemon answers, can enforce limits, and has the image and the runtime. */
@@ -44,7 +50,7 @@ export async function connect(options: {
   readonly cacheDir: string;
 }): Promise<Daemon | Unavailable> {
   const { socket, image, runtime, cacheDir } = options;
-  const docker = await openDocker(socket);
+  const docker = await openDocker(socket, { silentMs: maxSilenceMs });
   try {
     const { OSType, MemoryLimit, CpuCfsQuota, PidsLimit, Runtimes } = Info.parse(await docker.info());
     if (OSType !== undefined && OSType !== "linux") {
@@ -102,6 +108,12 @@ export function explain(thrown: unknown, socket: string, image: string): Unavail
       reason: `There is no Docker at ${socket}.`,
       remedy:
         "Install and start it (Debian and Ubuntu: apt install docker.io), or set sandbox.docker.socket (capstan.yaml) to its socket.",
+    };
+  }
+  if (code === "ECONNRESET") {
+    return {
+      reason: `Docker at ${socket} gave no answer.`,
+      remedy: "See the log of the daemon, and start it anew where it hangs.",
     };
   }
   if (code === "EACCES") {

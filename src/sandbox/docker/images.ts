@@ -2,7 +2,7 @@ import { createInterface } from "node:readline";
 import { Readable } from "node:stream";
 import { z } from "zod";
 import { CapstanError } from "../../core/error.ts";
-import { explain, openDocker } from "./daemon.ts";
+import { explain, openDocker, maxSilenceMs } from "./daemon.ts";
 
 const label = "dev.capstan.image";
 
@@ -56,7 +56,7 @@ export async function buildImage(
 
 /** The images that `buildImage` made on a daemon, the newest first. Throws `sandbox.unavailable`. */
 export async function listImages(socket: string): Promise<readonly BuiltImage[]> {
-  const docker = await openDocker(socket);
+  const docker = await openDocker(socket, { silentMs: maxSilenceMs });
   const images = await docker.listImages({ filters: { label: [label] } }).catch((thrown: unknown) => {
     const { reason, remedy } = explain(thrown, socket, "");
     throw new CapstanError("sandbox.unavailable", `${reason} ${remedy}`, { cause: thrown });

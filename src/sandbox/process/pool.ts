@@ -122,7 +122,7 @@ export function openPool<T extends Guest>(
 const kill = (guest: Guest): void => guest.kill();
 
 /** The promise, or the signal's reason, whichever comes first. */
-async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+export async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   signal.throwIfAborted();
   const aborted = Promise.withResolvers<never>();
   const abort = () => aborted.reject(signal.reason);
