@@ -91,7 +91,7 @@ export async function openApp(options: AppOptions): Promise<App> {
   const graphs = opened.use(openGraphs({ folder: join(home, "knowledge"), clock }));
   const artifacts = openArtifacts({ store, clock, limits: toArtifactLimits(config.tools) });
   const sessions = opened.use(openSessions({ store, clock, limits: toSessionLimits(config.sandbox) }));
-  await Promise.all([artifacts.sweep(scope), sessions.sweep(scope)]);
+  await Promise.all([artifacts, sessions].map((kept) => kept.sweep(scope).catch(onFault)));
   const hidden = await stat(home, { bigint: true });
   const listed = (grant: Grant): readonly Tool[] => door.list(grant);
   const tools = [

@@ -7,7 +7,7 @@ const hourMs = 60 * 60_000;
 export interface Hourly {
   /** Does it, whenever it was done last. */
   now(scope: Scope): Promise<void>;
-  /** Does it where it was not begun in the last hour. */
+  /** Does it where it was not begun in the last hour. Never throws: it is no fault of the call that is the first of an hour. */
   due(scope: Scope): Promise<void>;
 }
 
@@ -22,7 +22,7 @@ export function openHourly(clock: Clock, work: (scope: Scope) => Promise<void>):
   return {
     now,
     async due(scope) {
-      if (clock() - (begunAt.get(toKey(scope)) ?? -Infinity) >= hourMs) await now(scope);
+      if (clock() - (begunAt.get(toKey(scope)) ?? -Infinity) >= hourMs) await now(scope).catch(() => {});
     },
   };
 }

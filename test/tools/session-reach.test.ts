@@ -1,5 +1,6 @@
 import { setImmediate as turn } from "node:timers/promises";
 import { afterAll, describe, expect, test } from "vitest";
+import { z } from "zod";
 import { CapstanError } from "../../src/core/error.ts";
 import { openQuickjsEngine } from "../../src/sandbox/quickjs.ts";
 import type { Store } from "../../src/store/store.ts";
@@ -184,6 +185,27 @@ describe("who gets at a session", () => {
     expect(ended).toMatchObject({ status: "cancelled", session: { isOver: true } });
     expect(ended.session?.note).toContain("it was ended");
     expect((await capstan.run("work", "files.list()")).result).toEqual([]);
+  });
+
+  test("a session of another version of Capstan hides no others, and stays for that", async () => {
+    await using home = await openTestArtifacts();
+    const clock = handClock();
+    await using capstan = await openSessionDoor({ engines, home, clock });
+    const { scope } = capstan.operator;
+    await capstan.run("mine", count);
+    await capstan.run("theirs", count);
+    const found = (await home.store.records(scope, "session")).find(({ key }) => key.endsWith("/theirs"));
+    if (found === undefined) throw new Error("The session is not on record.");
+    const newer = { ...z.record(z.string(), z.json()).parse(found.value), colour: "red" };
+    await home.store.commit({ scope, records: [{ kind: "session", key: found.key, value: newer }] });
+    expect(await capstan.list()).toMatchObject([{ name: "mine" }]);
+    expect(await capstan.run("mine", count)).toMatchObject({ result: 2 });
+    expect(await capstan.run("other", count)).toMatchObject({ result: 1 });
+    const refused = await capstan.run("theirs", count);
+    expect(refused).toMatchObject({ status: "store.newer", error: expect.stringContaining("Use another name") });
+    clock.advance(8 * 86_400_000);
+    expect(await capstan.run("mine", count)).toMatchObject({ result: 1 });
+    expect((await home.store.record(scope, "session", found.key))?.value).toEqual(newer);
   });
 
   test("a session that is ended while a call waits for it is begun anew by that call", async () => {

@@ -103,14 +103,24 @@ export function openSessionRecords({
 }): SessionRecords {
   const isOver = ({ usedAt }: SavedSession): boolean => usedAt + lifetimeMs <= clock();
 
+  /** Those that can be read. What another version of Capstan wrote is for that one, and keeps nobody from the others. */
   async function all(scope: Scope, prefix = ""): Promise<SessionRecord[]> {
     const found = await store.records(scope, kind, { prefix });
-    return found.map(({ key, value, version }) => ({ key, saved: Saved.parse(value), version }));
+    return found.flatMap(({ key, value, version }) => {
+      const { data } = Saved.safeParse(value);
+      return data === undefined ? [] : [{ key, saved: data, version }];
+    });
   }
 
   async function at(scope: Scope, key: string): Promise<SessionRecord | null> {
     const found = await store.record(scope, kind, key);
-    return found === null ? null : { key, saved: Saved.parse(found.value), version: found.version };
+    if (found === null) return null;
+    const { data } = Saved.safeParse(found.value);
+    if (data !== undefined) return { key, saved: data, version: found.version };
+    throw new CapstanError(
+      "store.newer",
+      "What is on record of this session can't be read: another version of Capstan wrote it. Use another name, or that version.",
+    );
   }
 
   /** Removes it, unless it changed: then it answers false. */
