@@ -2,7 +2,7 @@ import { CapstanError, toCapstanError } from "../core/error.ts";
 import type { Json } from "../core/json.ts";
 import type { ExecRequest } from "./engine.ts";
 
-/** Calls of one run that the host works on at a time; the others wait their turn. */
+/** Calls of one run that the host works on at a time; the others wait their turn, in QuickJS in the worker. */
 export const maxParallelCalls = 16;
 /** Of a call's arguments, and of its answer, as JSON text. */
 export const maxCallBytes = 1024 * 1024;

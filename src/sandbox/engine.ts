@@ -49,6 +49,9 @@ export interface ExecRequest {
 
 export type ExecStatus = "ok" | "error" | "timeout" | "memory" | "output" | "crashed" | "denied" | "cancelled";
 
+/** Whether a session goes on after a run that ended so; after any other nothing is left of it. */
+export const goesOn = (status: ExecStatus): boolean => status === "ok" || status === "error" || status === "output";
+
 /** How a run ended, always a value: timeout, memory and crash are statuses, never exceptions. */
 export interface ExecResult {
   readonly status: ExecStatus;

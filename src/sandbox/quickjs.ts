@@ -1,6 +1,14 @@
 import type { Worker } from "node:worker_threads";
 import { CapstanError } from "../core/error.ts";
-import { demandAble, type Engine, type ExecRequest, type ExecResult, type Isolation, type Sandbox } from "./engine.ts";
+import {
+  demandAble,
+  type Engine,
+  type ExecRequest,
+  type ExecResult,
+  goesOn,
+  type Isolation,
+  type Sandbox,
+} from "./engine.ts";
 import { demandPaths } from "./guest-path.ts";
 import { openModules } from "./quickjs/module.ts";
 import { toOutputBuffer } from "./quickjs/output.ts";
@@ -82,16 +90,16 @@ function openSandbox(worker: Worker, isSession: boolean, pool: WorkerPool, super
   let running: Promise<ExecResult> | undefined;
   let state: "unused" | "running" | "frozen" | "over" = "unused";
   const runNow = async (request: ExecRequest, signal: AbortSignal): Promise<ExecResult> => {
-    let goesOn = false;
+    let isLeft = false;
     let isReusable = false;
     try {
       const ended = await supervise(worker, request, AbortSignal.any([signal, disposed.signal]));
       ({ isReusable } = ended);
-      goesOn = isSession && isReusable && ["ok", "error", "output"].includes(ended.result.status);
-      return { ...ended.result, isolation, ...(isSession && !goesOn ? { isOver: true } : {}) };
+      isLeft = isSession && isReusable && goesOn(ended.result.status);
+      return { ...ended.result, isolation, ...(isSession && !isLeft ? { isOver: true } : {}) };
     } finally {
-      state = goesOn ? "frozen" : "over";
-      if (goesOn) freeze(true);
+      state = isLeft ? "frozen" : "over";
+      if (isLeft) freeze(true);
       else await pool.give(worker, isReusable && !isSession);
     }
   };

@@ -2,7 +2,14 @@ import { randomUUID } from "node:crypto";
 import { openDeadline } from "../../core/deadline.ts";
 import type { Json } from "../../core/json.ts";
 import { isShallow } from "../answer-call.ts";
-import type { ExecRequest, ExecResult, ExecStatus, Isolation, SandboxFile } from "../engine.ts";
+import {
+  type ExecRequest,
+  type ExecResult,
+  type ExecStatus,
+  goesOn,
+  type Isolation,
+  type SandboxFile,
+} from "../engine.ts";
 import { demandPaths } from "../guest-path.ts";
 import { openArtifacts } from "./artifacts.ts";
 import { openCalls } from "./calls.ts";
@@ -144,7 +151,7 @@ export async function conduct(
   signal.removeEventListener("abort", abort);
   forgetGone();
   over.abort();
-  const isOver = done === undefined || !["ok", "error", "output"].includes(status);
+  const isOver = done === undefined || !goesOn(status);
   if (isSession && !isOver) {
     guest.freeze(true);
     guest.hold(false);

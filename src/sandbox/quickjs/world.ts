@@ -1,14 +1,11 @@
 import type { JSValueHandle, QuickJS } from "quickjs-wasi";
+import { maxCallBytes, maxParallelCalls } from "../answer-call.ts";
 import { wrongWithPath } from "../guest-path.ts";
 import type { GuestHost } from "./guest.ts";
 import { appendOutput } from "./output.ts";
 import type { AnswerMessage, CallMessage, RunMessage } from "./protocol.ts";
 
-/** Calls of one guest that wait at the host at the same time; more wait in the worker. */
-const maxCallsInFlight = 16;
 const maxTimers = 1_000;
-/** Of the arguments of one call, as JSON text. */
-const maxCallBytes = 1024 * 1024;
 
 /** What the guest asked for and what came of it: the worker's side of GuestHost. */
 export interface World {
@@ -96,7 +93,7 @@ export function openWorld(
     }
     if (calls >= limits.calls) return toReason(`budget.calls: One run of code may make ${limits.calls} calls.`);
     calls += 1;
-    if (inFlight.size < maxCallsInFlight) start(message);
+    if (inFlight.size < maxParallelCalls) start(message);
     else queued.push(message);
     return vm.undefined;
   });
