@@ -1,11 +1,25 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Engine } from "../../src/sandbox/engine.ts";
+import { filesAfter } from "../../src/tools/session/records.ts";
 import { openPython } from "../sandbox/python.ts";
 import { openTestArtifacts } from "../support/artifacts.ts";
 import { openSessionDoor } from "./session-door.ts";
 
 /** A run in tests has 10 files and a mebibyte for them. */
 const large = 600_000;
+
+const mebibyte = 1024 * 1024;
+
+test("filesAfter() keeps beside what came out no more than an output folder can hold", () => {
+  const artifacts = [{ path: "a", bytes: new Uint8Array(40 * mebibyte) }];
+  const before = new Map([
+    ["y", { hash: "y", bytes: 30 * mebibyte }],
+    ["z", { hash: "z", bytes: 20 * mebibyte }],
+  ]);
+  const limits = { artifacts: 10, artifactBytes: 64 * mebibyte };
+  expect([...filesAfter({ artifacts, artifactsCut: true }, before, limits).keys()]).toEqual(["a", "z"]);
+  expect([...filesAfter({ artifacts }, before, limits).keys()]).toEqual(["a"]);
+});
 
 describe("files of a session that are more than come out of a run", () => {
   let engine: Engine;

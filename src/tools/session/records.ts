@@ -77,6 +77,8 @@ const kind = "session";
 const fileKind = "session-file";
 /** Each attempt fails only when another process got through. */
 const maxAttempts = 20;
+/** What an output folder has room for in every engine: all of it must fit there when the session is opened again. */
+const outBytes = 64 * 1024 * 1024;
 const prefixOf = ({ principal: { org, user } }: SessionOwner): string => `${org}/${user}/`;
 const filePrefix = (id: string): string => `${id}/`;
 
@@ -224,7 +226,7 @@ export function filesAfter(
 ): KnownFiles {
   const after = new Map(toKnown(artifacts));
   if (artifactsCut !== true) return after;
-  let bytesLeft = 2 * limits.artifactBytes - bytesOf(after);
+  let bytesLeft = Math.min(2 * limits.artifactBytes, outBytes) - bytesOf(after);
   for (const [path, file] of before) {
     if (after.has(path) || after.size >= 2 * limits.artifacts || file.bytes > bytesLeft) continue;
     after.set(path, file);
