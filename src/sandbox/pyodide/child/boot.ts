@@ -26,7 +26,7 @@ interface PythonModule {
   readonly API: { on_fatal?: (thrown: unknown) => void };
 }
 type Done = Extract<Frame, { type: "done" }>;
-/** `run` of guest.ts. */
+/** `run` of guest-module.ts. */
 type RunGuest = (
   code: string,
   resultBytes: number,
