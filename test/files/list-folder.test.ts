@@ -17,7 +17,7 @@ import { openTree } from "./tree.ts";
 const whole: ListRequest = { depth: 1, limit: 200, sort: "name", order: "asc", after: null };
 const name = ({ parts }: Position): string => parts.map(String).join("/");
 
-async function list(tree: Tree, request: Partial<ListRequest> = {}, signal = AbortSignal.timeout(60_000)) {
+async function list(tree: Tree, request: Partial<ListRequest> = {}, signal = AbortSignal.timeout(110_000)) {
   using root = openRoot(tree.root);
   using folder = openInside(root, [], { want: "folder", symlinks: "deny" });
   return await listFolder(folder, { ...whole, ...request }, signal);

@@ -16,7 +16,7 @@ export async function ask(
   asked = request,
 ): Promise<readonly ModelEvent[]> {
   const provider = openaiCompatible({ name: "test", baseUrl, silenceMs: 10_000, ...over });
-  return await Array.fromAsync(provider.stream(asked, AbortSignal.timeout(60_000)));
+  return await Array.fromAsync(provider.stream(asked, AbortSignal.timeout(110_000)));
 }
 
 /** The last event of an answer. */

@@ -65,7 +65,7 @@ describe("openProvider()", () => {
     };
     for (const baseUrl of [undefined, other.baseUrl]) {
       const provider = openProvider("paid:x", { config: keyed, env, baseUrl });
-      await Array.fromAsync(provider.stream(request, AbortSignal.timeout(60_000)));
+      await Array.fromAsync(provider.stream(request, AbortSignal.timeout(110_000)));
     }
     expect(own.requests[0]?.headers.authorization).toBe("Bearer secret");
     expect(other.requests[0]?.headers.authorization).toBeUndefined();

@@ -98,7 +98,7 @@ describe.skipIf(notLinux)("B2: while a thread swaps a folder for a link to the o
     for (let round = 0; round < 2_000 || tree.swaps() < leastSwaps; round += 1) {
       try {
         using folder = openInside(root, "dir", { want: "folder", symlinks: "inside" });
-        for await (const chunk of entriesOf(folder, AbortSignal.timeout(60_000))) {
+        for await (const chunk of entriesOf(folder, AbortSignal.timeout(110_000))) {
           for (const { name, isFolder } of chunk) {
             count(names, isFolder ? name.toString() : `${name.toString()} ${statEntry(folder, name)?.size}`);
           }

@@ -48,7 +48,7 @@ export function describeEngine(name: string, openEngine: () => Engine, snippets:
     let engine: Engine;
     beforeAll(async () => {
       engine = openEngine();
-      expect(await engine.probe(AbortSignal.timeout(60_000))).toBeNull();
+      expect(await engine.probe(AbortSignal.timeout(110_000))).toBeNull();
     });
     afterAll(() => engine[Symbol.asyncDispose]());
     const run = (code: string, over?: Parameters<typeof runIn>[3]) => runIn(engine, language, code, over);

@@ -125,7 +125,7 @@ describe("a wheel that", () => {
   test("leads out, links, is native, for one platform, too large, damaged or there twice is refused with its reason", async () => {
     const named = bad.map(([why, bytes]) => [`${why.replaceAll(/\W/g, "_")}-1.5-py3-none-any.whl`, bytes] as const);
     await using python = await openWith({ ...Object.fromEntries(named), "a_good-1.5-py3-none-any.whl": good });
-    const refused = (await python.engine.probe(AbortSignal.timeout(60_000)))?.reason ?? "";
+    const refused = (await python.engine.probe(AbortSignal.timeout(110_000)))?.reason ?? "";
     const told = refused.split(/; | can't be used: /).map((part) => part.split(".whl: "));
     for (const [index, [name]] of named.entries()) {
       expect(told).toContainEqual([name.slice(0, -4), expect.stringContaining(bad[index]?.[2] ?? "?")]);
@@ -168,7 +168,7 @@ describe("a wheel that", () => {
       await using python = await openWith({});
       await make(join(python.path, name));
       await using engine = openPyodideEngine({ cacheDir: pythonCache, wheels: python.path, warm: 0 });
-      const refused = await engine.probe(AbortSignal.timeout(60_000));
+      const refused = await engine.probe(AbortSignal.timeout(110_000));
       expect(refused?.reason).toMatch(/no file that can be read|more than 67108864 bytes/);
     }
   });

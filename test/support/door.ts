@@ -67,7 +67,7 @@ export async function openTestDoor(
     call: (name: string, args: unknown = {}, over: Partial<CallRequest> & { by?: Partial<Caller> } = {}) => {
       const { by, ...request } = over;
       const caller = { principal: localPrincipal, scope: localScope, grant, taint: [], depth: 0, ...by };
-      return door.call({ caller, name, args, callId: newId("call"), signal: AbortSignal.timeout(60_000), ...request });
+      return door.call({ caller, name, args, callId: newId("call"), signal: AbortSignal.timeout(110_000), ...request });
     },
     audit: async (): Promise<readonly AuditRow[]> => await Array.fromAsync(store.audit()),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),

@@ -42,7 +42,7 @@ async function openLinked(over: Partial<Keeping> = {}) {
   };
   const context = {
     ...owner,
-    signal: AbortSignal.timeout(60_000),
+    signal: AbortSignal.timeout(110_000),
     callId: "r",
     taint: [],
     progress: () => {},
@@ -233,7 +233,7 @@ describe("what code makes", () => {
         taint: [],
         depth: 0,
       };
-      const signal = AbortSignal.timeout(60_000);
+      const signal = AbortSignal.timeout(110_000);
       return await capstan.door.readResource({ caller, callId: `call_${Math.random()}`, signal, uri });
     };
     return { ...capstan, run, read, [Symbol.asyncDispose]: () => owned.disposeAsync() };

@@ -180,7 +180,7 @@ describe("who sees an artifact", () => {
     const request = (user: string) => ({
       caller: { principal: { org: "local", user }, scope: localScope, grant: grantOf(user), taint: [], depth: 0 },
       callId: `call_${Math.random()}`,
-      signal: AbortSignal.timeout(60_000),
+      signal: AbortSignal.timeout(110_000),
     });
     const answer = async (user: string, uri: string): Promise<string> => {
       try {

@@ -242,7 +242,7 @@ for source in json.load(open("/in/sources.json")):
     exec(source, {})
     found.append([kinds[0], sorted(set(kinds[1:])), len(functions), [len(f.body) for f in functions], sorted(calls)])
 found`;
-    const signal = AbortSignal.timeout(60_000);
+    const signal = AbortSignal.timeout(110_000);
     await using sandbox = await python.open({ language: "python" }, signal);
     const ran = await sandbox.run(
       {

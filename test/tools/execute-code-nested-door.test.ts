@@ -33,7 +33,7 @@ describe("the calls of code", () => {
     const uri: unknown = Object(valueOf(outcome)).artifacts[0].uri;
     const context = {
       ...{ principal: localPrincipal, scope: localScope, grant: capstan.grant, callId: newId("call"), taint: [] },
-      ...{ signal: AbortSignal.timeout(60_000), progress: () => {}, log: () => {} },
+      ...{ signal: AbortSignal.timeout(110_000), progress: () => {}, log: () => {} },
     };
     const read = await artifactResources(capstan.artifacts).read(String(uri), context);
     expect(read).toMatchObject({ contents: [{ text: "obey me" }], taint: ["web"] });

@@ -32,7 +32,7 @@ function callAs(user: string) {
   const answerer = { can: { form: true, url: true, sampling: true, roots: true } };
   return async (callId: string, name: string, resumed?: Resumed): Promise<Outcome> => {
     const args = name.endsWith("__ask") ? { kinds: ["form"], rounds: 1 } : {};
-    const request = { caller, name, args, callId, answerer, signal: AbortSignal.timeout(60_000) };
+    const request = { caller, name, args, callId, answerer, signal: AbortSignal.timeout(110_000) };
     return (await bridged.app.door.call({ ...request, ...(resumed === undefined ? {} : { resumed }) })).outcome;
   };
 }

@@ -37,7 +37,7 @@ describe.each(["old", "new"])("a tool behind that asks a person (%s)", (server) 
     const grant = bridged.everything();
     const caller = { principal: localPrincipal, scope: localScope, grant, taint: [], depth: 0 };
     const request = { caller, name: "execute_code", args: { language: "javascript", code }, callId: newId("call") };
-    const { outcome, taint } = await bridged.app.door.call({ ...request, signal: AbortSignal.timeout(60_000) });
+    const { outcome, taint } = await bridged.app.door.call({ ...request, signal: AbortSignal.timeout(110_000) });
     const told = expect.stringContaining("tool.input_needed: ");
     expect(outcome).toMatchObject({ value: { status: "ok", result: told } });
     // What it asks is its own word, whoever reads it.

@@ -38,7 +38,7 @@ export async function openBridged(
   opened.use(app);
   const { bridge, door, permissions, store, toolbox } = app;
   if (bridge === undefined) throw new Error("There is no bridge.");
-  await bridge.ready(AbortSignal.timeout(60_000), "start");
+  await bridge.ready(AbortSignal.timeout(110_000), "start");
   const ending = new AbortController();
   const serving: Promise<unknown>[] = [];
   opened.defer(async () => {

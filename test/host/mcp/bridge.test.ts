@@ -120,7 +120,7 @@ describe("the bridge", () => {
     const found = await opened.call("search_tools", { query: "repeats words" });
     expect(JSON.stringify(found.structuredContent)).toContain("notes__echo");
     const { app, toCaller } = opened;
-    const request = { caller: toCaller(), args: {}, callId: "call_taint", signal: AbortSignal.timeout(60_000) };
+    const request = { caller: toCaller(), args: {}, callId: "call_taint", signal: AbortSignal.timeout(110_000) };
     const { taint } = await app.door.call({ ...request, name: "notes__echo" });
     expect(taint).toEqual(["mcp:notes"]);
     // What came in holds the next sink back: so does every tool of which the operator has said nothing.

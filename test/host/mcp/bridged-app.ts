@@ -44,7 +44,7 @@ export async function openBridgedApp(servers: Readonly<Record<string, object>>, 
   );
   const bridge = demandBridge(app);
   const owned = opened.move();
-  const signal = (): AbortSignal => AbortSignal.timeout(60_000);
+  const signal = (): AbortSignal => AbortSignal.timeout(110_000);
 
   /** A grant for all tools that there are now, and for all resources and prompts, unless told otherwise. */
   function grantAll(over: Partial<Grant["rights"]> = {}): Grant {

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { byHand, codeOf, openTestConnection, until } from "./connect-support.ts";
 
-const signal = (): AbortSignal => AbortSignal.timeout(60_000);
+const signal = (): AbortSignal => AbortSignal.timeout(110_000);
 
 test.each(["modern", "legacy"])("what changes at a %s server is told, also after it was started again", async (era) => {
   await using connection = await openTestConnection(byHand([era]), { isHeard: true });

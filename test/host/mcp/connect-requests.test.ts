@@ -75,7 +75,7 @@ test("an answer with neither result nor error, and one nested too deep, end thei
 
 test.each([["loop"], ["endless"]])("a list that goes on for ever (%s) ends typed", async (kind) => {
   await using connection = await openTestConnection(byHand(["legacy", kind]));
-  expect(await codeOf(connection.listTools(AbortSignal.timeout(60_000)))).toBe("mcp.protocol");
+  expect(await codeOf(connection.listTools(AbortSignal.timeout(110_000)))).toBe("mcp.protocol");
 });
 
 test("a question of a legacy server reaches whoever called, and its answer goes back", async () => {
@@ -130,7 +130,7 @@ test("a question is declined where nobody can answer, or where it may belong to 
 
 test("a modern server's questions are returned as they are, with what the caller can answer in the request", async () => {
   await using connection = await openTestConnection(byHand(["modern"]));
-  const signal = AbortSignal.timeout(60_000);
+  const signal = AbortSignal.timeout(110_000);
   const params = { name: "input-required", arguments: {} };
   const first = await connection.request("tools/call", params, { signal });
   expect(first).toMatchObject({

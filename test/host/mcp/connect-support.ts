@@ -64,7 +64,7 @@ export async function openTestConnection(
       const result = await connection.request(
         "tools/call",
         { name: tool, arguments: args },
-        { signal: AbortSignal.timeout(60_000), ...options },
+        { signal: AbortSignal.timeout(110_000), ...options },
       );
       return textOf(result);
     },

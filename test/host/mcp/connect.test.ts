@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { byHand, openTestConnection } from "./connect-support.ts";
 
-const signal = (): AbortSignal => AbortSignal.timeout(60_000);
+const signal = (): AbortSignal => AbortSignal.timeout(110_000);
 
 test.each([
   ["modern", "modern", 1],

@@ -4,7 +4,7 @@ import { tempFolder } from "../../support/temp.ts";
 import { openAuthorizationServer, openLoopback, openResource, sendJson } from "./oauth-servers.ts";
 import { agreeing, endOf, openTestSignIn } from "./oauth-support.ts";
 
-const soon = (): AbortSignal => AbortSignal.timeout(60_000);
+const soon = (): AbortSignal => AbortSignal.timeout(110_000);
 
 describe("openSignIn() at a server that means harm", () => {
   test("B31: reads no metadata at an address that the server names inside, nor by another scheme", async () => {

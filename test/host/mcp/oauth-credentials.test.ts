@@ -108,7 +108,7 @@ describe("a refresh token that is good for one use", () => {
     await using authorizationServer = await openAuthorizationServer();
     await using resource = await openResource(authorizationServer);
     const person = openTestSignIn({ home: folder.path, url: resource.url, openBrowser: agreeing });
-    await person.renew(AbortSignal.timeout(60_000));
+    await person.renew(AbortSignal.timeout(110_000));
     authorizationServer.expireAll();
     const program = `
       import { guardedFetch } from ${source("guarded-fetch.ts")};

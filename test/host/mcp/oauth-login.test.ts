@@ -17,7 +17,7 @@ async function openSession(home: string, servers: unknown, told: string[]): Prom
   const nothing = (): void => {};
   return {
     app,
-    signal: AbortSignal.timeout(60_000),
+    signal: AbortSignal.timeout(110_000),
     grant: () => Promise.reject(new Error("no grant is needed to sign in")),
     isGrantNamed: () => false,
     confined: false,

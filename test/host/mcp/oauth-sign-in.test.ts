@@ -50,7 +50,7 @@ describe("openSignIn()", () => {
     expect(authorizationServer.clients.size).toBe(0);
     expect(
       await openTestSignIn({ home: folder.path, url: resource.url, openBrowser: agreeing }).renew(
-        AbortSignal.timeout(60_000),
+        AbortSignal.timeout(110_000),
       ),
     ).toBe(authorizationServer.origin);
     expect(await textOf(nobody.fetch(resource.url))).toBe("served");
@@ -81,7 +81,7 @@ describe("openSignIn()", () => {
     await using authorizationServer = await openAuthorizationServer();
     await using resource = await openResource(authorizationServer);
     const person = openTestSignIn({ home: folder.path, url: resource.url, openBrowser: agreeing });
-    await person.renew(AbortSignal.timeout(60_000));
+    await person.renew(AbortSignal.timeout(110_000));
     const nobody = openTestSignIn({ home: folder.path, url: resource.url });
     for (const round of [1, 2]) {
       authorizationServer.expireAll();
@@ -96,7 +96,7 @@ describe("openSignIn()", () => {
     await using authorizationServer = await openAuthorizationServer({ keepsRefreshTokens: true });
     await using resource = await openResource(authorizationServer);
     const home = folder.path;
-    await openTestSignIn({ home, url: resource.url, openBrowser: agreeing }).renew(AbortSignal.timeout(60_000));
+    await openTestSignIn({ home, url: resource.url, openBrowser: agreeing }).renew(AbortSignal.timeout(110_000));
     for (let times = 0; times < 2; times++) {
       authorizationServer.expireAll();
       expect(await textOf(openTestSignIn({ home, url: resource.url }).fetch(resource.url))).toBe("served");
@@ -108,7 +108,7 @@ describe("openSignIn()", () => {
     await using authorizationServer = await openAuthorizationServer();
     await using resource = await openResource(authorizationServer);
     await openTestSignIn({ home: folder.path, url: resource.url, openBrowser: agreeing }).renew(
-      AbortSignal.timeout(60_000),
+      AbortSignal.timeout(110_000),
     );
     const stolen = /"(rt-[^"]+)"/.exec(await readFile(join(folder.path, "mcp", "credentials.json"), "utf8"))?.[1] ?? "";
     const body = new URLSearchParams({ grant_type: "refresh_token", refresh_token: stolen, resource: resource.url });
@@ -211,7 +211,7 @@ describe("openSignIn()", () => {
     await using folder = await tempFolder();
     await using authorizationServer = await openAuthorizationServer();
     const open = openTestSignIn({ home: folder.path, url: `${authorizationServer.origin}/elsewhere` });
-    expect(await open.renew(AbortSignal.timeout(60_000))).toBeUndefined();
+    expect(await open.renew(AbortSignal.timeout(110_000))).toBeUndefined();
     expect((await open.fetch(`${authorizationServer.origin}/elsewhere`)).status).toBe(404);
   });
 });
