@@ -1,4 +1,4 @@
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
@@ -21,13 +21,13 @@ testWith("linux")("a frozen process stands still with all that it started, and g
     const pids = lines.filter((line) => /^\d+$/.test(line)).map(Number);
     expect(pids).toHaveLength(2);
     const root = child.pid ?? 0;
-    freezeTree(root, true);
+    const thaw = freezeTree(root, () => true);
     await expect.poll(() => pids.map(stateOf).join()).toMatch(/^T,[TD]$/);
     await sleep(50);
     const before = lines.length;
     await sleep(150);
     expect(lines.length).toBe(before);
-    freezeTree(root, false);
+    thaw();
     const deadline = AbortSignal.timeout(110_000);
     while (lines.length === before && !deadline.aborted) await sleep(10);
     expect(lines.length).toBeGreaterThan(before);
@@ -37,7 +37,7 @@ testWith("linux")("a frozen process stands still with all that it started, and g
     await closed;
   }
   // What has ended is nobody.
-  freezeTree(child.pid ?? 0, true);
+  freezeTree(child.pid ?? 0, () => true)();
 });
 
 testWith("linux")("what is let go on may start as much as it likes without holding up who lets it", async () => {
@@ -47,10 +47,10 @@ testWith("linux")("what is let go on may start as much as it likes without holdi
   const kill = vi.spyOn(process, "kill");
   try {
     await expect.poll(() => descendants(root).length).toBeGreaterThanOrEqual(24);
-    freezeTree(root, true);
+    const thaw = freezeTree(root, () => true);
     const frozen = new Set([root, ...descendants(root)]);
     kill.mockClear();
-    freezeTree(root, false);
+    thaw();
     const continued = kill.mock.calls.map(([pid]) => pid);
     // One that was about to end as its parent was stopped may be gone by then; none is new.
     expect(continued.filter((pid) => !frozen.has(pid))).toEqual([]);
@@ -61,5 +61,40 @@ testWith("linux")("what is let go on may start as much as it likes without holdi
     const closed = once(child, "close");
     process.kill(-root, "SIGKILL");
     await closed;
+  }
+});
+
+/** A process that starts the next one and ends, again and again, with nobody who waits for it: most lists of children come too late for it. */
+const chain = `
+import ctypes, os, signal, time
+ctypes.CDLL(None).prctl(36, 1) # PR_SET_CHILD_SUBREAPER
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+if os.fork():
+    while True: time.sleep(1)
+while True:
+    os.write(1, b".")
+    if os.fork(): os._exit(0)`;
+
+testWith("bubblewrap")("a process that is another one at each look is caught too", async () => {
+  const chains: { readonly child: ChildProcess; readonly steps: () => number }[] = [];
+  try {
+    for (let count = 0; count < 40; count += 1) {
+      const child = spawn("python3", ["-c", chain], { stdio: ["ignore", "pipe", "ignore"], detached: true });
+      let told = 0;
+      child.stdout.on("data", (piece: Buffer) => (told += piece.length));
+      const steps = (): number => told;
+      chains.push({ child, steps });
+      await expect.poll(steps, { interval: 5 }).toBeGreaterThan(20);
+      freezeTree(child.pid ?? 0, () => true);
+    }
+    // What is in the pipes still comes.
+    await sleep(1_500);
+    const before = chains.map(({ steps }) => steps());
+    await sleep(200);
+    expect(chains.map(({ steps }) => steps())).toEqual(before);
+  } finally {
+    const closed = chains.map(({ child }) => once(child, "close"));
+    for (const { child } of chains) process.kill(-(child.pid ?? 0), "SIGKILL");
+    await Promise.all(closed);
   }
 });

@@ -1,19 +1,34 @@
 import { readdirSync, readFileSync } from "node:fs";
 
+/** When it is looked again: a list of children may miss one whose parent ends in that moment, and its children after it. */
+const laterMs = [1, 3, 10, 30, 100, 300, 1_000];
+/** Who is not caught by so many looks is left to the next time. */
+const maxLooks = 1_000;
+
 /**
- * Stops a process and all that it started, or lets them go on. A stopped process starts nothing, so passes over its children end: what
- * was started between two of them is found by the next. Only Linux tells the children; elsewhere it is the process alone.
+ * Stops a process and all that it started, and answers how to let them go on. A stopped process starts nothing, so looks at its children come
+ * to an end: what was started between two of them is found by the next. `isThere`: whether the number is still that of the process. Only
+ * Linux tells the children; elsewhere it is the process alone.
  */
-export function freezeTree(pid: number, isFrozen: boolean): void {
-  if (!isFrozen) return thawTree(pid);
+export function freezeTree(pid: number, isThere: () => boolean): () => void {
   const done = new Set<number>();
-  for (let found: readonly number[] = [pid]; found.length > 0;) {
-    for (const one of found) {
-      done.add(one);
-      freeze(one, true);
+  const findMoving = (): number[] => [pid, ...descendants(pid)].filter((one) => !done.has(one));
+  const stopAll = (): void => {
+    let moving = isThere() ? findMoving() : [];
+    for (let look = 0; look < maxLooks && moving.length > 0; look += 1) {
+      for (const one of moving) {
+        done.add(one);
+        freeze(one, true);
+      }
+      moving = findMoving();
     }
-    found = descendants(pid).filter((one) => !done.has(one));
-  }
+  };
+  stopAll();
+  const timers = laterMs.map((ms) => setTimeout(stopAll, ms).unref());
+  return () => {
+    timers.forEach(clearTimeout);
+    thawTree(pid);
+  };
 }
 
 /**

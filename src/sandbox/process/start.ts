@@ -79,7 +79,7 @@ export async function startGuest(
     if (said.startsWith("bwrap: ")) return { noBubblewrap: said.split("\n", 1).join("") };
     throw notStarted(new Error(said));
   }
-  let wasFrozen = false;
+  let thaw: (() => void) | undefined;
   const guest: LocalGuest = {
     confinement,
     meter: openMeter(pid),
@@ -91,11 +91,14 @@ export async function startGuest(
     diagnostics,
     hold: (held) => hold(child, held),
     freeze(isFrozen) {
-      if (left || isFrozen === wasFrozen) return;
-      wasFrozen = isFrozen;
+      if (left) return;
       // A plain one starts no others, and the watcher below it must stay awake.
       if (confinement === "plain") freeze(pid, isFrozen);
-      else freezeTree(pid, isFrozen);
+      else if (isFrozen) thaw ??= freezeTree(pid, () => !left);
+      else {
+        thaw?.();
+        thaw = undefined;
+      }
     },
     kill,
     gone,
