@@ -93,3 +93,12 @@ testWith("docker")("a container refuses more files than it has room for, and its
 testWith("docker")("a file that does not fit is an error of that call alone, in a container", async () => {
   expect(await runAll(openContainers(), "python", misplaced)).toEqual(refused);
 });
+
+testWith("bubblewrap")(
+  "a script that finds no place to start in is an error of its own call, in bubblewrap",
+  async () => {
+    const runs = [["rm -rf /tmp/.capstan; : >/tmp/.capstan"], ["result=2"], ["result=3"]] as const;
+    const blocked = ["error", expect.stringMatching(/^The script can't be started: .*File exists/)];
+    expect(await runAll(openBubblewrapEngine(), "bash", runs)).toEqual([["ok", null], blocked, blocked]);
+  },
+);

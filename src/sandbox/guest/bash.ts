@@ -31,8 +31,11 @@ is_listening = False
 def run_bash():
     import subprocess
 
-    prepare_shell()
-    code = subprocess.Popen(["bash", SCRIPT], env={**os.environ, "BASH_ENV": SETUP}).wait()
+    try:
+        prepare_shell()
+        code = subprocess.Popen(["bash", SCRIPT], env={**os.environ, "BASH_ENV": SETUP}).wait()
+    except OSError as failure:
+        return "error", "null", None, f"The script can't be started: {failure}. What earlier calls left in /tmp or running may be in its way."
     if code:
         return "error", "null", None, f"The script ended with exit status {code}." if code > 0 else f"The script was ended by signal {-code}."
     limit = order["resultBytes"]
