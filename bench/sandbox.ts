@@ -9,9 +9,10 @@ import { benchPython } from "./sandbox-python.ts";
 /** Single-use runs, from the call at the door to the result, charged and on record, the calls of tools that code makes, and what waits. */
 export async function* benchSandbox(): AsyncGenerator<Figure> {
   const hasBubblewrap = await probeBubblewrap();
+  // First, while this process is small: to start another one takes the longer the more memory it has.
+  if (hasBubblewrap) yield* benchProcesses();
   yield* benchJavascript();
   yield* benchPython();
-  if (hasBubblewrap) yield* benchProcesses();
   yield* benchContainers();
   yield* benchNested();
   yield* benchMemory(hasBubblewrap);
