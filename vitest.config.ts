@@ -33,6 +33,6 @@ export default defineConfig({
     sequence: { sequencer: EnginesFirst },
     pool: "forks",
     // Many tests wait for processes and clocks: more workers use what two cores have left.
-    maxWorkers: 6,
+    maxWorkers: 4,
   },
 });

@@ -152,7 +152,9 @@ describe("progress and log lines of code", () => {
     expect(resultOf(await run(peer, code, {}, { progressToken: "p" }))).toBe(1);
     const told = progressOf(peer);
     expect(told[0]).toMatchObject({ progressToken: "p", progress: 1, message: "echo (call 1)" });
-    expect(told.slice(1).every(({ message }) => /^steps \(call 2\): step \d+$/.test(message))).toBe(true);
+    // How many of them are told, and whether a call's beginning is, is a matter of time.
+    const known = /^(?:steps \(call 2\)(?:: step \d+)?|logs \(call 3\))$/;
+    expect(told.slice(1).every(({ message }) => known.test(message))).toBe(true);
     expect(told.length).toBeGreaterThan(1);
     expect(told.length).toBeLessThan(30);
     expect(told.map(({ progress }) => progress)).toEqual(told.map((_, index) => index + 1));
