@@ -60,3 +60,29 @@ export function deepFreeze<T>(value: T): T {
   }
   return value;
 }
+
+/** What is nested deeper overflows the stack of some reader. */
+const maxDepth = 200;
+
+/** The JSON in a text that somebody else wrote; undefined for what is none, or is nested more than 200 levels deep. */
+export function parseJson(text: string): Json | undefined {
+  let value: Json;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+  return isTooDeep(value) ? undefined : value;
+}
+
+/** Whether a value is nested more than 200 levels deep: nobody could read it back, so no log may keep it. */
+export function isTooDeep(value: unknown): boolean {
+  let level: readonly unknown[] = [value];
+  for (let depth = 0; level.length > 0; depth += 1) {
+    if (depth > maxDepth) return true;
+    level = level.flatMap((item): readonly unknown[] =>
+      typeof item === "object" && item !== null ? Object.values(item) : [],
+    );
+  }
+  return false;
+}

@@ -1,18 +1,58 @@
+import { begin, corrupt } from "./begin.ts";
+import type { ContextState } from "./context.ts";
+import {
+  ask,
+  withCompaction,
+  withCount,
+  withFull,
+  withHead,
+  withMessage,
+  withMessages,
+  withUsage,
+  withoutSummary,
+} from "./context.ts";
 import { CapstanError, meaningOf } from "./error.ts";
-import type { AnswerPart, Block, Event, RunInput, RunLimits, Stop, ToolOutcome, Usage } from "./event.ts";
-import type { Json, JsonObject } from "./json.ts";
-import { canonicalJson, sha256 } from "./json.ts";
+import type {
+  AnswerPart,
+  ApprovalReason,
+  Block,
+  Event,
+  ModelSettings,
+  ModelTool,
+  RawAnswer,
+  RunInput,
+  RunLimits,
+  Stop,
+  SuspendedRun,
+  ToolOutcome,
+  Usage,
+} from "./event.ts";
+import type { Guardrails } from "./guardrails.ts";
+import type { JsonObject, JsonSchema } from "./json.ts";
+import { readTools } from "./offered.ts";
 import type { Scope } from "./scope.ts";
 import type { Sequence } from "./sequence.ts";
-import { append, emptySequence } from "./sequence.ts";
 import type { Taint } from "./taint.ts";
-import { mergeTaint, trusted } from "./taint.ts";
+import { mergeTaint } from "./taint.ts";
+import { addUsage } from "./usage.ts";
 
 /** One message of a model's context. `raw` is what the provider said in its own form, to go back to it verbatim. */
 export type ContextMessage =
-  | { readonly role: "user"; readonly content: readonly Block[] }
-  | { readonly role: "assistant"; readonly parts: readonly AnswerPart[]; readonly raw?: Json }
-  | { readonly role: "tool"; readonly callId: string; readonly name: string; readonly outcome: ToolOutcome };
+  | {
+      readonly role: "user";
+      readonly content: readonly Block[];
+      /** It stands for older messages. */
+      readonly summary?: true;
+    }
+  | { readonly role: "assistant"; readonly parts: readonly AnswerPart[]; readonly raw?: RawAnswer }
+  | {
+      readonly role: "tool";
+      readonly callId: string;
+      readonly name: string;
+      readonly outcome: ToolOutcome;
+      /** The outcome is cut; the event has it whole. */
+      readonly isCut?: true;
+    };
 
 /**
  * How far a tool call has come. `requested` without a driver that has it in flight means crashed. `approved` becomes `requested`
@@ -27,6 +67,14 @@ type CallState =
       readonly pin: string;
       readonly callHash: string;
       readonly question: string;
+      readonly why?: ApprovalReason;
+    }
+  /** The run that it started waits for a person. */
+  | {
+      readonly type: "suspended";
+      readonly args: JsonObject;
+      readonly effect: "read" | "idempotent" | "once";
+      readonly by: SuspendedRun;
     }
   | { readonly type: "approved"; readonly approvalId: string }
   | { readonly type: "denied"; readonly reason: string }
@@ -38,6 +86,8 @@ export interface RunCall {
   readonly name: string;
   readonly argumentsText: string;
   readonly state: CallState;
+  /** What it began with, where a person was asked about it because nobody saw its end. */
+  readonly inDoubt?: JsonObject;
 }
 
 export type RunEnd = Pick<Event & { type: "run.finished" }, "status" | "answer" | "code" | "message">;
@@ -55,14 +105,30 @@ export interface Run {
   readonly model: string;
   readonly baseUrl?: string;
   readonly system?: string;
+  readonly imported?: { readonly name: string; readonly runId: string };
+  readonly agent?: { readonly name: string; readonly version: number };
+  /** The call of another run that this one belongs to. */
+  readonly parent?: { readonly runId: string; readonly callId: string };
+  readonly settings: ModelSettings;
   readonly limits: RunLimits;
+  readonly answerSchema?: { readonly schema: JsonSchema; readonly tries: number };
+  readonly guardrails?: Guardrails;
+  readonly conversation?: string;
+  readonly windowTokens?: number;
+  readonly resultTokens?: number;
+  /** How full the context is. */
+  readonly context: ContextState;
+  /** How often each rule has had the model asked again; `answer_schema` is the one of the schema. */
+  readonly askedAgain: Readonly<Record<string, number>>;
+  /** The tools that the model was last told of. */
+  readonly tools: readonly ModelTool[];
   /** The grant under which the run is driven now. */
   readonly grantId: string;
   readonly status: "running" | "suspended" | RunEnd["status"];
   /** Why the run is suspended, while it is. */
   readonly suspendedFor: "approval" | "interrupted" | null;
   readonly end: RunEnd | null;
-  /** What the model has seen, with every tool call answered. */
+  /** What the model reads, with every tool call answered: results that are too large are cut, and a summary may stand for the oldest. */
   readonly messages: Sequence<ContextMessage>;
   /** A hash over `messages`, each chained to those before it. */
   readonly messagesHash: string;
@@ -74,9 +140,8 @@ export interface Run {
   readonly callsTaint: Taint;
   /** The model call that was requested and has no answer. */
   readonly modelCallId: string | null;
-  /** Failed attempts of the current turn, and the last of them. */
-  readonly failures: number;
-  readonly failure: { readonly code: string; readonly message: string; readonly retryAfterMs: number } | null;
+  /** Why the model can't answer, however often it was asked. */
+  readonly failure: { readonly code: string; readonly message: string } | null;
   /** Text and reason of the last turn that asked for no tool; null while the model's turn is due. */
   readonly answer: { readonly text: string; readonly stop: Stop } | null;
   /** The last text that the model said, in any turn. */
@@ -97,10 +162,14 @@ export interface Run {
 
 /**
  * The run after one more event; null is the run before its first. O(1) in the length of the log: it copies no more than the calls of
- * the current turn. Throws `run.corrupt` for an event that can't follow.
+ * the current turn. Throws `run.corrupt` for an event that can't follow. A run that goes on from another's log follows its events.
  */
 export function applyEvent(run: Run | null, event: Event): Run {
-  if (run === null) return create(event);
+  const isBegun = run === null || (event.type === "run.created" && event.previous !== undefined);
+  if (isBegun) {
+    const { run: begun, added } = begin(run, event);
+    return withMessages(withHead(begun), added);
+  }
   if (event.runId !== run.runId || event.seq !== run.seq + 1)
     throw corrupt(event, `event ${run.seq + 1} of ${run.runId}`);
   if (run.end !== null) throw corrupt(event, "no event after run.finished");
@@ -115,25 +184,37 @@ export function applyEvent(run: Run | null, event: Event): Run {
     case "run.created":
       throw corrupt(event, "run.created only once");
     case "run.resumed":
-      return { ...next, status: "running", suspendedFor: null, grantId: event.grantId };
+      return { ...next, status: "running", suspendedFor: null, grantId: event.grantId, calls: takenUp(run.calls) };
     case "input.received":
       return receive(next, event.input);
+    case "tools.offered":
+      return withHead({ ...next, tools: readOffered(event) }, event.tools);
     case "model.requested":
-      return { ...next, modelCallId: event.callId };
+      return ask({ ...next, failure: null }, event);
     case "model.answered":
       return answer(next, event);
     case "model.failed": {
-      const { code, message, retryAfterMs = 0 } = event;
-      const failure = { code, message, retryAfterMs };
-      return { ...next, modelCallId: null, failures: run.failures + 1, failure, fatal: toFatal(code, message) };
+      if (event.callId === run.context.summary?.callId) return withoutSummary(next);
+      const { code, message } = event;
+      return { ...next, modelCallId: null, failure: { code, message }, fatal: toFatal(code, message) };
     }
+    case "context.counted":
+      return withCount(next, event.tokens);
+    case "context.compacted":
+      return withCompaction(next, event);
+    case "guardrail.hit":
+      return hit(next, event);
     case "tool.requested":
       return withCall(next, event, { type: "requested", args: event.args, effect: event.effect });
     case "tool.finished":
       return finish(next, event);
+    case "tool.suspended":
+      return suspend(next, event);
     case "approval.requested": {
-      const { args, pin, callHash, question } = event;
-      return withCall(next, event, { type: "waiting", args, pin, callHash, question });
+      const { args, pin, callHash, question, why } = event;
+      const waiting = { type: "waiting" as const, args, pin, callHash, question };
+      const doubt = why === "in_doubt" ? { inDoubt: args } : {};
+      return withCall(next, event, why === undefined ? waiting : { ...waiting, why }, doubt);
     }
     case "run.suspended":
       return { ...next, status: "suspended", suspendedFor: event.reason };
@@ -156,47 +237,6 @@ export async function foldRun(events: AsyncIterable<Event> | Iterable<Event>): P
   return run;
 }
 
-function create(event: Event): Run {
-  if (event.type !== "run.created" || event.seq !== 1) throw corrupt(event, "run.created as event 1");
-  const { runId, scope, at, task, model, baseUrl, system, limits, grantId, taint = trusted } = event;
-  const run: Run = {
-    runId,
-    scope,
-    seq: 1,
-    createdAt: at,
-    updatedAt: at,
-    activeMs: 0,
-    task,
-    model,
-    ...(baseUrl === undefined ? {} : { baseUrl }),
-    ...(system === undefined ? {} : { system }),
-    limits,
-    grantId,
-    status: "running",
-    suspendedFor: null,
-    end: null,
-    messages: emptySequence(),
-    messagesHash: "",
-    queued: [],
-    calls: new Map(),
-    callsTaint: trusted,
-    modelCallId: null,
-    failures: 0,
-    failure: null,
-    answer: null,
-    lastText: "",
-    turns: 0,
-    toolCalls: 0,
-    usage: { inputUncached: 0, cacheRead: 0, cacheWrite5m: 0, cacheWrite1h: 0, output: 0, reasoning: 0 },
-    costMicroUsd: 0,
-    taint,
-    refusal: null,
-    fatal: null,
-    cancelled: null,
-  };
-  return withMessage(run, { role: "user", content: [{ type: "text", text: task }] });
-}
-
 function receive(run: Run, input: RunInput): Run {
   switch (input.type) {
     case "cancel":
@@ -204,7 +244,7 @@ function receive(run: Run, input: RunInput): Run {
     case "message": {
       const taint = mergeTaint(run.taint, input.taint);
       const text = input.taint.length === 0 ? input.text : `${fromOutside(input.taint)}\n\n${input.text}`;
-      const message: ContextMessage = { role: "user", content: [{ type: "text", text }] };
+      const message: ContextMessage = { role: "user", content: [{ type: "text", text }, ...(input.content ?? [])] };
       if (run.calls.size > 0) return { ...run, taint, queued: [...run.queued, message] };
       return withMessage({ ...run, taint, answer: null }, message);
     }
@@ -228,11 +268,10 @@ function answer(run: Run, event: Event & { type: "model.answered" }): Run {
   const calls = parts.filter((part) => part.type === "tool_call");
   const text = parts.flatMap((part) => (part.type === "text" ? [part.text] : [])).join("");
   const said: ContextMessage = { role: "assistant", parts, ...(raw === undefined ? {} : { raw }) };
-  return withMessage(
+  const next = withMessage(
     {
       ...run,
       modelCallId: null,
-      failures: 0,
       failure: null,
       turns: run.turns + 1,
       usage: addUsage(run.usage, usage),
@@ -246,17 +285,31 @@ function answer(run: Run, event: Event & { type: "model.answered" }): Run {
     },
     said,
   );
+  return stop === "context_full" ? withFull(next, run) : withUsage(next, run, event);
 }
 
 const fresh: CallState = { type: "new" };
 
+function hit(run: Run, event: Event & { type: "guardrail.hit" }): Run {
+  const { rule, action, message, code } = event;
+  if (code !== undefined) return { ...run, fatal: run.fatal ?? { code, message } };
+  if (action !== "asked_again") return run;
+  // While calls are open, the last message is the one that asked for them.
+  if (run.calls.size > 0) throw corrupt(event, "the results of the open calls");
+  const askedAgain = { ...run.askedAgain, [rule]: (run.askedAgain[rule] ?? 0) + 1 };
+  const said: ContextMessage = { role: "user", content: [{ type: "text", text: message }] };
+  return withMessage({ ...run, askedAgain, answer: null }, said);
+}
+
 function finish(run: Run, event: Event & { type: "tool.finished" }): Run {
-  const { outcome } = event;
+  const { outcome, spent } = event;
   const text = outcome.content?.find((block) => block.type === "text")?.text ?? "";
   const next = withCall(
     {
       ...run,
       toolCalls: run.toolCalls + 1,
+      usage: spent === undefined ? run.usage : addUsage(run.usage, spent.usage),
+      costMicroUsd: run.costMicroUsd + (spent?.costMicroUsd ?? 0),
       taint: mergeTaint(run.taint, event.taint),
       fatal: run.fatal ?? (outcome.isError ? toFatal(outcome.code, text) : null),
     },
@@ -269,7 +322,27 @@ function finish(run: Run, event: Event & { type: "tool.finished" }): Run {
   if (ended.length < next.calls.size) return next;
   const codes = ended.map((result) => result.outcome.code ?? "");
   const refusal = codes.every(isRefusal) ? (codes[0] ?? null) : null;
-  return [...ended, ...run.queued].reduce(withMessage, { ...next, calls: new Map(), queued: [], refusal });
+  return withMessages({ ...next, calls: new Map(), queued: [], refusal }, [...ended, ...run.queued]);
+}
+
+function suspend(run: Run, event: Event & { type: "tool.suspended" }): Run {
+  const { state } = openCall(run, event);
+  if (state.type !== "requested") throw corrupt(event, "a call that was made");
+  return withCall(run, event, { ...state, type: "suspended", by: event.by });
+}
+
+/** Calls that wait for another run are made again, and see whether it goes on. */
+function takenUp(calls: Run["calls"]): Run["calls"] {
+  const isSuspended = [...calls.values()].some(({ state }) => state.type === "suspended");
+  if (!isSuspended) return calls;
+  return new Map(
+    [...calls].map(([callId, call]) => {
+      const { state } = call;
+      if (state.type !== "suspended") return [callId, call];
+      const { args, effect } = state;
+      return [callId, { ...call, state: { type: "requested", args, effect } }];
+    }),
+  );
 }
 
 /** Refused by policy (exit code 6) or by a budget (5). */
@@ -287,9 +360,12 @@ function toFatal(code = "", message: string): Run["fatal"] {
   return { code, message: message.replace(`${code}: `, "") };
 }
 
-function withMessage(run: Run, message: ContextMessage): Run {
-  const messagesHash = sha256(run.messagesHash + canonicalJson(message));
-  return { ...run, messages: append(run.messages, message), messagesHash };
+function readOffered(event: Event & { type: "tools.offered" }): readonly ModelTool[] {
+  try {
+    return readTools(event.tools);
+  } catch {
+    throw corrupt(event, "a list of tools");
+  }
 }
 
 function openCall(run: Run, about: { readonly callId: string }): RunCall {
@@ -301,25 +377,12 @@ function openCall(run: Run, about: { readonly callId: string }): RunCall {
   );
 }
 
-function withCall(run: Run, about: { readonly callId: string }, state: CallState): Run {
+function withCall(
+  run: Run,
+  about: { readonly callId: string },
+  state: CallState,
+  doubt: Pick<RunCall, "inDoubt"> = {},
+): Run {
   const call = openCall(run, about);
-  return { ...run, calls: new Map(run.calls).set(call.callId, { ...call, state }) };
-}
-
-function addUsage(a: Usage, b: Usage): Usage {
-  return {
-    inputUncached: a.inputUncached + b.inputUncached,
-    cacheRead: a.cacheRead + b.cacheRead,
-    cacheWrite5m: a.cacheWrite5m + b.cacheWrite5m,
-    cacheWrite1h: a.cacheWrite1h + b.cacheWrite1h,
-    output: a.output + b.output,
-    reasoning: a.reasoning + b.reasoning,
-  };
-}
-
-function corrupt(event: Event, expected: string): CapstanError {
-  return new CapstanError(
-    "run.corrupt",
-    `The log of ${event.runId} is damaged at event ${event.seq}: expected ${expected}, got ${event.type}.`,
-  );
+  return { ...run, calls: new Map(run.calls).set(call.callId, { ...call, ...doubt, state }) };
 }

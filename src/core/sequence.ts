@@ -21,3 +21,7 @@ export function append<T>({ length, backing }: Sequence<T>, item: T): Sequence<T
 export function toArray<T>({ length, backing }: Sequence<T>): readonly T[] {
   return backing.slice(0, length);
 }
+
+export function toSequence<T>(items: readonly T[]): Sequence<T> {
+  return { length: items.length, backing: [...items] };
+}

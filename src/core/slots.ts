@@ -2,24 +2,39 @@
 export interface Slots {
   /** Waits for a slot and answers how to give it back. Rejects with the signal's reason when that aborts first. */
   take(signal: AbortSignal): Promise<() => void>;
+  /** The same without waiting: undefined where none is free. */
+  tryTake(): (() => void) | undefined;
 }
 
 export function openSlots(count: number): Slots {
   const waiting = new Set<() => void>();
   let free = count;
+
+  function tryTake(): (() => void) | undefined {
+    if (free === 0) return undefined;
+    free -= 1;
+    return toRelease();
+  }
+
+  function toRelease(): () => void {
+    let held = true;
+    return () => {
+      if (!held) return;
+      held = false;
+      const [next] = waiting;
+      if (next === undefined) free += 1;
+      else next();
+    };
+  }
+
   return {
+    tryTake,
     async take(signal) {
       signal.throwIfAborted();
-      if (free > 0) free -= 1;
-      else await turn(waiting, signal);
-      let held = true;
-      return () => {
-        if (!held) return;
-        held = false;
-        const [next] = waiting;
-        if (next === undefined) free += 1;
-        else next();
-      };
+      const taken = tryTake();
+      if (taken !== undefined) return taken;
+      await turn(waiting, signal);
+      return toRelease();
     },
   };
 }

@@ -3,31 +3,85 @@ import { CapstanError } from "../core/error.ts";
 import { EventBody } from "../core/event.ts";
 import type { Event } from "../core/event.ts";
 import type { Scope } from "../core/scope.ts";
+import type { openBlobs } from "./blobs.ts";
+import { hashEvent, noEventHash, packBody, unpackBody } from "./event-chain.ts";
 import { noWrites } from "./group-commit.ts";
 import type { Writes } from "./group-commit.ts";
-import { integer, scopeKey, text, toQuery } from "./sql.ts";
+import { bytes, integer, scopeKey, text, toQuery } from "./sql.ts";
 import type { Row } from "./sql.ts";
-import type { Batch, RunSummary } from "./store.ts";
+import type { Batch, EventRow, RunSummary } from "./store.ts";
 
-const pageRows = 500;
+/** The first page is small: many readers want the first event alone. */
+const [firstRows, pageRows] = [8, 500];
 
-/** The logs of runs. */
-export function openEvents(db: DatabaseSync) {
-  const insert = toQuery(db, "insert into events (scope, run, seq, at, body) values (?, ?, ?, ?, ?)");
-  const lastSeq = toQuery(db, "select max(seq) from events where scope = ? and run = ?");
+/** The logs of runs, each a chain of hashes. */
+export function openEvents(db: DatabaseSync, blobs: ReturnType<typeof openBlobs>) {
+  const insert = toQuery(
+    db,
+    "insert into events (scope, run, seq, at, body, large, hash) values (?, ?, ?, ?, ?, ?, ?)",
+  );
+  const head = toQuery(db, "select seq, hash from events where scope = ? and run = ? order by seq desc limit 1");
+  const hashOf = toQuery(db, "select hash from events where scope = ? and run = ? and seq = ?");
   const page = toQuery(
     db,
-    `select seq, at, body from events where scope = ? and run = ? and seq >= ? order by seq limit ${pageRows}`,
+    "select seq, at, body, large, hash from events where scope = ? and run = ? and seq >= ? order by seq limit ?",
   );
-  const last = toQuery(db, "select seq, at, body from events where scope = ? and run = ? order by seq desc limit 1");
+  const last = toQuery(
+    db,
+    "select seq, at, body, large from events where scope = ? and run = ? order by seq desc limit 1",
+  );
   const newest = toQuery(
     db,
-    "select run, seq, at, body from events where scope = ? and seq = 1 order by at desc, run desc limit ?",
+    "select run, seq, at, body, large from events where scope = ? and seq = 1 order by at desc, run desc limit ?",
   );
 
+  /** What this process has written, by its batches: for good, and in the open transaction. */
+  const written = new WeakSet<readonly EventBody[]>();
+  let added = new Set<readonly EventBody[]>();
+
+  /** Page by page, so that no read transaction stays open while the reader takes its time. */
+  function* pages(scope: Scope, runId: string, fromSeq: number): Generator<Row> {
+    for (let next = fromSeq, limit = firstRows; ; limit = pageRows) {
+      const rows = page.all(scopeKey(scope), runId, next, limit);
+      for (const row of rows) {
+        yield row;
+        next = integer(row[0]) + 1;
+      }
+      if (rows.length < limit) return;
+    }
+  }
+
+  /** The hash that the first event of a run follows. */
+  function toStart(scope: Scope, runId: string, [first]: readonly EventBody[]): string {
+    const previous = first?.type === "run.created" ? first.previous : undefined;
+    if (previous === undefined) return noEventHash;
+    const row = hashOf.get(scopeKey(scope), previous.runId, previous.seq);
+    if (row !== undefined) return toHash(row[0]);
+    throw new CapstanError(
+      "store.not_found",
+      `${runId} can't go on from event ${previous.seq} of ${previous.runId}: there is none. See \`capstan runs show ${previous.runId}\`.`,
+    );
+  }
+
+  function toEvent(scope: Scope, runId: string, [seq, at, body, large = null]: Row): Event {
+    const place = integer(seq);
+    try {
+      const value = unpackBody({ body: text(body), large: large === null ? null : text(large) }, (textHash) =>
+        blobs.get(textHash),
+      );
+      return { v: 1, scope, runId, seq: place, at: integer(at), ...EventBody.parse(value) };
+    } catch (cause) {
+      throw corruptRun(runId, place, "can't be read", cause);
+    }
+  }
+
   return {
+    begin(): void {
+      added = new Set();
+    },
+
     /** Refuses with `store.conflict` when the run's log does not end where its writer thinks. */
-    plan({ scope, runId, afterSeq, events = [] }: Batch, at: number): Writes {
+    plan({ scope, runId, afterSeq, events = [], behind, eventsAt }: Batch, at: number): Writes {
       if (runId === undefined || afterSeq === undefined) {
         if (events.length === 0) return noWrites;
         throw new CapstanError(
@@ -36,25 +90,44 @@ export function openEvents(db: DatabaseSync) {
         );
       }
       const key = scopeKey(scope);
-      const found = lastSeq.get(key, runId)?.[0] ?? 0;
+      const [found = 0, lastHash] = head.get(key, runId) ?? [];
       if (found !== afterSeq) throw conflict(runId, afterSeq, integer(found));
-      const bodies = events.map((event) => JSON.stringify(event));
+      if (behind !== undefined && !added.has(behind) && !written.has(behind)) throw conflict(runId, afterSeq, found);
+      if (events.length === 0) return noWrites;
+      let hash = afterSeq === 0 ? toStart(scope, runId, events) : toHash(lastHash);
+      const rows = events.map((event, index) => {
+        const { texts, ...packed } = packBody(event);
+        const row = { seq: afterSeq + 1 + index, at: eventsAt?.[index] ?? at, ...packed };
+        hash = hashEvent(hash, { scope, runId }, row);
+        return { ...row, hash, kept: [...texts].map(([textHash, kept]) => blobs.plan(textHash, kept)) };
+      });
       return () => {
-        for (const [index, body] of bodies.entries()) insert.run(key, runId, afterSeq + 1 + index, at, body);
+        added.add(events);
+        for (const row of rows) {
+          for (const keep of row.kept) keep();
+          insert.run(key, runId, row.seq, row.at, row.body, row.large, Buffer.from(row.hash, "hex"));
+        }
       };
     },
 
-    /** Page by page, so that no read transaction stays open while the reader takes its time. Throws `run.corrupt`. */
+    committed(): void {
+      for (const batch of added) written.add(batch);
+    },
+
+    /** Throws `run.corrupt`. */
     async *read(scope: Scope, runId: string, fromSeq: number): AsyncGenerator<Event> {
       let next = fromSeq;
-      for (;;) {
-        const rows = page.all(scopeKey(scope), runId, next);
-        for (const row of rows) {
-          if (row[0] !== next) throw corruptRun(runId, next, "is missing");
-          yield toEvent(scope, runId, row);
-          next += 1;
-        }
-        if (rows.length < pageRows) return;
+      for (const row of pages(scope, runId, fromSeq)) {
+        if (row[0] !== next) throw corruptRun(runId, next, "is missing");
+        yield toEvent(scope, runId, row);
+        next += 1;
+      }
+    },
+
+    async *rows(scope: Scope, runId: string, fromSeq: number): AsyncGenerator<EventRow> {
+      for (const [seq, at, body, large = null, hash] of pages(scope, runId, fromSeq)) {
+        const place = { seq: integer(seq), at: integer(at) };
+        yield { ...place, body: text(body), large: large === null ? null : text(large), hash: toHash(hash) };
       }
     },
 
@@ -69,14 +142,7 @@ export function openEvents(db: DatabaseSync) {
   };
 }
 
-function toEvent(scope: Scope, runId: string, [seq, at, body]: Row): Event {
-  const place = integer(seq);
-  try {
-    return { v: 1, scope, runId, seq: place, at: integer(at), ...EventBody.parse(JSON.parse(text(body))) };
-  } catch (cause) {
-    throw corruptRun(runId, place, "can't be read", cause);
-  }
-}
+const toHash = (value: Row[number] | undefined): string => Buffer.from(bytes(value)).toString("hex");
 
 function corruptRun(runId: string, seq: number, what: string, cause?: unknown): CapstanError {
   return new CapstanError(
@@ -87,9 +153,10 @@ function corruptRun(runId: string, seq: number, what: string, cause?: unknown): 
 }
 
 function conflict(runId: string, afterSeq: number, lastSeq: number): CapstanError {
+  const not = lastSeq === afterSeq ? "and it is not the one that this writer has seen" : `not ${afterSeq}`;
   return new CapstanError(
     "store.conflict",
-    `Run ${runId} ends with event ${lastSeq}, not ${afterSeq}: another process writes to it. Read the log again, or leave the run to the other.`,
+    `Run ${runId} ends with event ${lastSeq}, ${not}: another process writes to it. Read the log again, or leave the run to the other.`,
     { details: { runId, afterSeq, lastSeq } },
   );
 }

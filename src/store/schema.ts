@@ -1,15 +1,19 @@
 import { open } from "node:fs/promises";
 import { DatabaseSync } from "node:sqlite";
 import { CapstanError } from "../core/error.ts";
+import { chainEvents } from "./chain-events.ts";
 import { integer, text, toQuery } from "./sql.ts";
 import { toStoreError } from "./sqlite-error.ts";
 import { untilFree } from "./until-free.ts";
+
+/** What changes a file: SQL, or what SQL can't say. It runs inside the transaction that brings the file up to date. */
+type Step = string | ((db: DatabaseSync) => void);
 
 /**
  * Each step brings a file from version n (its index) to n + 1. A released step is never edited: another one is added. Rows that
  * belong together share a page (`without rowid`), except where they are large or only ever appended.
  */
-const storeSteps: readonly string[] = [
+const storeSteps: readonly Step[] = [
   `
   create table events (
     scope text not null, run text not null, seq integer not null, at integer not null, body text not null,
@@ -56,6 +60,11 @@ const storeSteps: readonly string[] = [
     delete from blobs where hash = old.blob and kept = 0 and not exists (select 1 from records where blob = old.blob);
   end;
   `,
+  // `large`: which texts of the body are blobs. Events that were there before are chained as they are found.
+  (db) => {
+    db.exec("alter table events add column large text; alter table events add column hash blob");
+    chainEvents(db);
+  },
 ];
 
 /** How long one attempt may block the event loop while another process writes; `untilFree` goes on from there without blocking. */
@@ -68,7 +77,7 @@ const keptLogBytes = 64 * 1024 * 1024;
  * store; a room with a file of its own gives its own). Throws `store.unavailable`, `store.corrupt`,
  * `store.full`, or `store.newer` for a file that a newer Capstan has written. The caller closes it.
  */
-export async function openDatabase(path: string, steps: readonly string[] = storeSteps): Promise<DatabaseSync> {
+export async function openDatabase(path: string, steps: readonly Step[] = storeSteps): Promise<DatabaseSync> {
   await makePrivate(path);
   let db: DatabaseSync | undefined;
   try {
@@ -96,7 +105,7 @@ async function makePrivate(path: string): Promise<void> {
   }
 }
 
-function prepareFile(db: DatabaseSync, path: string, steps: readonly string[]): void {
+function prepareFile(db: DatabaseSync, path: string, steps: readonly Step[]): void {
   const version = versionOf(db);
   if (version > steps.length) throw newer(path, version, steps.length);
   const mode = text(toQuery(db, "pragma journal_mode = wal").get()?.[0]);
@@ -111,7 +120,10 @@ function prepareFile(db: DatabaseSync, path: string, steps: readonly string[]): 
   db.exec("begin immediate");
   try {
     // Read again inside the transaction: another process may have migrated in between.
-    for (const step of steps.slice(versionOf(db))) db.exec(step);
+    for (const step of steps.slice(versionOf(db))) {
+      if (typeof step === "string") db.exec(step);
+      else step(db);
+    }
     db.exec(`pragma user_version = ${steps.length}; commit`);
   } finally {
     if (db.isTransaction) db.exec("rollback");

@@ -36,11 +36,11 @@ export async function openSqliteStore({ path, clock }: { path: string; clock: Cl
 }
 
 function toStore(db: DatabaseSync, path: string, clock: Clock): Store {
-  const events = openEvents(db);
+  const blobs = openBlobs(db);
+  const events = openEvents(db, blobs);
   const inbox = openInbox(db);
   const records = openRecords(db);
   const ledger = openLedger(db);
-  const blobs = openBlobs(db);
   const audit = openAudit(db, newId("writer"));
 
   const begin = toQuery(db, "begin immediate");
@@ -57,12 +57,14 @@ function toStore(db: DatabaseSync, path: string, clock: Clock): Store {
         fsyncs = power;
       }
       begin.run();
+      events.begin();
       ledger.begin();
       audit.begin();
     },
     commit() {
       ledger.finish();
       end.run();
+      events.committed();
       audit.committed();
     },
     rollback() {
@@ -106,6 +108,7 @@ function toStore(db: DatabaseSync, path: string, clock: Clock): Store {
   return {
     commit: (batch) => commits.add({ power: batch.durability === "power", plan: () => plan(batch) }),
     events: (scope, runId, fromSeq = 1) => readAll(events.read(scope, runId, fromSeq)),
+    eventRows: (scope, runId, fromSeq = 1) => readAll(events.rows(scope, runId, fromSeq)),
     runs: (scope, limit) => read(() => events.runs(scope, limit)),
     inbox: (scope, runId) => read(() => inbox.read(scope, runId)),
     record: (scope, kind, key) => read(() => records.get(scope, kind, key)),

@@ -104,11 +104,21 @@ export interface AuditHead {
 /** Everything in a batch happens, or nothing does. */
 export interface Batch {
   readonly scope: Scope;
-  /** With `events`: the run and the last sequence number its writer has seen (0: none); another writer in between gives `store.conflict`. */
+  /**
+   * With `events`: the run and the last sequence number its writer has seen (0: none); another writer in between gives
+   * `store.conflict`. The run that a first event goes on from must have the event that it names, else `store.not_found`.
+   */
   readonly runId?: string;
   readonly afterSeq?: number;
   readonly at?: number;
   readonly events?: readonly EventBody[];
+  /**
+   * The `events` of the batch that is to stand right before these, where their writer has not waited for its end: `store.conflict` where
+   * this store has not written it, so that nothing follows on what another writer has put in its place. Missing: whatever is there.
+   */
+  readonly behind?: readonly EventBody[];
+  /** The time of each of `events`, where it is not `at`. */
+  readonly eventsAt?: readonly number[];
   readonly charges?: readonly Charge[];
   readonly settles?: readonly Settle[];
   readonly records?: readonly RecordWrite[];
@@ -124,6 +134,15 @@ export interface Batch {
 export interface InboxItem {
   readonly id: number;
   readonly input: RunInput;
+}
+
+/** An event as it is stored, chained by `hash` to the one before it: event-chain.ts says what that covers, and what `large` is. */
+export interface EventRow {
+  readonly seq: number;
+  readonly at: number;
+  readonly body: string;
+  readonly large: string | null;
+  readonly hash: string;
 }
 
 /** A line of `runs ls`, read from the log's first and last events. */
@@ -143,6 +162,8 @@ export interface Store extends AsyncDisposable {
   commit(batch: Batch): Promise<void>;
   /** The events of a run from `fromSeq` (inclusive, 1 is the first), in order. An unknown run yields nothing. Throws `run.corrupt`. */
   events(scope: Scope, runId: string, fromSeq?: number): AsyncIterable<Event>;
+  /** The same events as they are stored, whatever stands in them; the reader checks the chain. */
+  eventRows(scope: Scope, runId: string, fromSeq?: number): AsyncIterable<EventRow>;
   /** The newest first, by the time of their first event. Throws `run.corrupt`. */
   runs(scope: Scope, limit: number): Promise<readonly RunSummary[]>;
   /** Inputs not yet taken, oldest first. */

@@ -96,6 +96,12 @@ describe("a run folded from its events", () => {
     ["another run's event", [at(1, created), { ...at(2, requested), runId: "run_2" }]],
     ["an answer that nobody asked for", log(created, answered)],
     ["the end of a call that is not open", log(created, finished)],
+    [
+      "a word of a rule between a call and its result",
+      log(created, requested, answered, {
+        ...{ type: "guardrail.hit", rule: "r", place: "output", action: "asked_again", message: "Again." },
+      }),
+    ],
     ["the end of a call twice", log(created, requested, answered, finished, finished)],
     ["an event behind the end", log(created, { type: "run.finished", status: "done", answer: "" }, requested)],
   ])("refuses a log with %s", async (_, events) => {

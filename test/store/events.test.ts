@@ -118,6 +118,28 @@ describe.each(stores)("commit() of events in $name", ({ open }) => {
     expect(await all(second.events(scope, "r"))).toHaveLength(20);
   });
 
+  test("writes behind a batch that was not waited for only where that stands, whoever wrote as much in its place", async () => {
+    await using folder = await tempFolder();
+    await using store = await open(folder.path);
+    await using other = await open(folder.path);
+    const write = (afterSeq: number, behind?: readonly EventBody[]) => {
+      const events = [said(String(afterSeq))];
+      const end = store.commit({ scope, runId: "r", afterSeq, events, ...(behind === undefined ? {} : { behind }) });
+      return { events, code: codeOf(end) };
+    };
+    const first = write(0);
+    const second = write(1, first.events);
+    expect([await first.code, await second.code]).toEqual(["done", "done"]);
+    expect(await write(2, second.events).code).toBe("done");
+
+    await other.commit({ scope, runId: "r", afterSeq: 3, events: [said("other")] });
+    const refused = write(3, second.events);
+    const next = write(4, refused.events);
+    expect([await refused.code, await next.code]).toEqual(["store.conflict", "store.conflict"]);
+    expect(await write(4, next.events).code).toBe("store.conflict");
+    expect((await all(store.events(scope, "r"))).length).toBe(4);
+  });
+
   test("fences a batch without events too", async () => {
     await using folder = await tempFolder();
     await using store = await open(folder.path);

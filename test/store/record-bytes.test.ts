@@ -90,7 +90,8 @@ describe("a store of the first version", () => {
     {
       using db = new DatabaseSync(join(folder.path, "state.db"));
       db.exec(`drop trigger record_deleted; drop trigger record_changed; drop index records_by_blob;
-        alter table records drop column blob; alter table blobs drop column kept; pragma user_version = 1`);
+        alter table records drop column blob; alter table blobs drop column kept;
+        alter table events drop column hash; alter table events drop column large; pragma user_version = 1`);
     }
     await using store = await open(folder.path);
     expect(await store.record(scope, "k", "old")).toMatchObject({ value: 1, version: 1 });
