@@ -158,7 +158,7 @@ async function turn(
   messages: readonly ContextMessage[],
   offered = tools,
 ): Promise<ModelEvent & { type: "message.ended" }> {
-  const request: ModelRequest = { model: "", messages, tools: offered };
+  const request: ModelRequest = { model: "", messages, tools: offered, settings: {} };
   const events = await Array.fromAsync(openPlanner().stream(request, new AbortController().signal));
   const last = events.at(-1);
   if (last?.type !== "message.ended") throw new Error("the planner ended without an answer");

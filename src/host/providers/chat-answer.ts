@@ -1,14 +1,30 @@
 import { z } from "zod";
-import { CapstanError } from "../../core/error.ts";
-import type { AnswerPart, Stop, Usage } from "../../core/event.ts";
-import type { ModelEvent, ModelRequest } from "../provider.ts";
+import type { AnswerPart, RawAnswer, Stop, Usage } from "../../core/event.ts";
+import type { Json, JsonObject } from "../../core/json.ts";
 import { estimateTokens, estimateUsage } from "../price.ts";
+import type { ModelEvent, ModelRequest } from "../provider.ts";
+import { parseArguments } from "./call-arguments.ts";
+import type { WireCall } from "./wire.ts";
+import { TokenCount, openCallIds, toRaw } from "./wire.ts";
 
 /** How many tool calls one answer may hold. */
 const maxCalls = 128;
+/** A call with longer arguments is looked at when the answer has ended: it comes in pieces, and would be read again with each. */
+const maxEarlyChars = 256 * 1024;
 
-const count = z.int().min(0).nullish().catch(null);
 const text = z.string().nullish();
+
+/** Beside its fields a call may carry others, such as a signature, that its endpoint wants back. */
+const CallDelta = z.looseObject({
+  index: z
+    .int()
+    .min(0)
+    .max(maxCalls - 1)
+    .nullish(),
+  id: text,
+  function: z.object({ name: text, arguments: text }).nullish(),
+});
+type CallDelta = z.infer<typeof CallDelta>;
 
 /** What Capstan reads of a Chat Completions chunk; servers add fields of their own. */
 const Chunk = z.object({
@@ -22,19 +38,11 @@ const Chunk = z.object({
             // Two names for the same thing: vLLM, llama.cpp and DeepSeek say the first, others the second.
             reasoning_content: text,
             reasoning: text.catch(null),
-            tool_calls: z
-              .array(
-                z.object({
-                  index: z
-                    .int()
-                    .min(0)
-                    .max(maxCalls - 1)
-                    .nullish(),
-                  id: text,
-                  function: z.object({ name: text, arguments: text }).nullish(),
-                }),
-              )
-              .nullish(),
+            images: z
+              .array(z.object({ image_url: z.object({ url: z.string() }) }))
+              .nullish()
+              .catch(null),
+            tool_calls: z.array(CallDelta).nullish(),
           })
           .nullish(),
         finish_reason: text,
@@ -43,110 +51,201 @@ const Chunk = z.object({
     .nullish(),
   usage: z
     .object({
-      prompt_tokens: count,
-      completion_tokens: count,
-      prompt_tokens_details: z.object({ cached_tokens: count }).nullish().catch(null),
-      completion_tokens_details: z.object({ reasoning_tokens: count }).nullish().catch(null),
+      prompt_tokens: TokenCount,
+      completion_tokens: TokenCount,
+      prompt_tokens_details: z.object({ cached_tokens: TokenCount }).nullish().catch(null),
+      completion_tokens_details: z.object({ reasoning_tokens: TokenCount }).nullish().catch(null),
     })
     .nullish()
     .catch(null),
 });
 type Chunk = z.infer<typeof Chunk>;
-type CallDelta = NonNullable<
-  NonNullable<NonNullable<NonNullable<Chunk["choices"]>[number]["delta"]>["tool_calls"]>[number]
->;
 
 /** A tool call that is still coming in. */
 interface OpenCall {
+  readonly type: "tool_call";
   readonly index: number;
-  callId: string;
+  /** As the endpoint said it; "" when it said none. */
+  readonly said: string;
+  readonly callId: string;
   name: string;
   argumentsText: string;
-  started: boolean;
+  /** What the endpoint said of the call beside id, name and arguments. */
+  readonly more: JsonObject;
+  isStarted: boolean;
+  isReady: boolean;
 }
+
+type OpenPart = Exclude<AnswerPart, { type: "tool_call" }> | OpenCall;
 
 export interface ChatAnswer {
   /** What one more chunk says. Throws `provider.bad_answer` for what is no chunk. */
   push(chunk: unknown): readonly ModelEvent[];
-  /** The last events, once the stream has ended. Throws `provider.unavailable` when the answer was cut, `provider.bad_answer`. */
+  /** The last events, once the stream has ended; none when it was cut. Throws `provider.bad_answer`. */
   end(): readonly ModelEvent[];
 }
 
 /** Puts the chunks of one answer together. */
-export function openChatAnswer(request: ModelRequest): ChatAnswer {
-  const parts: (AnswerPart | OpenCall)[] = [];
+export function openChatAnswer(request: ModelRequest, wire: Pick<WireCall, "badAnswer" | "wire">): ChatAnswer {
+  const parts: OpenPart[] = [];
+  const open: OpenCall[] = [];
+  const toCallId = openCallIds();
+  let reasoningField = "reasoning_content";
   let finishReason: string | undefined;
   let refused = false;
   let usage: Chunk["usage"];
 
   function addText(type: "text" | "reasoning", added: string): ModelEvent {
     const last = parts.at(-1);
-    if (last !== undefined && "type" in last && last.type === type) {
-      parts[parts.length - 1] = { type, text: last.text + added };
-    } else parts.push({ type, text: added });
+    if (last?.type === type) parts[parts.length - 1] = { type, text: last.text + added };
+    else parts.push({ type, text: added });
     return { type: `${type}.delta`, text: added };
   }
 
   function addCall(delta: CallDelta): readonly ModelEvent[] {
-    const open = parts.filter(isOpenCall);
-    const same = open.findLast((call) => call.index === (delta.index ?? call.index));
-    // Some servers number every call 0 and send each whole: another id is another call.
-    const isOther = same === undefined || (Boolean(delta.id) && same.callId !== "" && delta.id !== same.callId);
+    const { index, id, function: called, type: _, ...more } = delta;
+    const same = open.findLast((call) => call.index === (index ?? call.index));
+    const isOther = same === undefined || isAnother(delta, same);
+    if (isOther && open.length === maxCalls) throw wire.badAnswer(`more than ${maxCalls} tool calls in one answer`);
     const call: OpenCall = isOther
-      ? { index: delta.index ?? open.length, callId: "", name: "", argumentsText: "", started: false }
+      ? { ...newCall, more: {}, index: open.length, said: id ?? "", callId: toCallId(id) }
       : same;
+    const events: ModelEvent[] = [];
     if (isOther) {
-      if (open.length === maxCalls) throw badAnswer(`more than ${maxCalls} tool calls in one answer`);
+      // What came before another call is complete, unless a server sends them by turns.
+      events.push(...open.filter(isEarlyWhole).flatMap(announce));
       parts.push(call);
+      open.push(call);
     }
-    call.callId ||= delta.id ?? "";
-    call.name ||= delta.function?.name ?? "";
-    call.argumentsText += delta.function?.arguments ?? "";
-    if (call.started || call.name === "") return [];
-    call.started = true;
-    return [{ type: "tool.started", callId: call.callId, name: call.name }];
+    call.name ||= called?.name ?? "";
+    Object.assign(call.more, toJsonFields(more));
+    if (!call.isStarted && call.name !== "") {
+      call.isStarted = true;
+      events.push({ type: "tool.started", callId: call.callId, name: call.name, index: call.index });
+    }
+    const added = called?.arguments ?? "";
+    call.argumentsText += added;
+    if (added !== "") events.push({ type: "tool.delta", callId: call.callId, text: added });
+    return events;
   }
 
   return {
     push(raw) {
       const parsed = Chunk.safeParse(raw);
-      if (!parsed.success) throw badAnswer("a chunk that is not one of Chat Completions", parsed.error);
+      if (!parsed.success) throw wire.badAnswer("a chunk that is not one of Chat Completions", parsed.error);
       usage = parsed.data.usage ?? usage;
       const choice = parsed.data.choices?.[0];
       if (choice === undefined) return [];
       const { delta, finish_reason } = choice;
       const events: ModelEvent[] = [];
       const reasoning = delta?.reasoning_content ?? delta?.reasoning;
-      if (reasoning) events.push(addText("reasoning", reasoning));
+      if (reasoning) {
+        reasoningField = delta?.reasoning_content ? "reasoning_content" : "reasoning";
+        events.push(addText("reasoning", reasoning));
+      }
       if (delta?.content) events.push(addText("text", delta.content));
       if (delta?.refusal) {
         refused = true;
         events.push(addText("text", delta.refusal));
       }
+      for (const { image_url } of delta?.images ?? []) parts.push(...toImages(image_url.url));
       for (const call of delta?.tool_calls ?? []) events.push(...addCall(call));
       finishReason = finish_reason ?? finishReason;
       return events;
     },
     end() {
-      if (finishReason === undefined) {
-        throw new CapstanError("provider.unavailable", "The model's answer was cut before its end. Try again.");
-      }
-      const whole = parts.map((part, place) => (isOpenCall(part) ? toToolCall(part, place) : part));
-      const calls = whole.filter((part) => part.type === "tool_call");
-      const stop = refused ? "refusal" : toStop(finishReason, calls.length > 0);
-      const ready = calls.map((call) => ({ ...call, type: "tool.ready" as const }));
-      return [...ready, { type: "message.ended", parts: whole, stop, usage: toUsage(usage, request, whole) }];
+      const reason = finishReason;
+      if (reason === undefined) return [];
+      if (parts.some((part) => isCall(part) && part.name === "")) throw wire.badAnswer("a tool call without a name");
+      // A model that refuses has none of its calls performed; one that was cut, those that are whole.
+      const isKept = (call: OpenCall): boolean => !refused && (!isCut(reason) || isWhole(call));
+      const kept = parts.filter((part) => !isCall(part) || isKept(part));
+      const calls = kept.filter(isCall);
+      const whole = kept.map((part) => (isCall(part) ? toToolCall(part) : part));
+      const blocks = toMessage(kept, reasoningField);
+      const raw: { raw?: RawAnswer } = blocks === undefined ? {} : { raw: toRaw(blocks, wire, request) };
+      const stop = refused ? "refusal" : toStop(reason, calls.length > 0);
+      return [
+        ...calls.flatMap(announce),
+        { type: "message.ended", parts: whole, stop, usage: toUsage(usage, request, whole), ...raw },
+      ];
     },
   };
 }
 
-function isOpenCall(part: AnswerPart | OpenCall): part is OpenCall {
-  return "started" in part;
+const newCall = { type: "tool_call", name: "", argumentsText: "", isStarted: false, isReady: false } as const;
+
+function isCall(part: OpenPart): part is OpenCall {
+  return part.type === "tool_call";
 }
 
-function toToolCall({ callId, name, argumentsText }: OpenCall, place: number): AnswerPart & { type: "tool_call" } {
-  if (name === "") throw badAnswer("a tool call without a name");
-  return { type: "tool_call", callId: callId === "" ? `call_${place}` : callId, name, argumentsText };
+/** Some servers number every call 0, or none, and send each whole: another id, or a name after whole arguments, is another call. */
+function isAnother({ index, id, function: called }: CallDelta, { said, argumentsText }: OpenCall): boolean {
+  if (id && said !== "") return id !== said;
+  return (index ?? undefined) === undefined && Boolean(called?.name) && isEarlyWhole({ argumentsText });
+}
+
+function isEarlyWhole(call: Pick<OpenCall, "argumentsText">): boolean {
+  return call.argumentsText.length <= maxEarlyChars && isWhole(call);
+}
+
+function isWhole({ argumentsText }: Pick<OpenCall, "argumentsText">): boolean {
+  return parseArguments(argumentsText) !== undefined;
+}
+
+function announce(call: OpenCall): readonly ModelEvent[] {
+  if (call.isReady) return [];
+  call.isReady = true;
+  const { callId, name, argumentsText } = call;
+  return [{ type: "tool.ready", callId, name, argumentsText }];
+}
+
+function toToolCall({ callId, name, argumentsText }: OpenCall): AnswerPart & { type: "tool_call" } {
+  return { type: "tool_call", callId, name, argumentsText };
+}
+
+/** Gateways say images as `data:` URLs; what is elsewhere is not fetched. */
+function toImages(url: string): readonly (AnswerPart & { type: "image" })[] {
+  const [, mimeType, data] = /^data:(image\/[\w.+-]+);base64,(.+)$/s.exec(url) ?? [];
+  return mimeType === undefined || data === undefined ? [] : [{ type: "image", mimeType, data }];
+}
+
+function toJsonFields(fields: Readonly<Record<string, unknown>>): JsonObject {
+  const parsed = z.record(z.string(), z.json()).safeParse(fields);
+  return parsed.success ? parsed.data : {};
+}
+
+/**
+ * The answer as the assistant message that the endpoint knows it by, when it asks for tools: until they have answered, some endpoints want
+ * its reasoning back, its own ids, or a signature beside a call. Undefined where its calls can't go back as they are.
+ */
+function toMessage(parts: readonly OpenPart[], reasoningField: string): Json | undefined {
+  const calls = parts.filter(isCall);
+  const areApart =
+    new Set(calls.map(({ said }) => said)).size === calls.length && calls.every(({ said }) => said !== "");
+  // The templates of many servers fail at arguments that are no object.
+  if (calls.length === 0 || !areApart || !calls.every(isWhole)) return undefined;
+  const [content, reasoning] = [joinTexts(parts, "text"), joinTexts(parts, "reasoning")];
+  return {
+    role: "assistant",
+    content: content === "" ? null : content,
+    ...(reasoning === "" ? {} : { [reasoningField]: reasoning }),
+    tool_calls: calls.map(({ said, name, argumentsText, more }) => ({
+      ...more,
+      id: said,
+      type: "function",
+      function: { name, arguments: argumentsText },
+    })),
+  };
+}
+
+function joinTexts(parts: readonly OpenPart[], type: "text" | "reasoning"): string {
+  return parts.flatMap((part) => (part.type === type ? [part.text] : [])).join("");
+}
+
+/** The reasons for which an answer may end in the middle of a call. */
+function isCut(reason: string): boolean {
+  return reason === "length" || reason === "content_filter";
 }
 
 function toStop(reason: string, hasCalls: boolean): Stop {
@@ -176,9 +275,4 @@ function toUsage(counted: Chunk["usage"], request: ModelRequest, parts: readonly
     output: output - reasoning,
     reasoning,
   };
-}
-
-function badAnswer(what: string, cause?: unknown): CapstanError {
-  const message = `The model's endpoint sent ${what}. Check that the base URL speaks Chat Completions.`;
-  return new CapstanError("provider.bad_answer", message, { cause });
 }

@@ -1,32 +1,113 @@
 import type { ChatCompletionCreateParamsStreaming, ChatCompletionMessageParam } from "openai/resources";
-import type { AnswerPart, Block } from "../../core/event.ts";
+import type { Block } from "../../core/event.ts";
+import { isJsonObject } from "../../core/json.ts";
 import type { ContextMessage } from "../../core/run.ts";
 import type { ModelRequest } from "../provider.ts";
-import { toResultText } from "../result-text.ts";
+import { toResultText } from "../../core/result-text.ts";
+import { toCallArguments } from "./call-arguments.ts";
+import { toFunction } from "./openai-tool.ts";
+import { isStrict } from "./strict-schema.ts";
+import type { WireCall } from "./wire.ts";
+import { rawBlocks } from "./wire.ts";
+
+type Assistant = ContextMessage & { readonly role: "assistant" };
 
 /** A model request as the body of Chat Completions. */
-export function toChatBody(request: ModelRequest): ChatCompletionCreateParamsStreaming {
-  const { model, system, messages, tools, maxOutputTokens, temperature } = request;
+export function toChatBody(request: ModelRequest, wire: Pick<WireCall, "wire">): ChatCompletionCreateParamsStreaming {
+  const { model, system, tools, settings } = request;
+  // Many servers hold every word to the schema, and then no call can be written.
+  const schema = tools.length === 0 ? request.answerSchema : undefined;
+  const { maxOutputTokens, temperature, topP, stop = [], seed, reasoning = "off" } = settings;
   const head: ChatCompletionMessageParam[] = system === undefined ? [] : [{ role: "system", content: system }];
+  const format = (of: NonNullable<typeof schema>) => ({
+    name: "answer",
+    schema: of,
+    ...(isStrict(of) ? { strict: true } : {}),
+  });
   return {
     model,
-    messages: [...head, ...joinUsers(messages).map(toChatMessage)],
+    messages: [...head, ...toChatMessages(request, wire)],
     stream: true,
     stream_options: { include_usage: true },
     // Some servers refuse an empty list.
-    ...(tools.length === 0 ? {} : { tools: tools.map(toChatTool) }),
+    ...(tools.length === 0
+      ? {}
+      : { tools: tools.map((tool) => ({ type: "function" as const, function: toFunction(tool) })) }),
     // `max_completion_tokens` is known to OpenAI's own endpoint alone.
     ...(maxOutputTokens === undefined ? {} : { max_tokens: maxOutputTokens }),
     ...(temperature === undefined ? {} : { temperature }),
+    ...(topP === undefined ? {} : { top_p: topP }),
+    ...(stop.length === 0 ? {} : { stop: [...stop] }),
+    ...(seed === undefined ? {} : { seed }),
+    ...(reasoning === "off" ? {} : { reasoning_effort: reasoning }),
+    ...(schema === undefined ? {} : { response_format: { type: "json_schema", json_schema: format(schema) } }),
   };
 }
 
-function toChatTool({ name, description, inputSchema }: ModelRequest["tools"][number]) {
-  return { type: "function" as const, function: { name, description, parameters: { ...inputSchema } } };
+/** Messages of tools hold text alone, so their images follow the results of a turn as a message of the user. */
+function toChatMessages(
+  { messages, model }: ModelRequest,
+  wire: Pick<WireCall, "wire">,
+): readonly ChatCompletionMessageParam[] {
+  const turnAt = messages.findLastIndex(({ role }) => role === "user");
+  const own = messages.map((message, place) => {
+    if (message.role !== "assistant") return undefined;
+    return toOwn(message, rawBlocks(message, wire, { model }), place > turnAt);
+  });
+  /** Our ids of calls beside those under which the endpoint knows them. */
+  const ids = new Map(own.flatMap((one) => one?.ids ?? []));
+  const shown: ContextMessage[] = [];
+  let images: Block[] = [];
+  const sent = new Map<ContextMessage, ChatCompletionMessageParam>();
+  for (const [place, message] of messages.entries()) {
+    if (message.role !== "tool" && images.length > 0) {
+      shown.push({ role: "user", content: images });
+      images = [];
+    }
+    const said = own[place]?.message;
+    if (said !== undefined) sent.set(message, said);
+    if (message.role === "tool") images.push(...imagesOf(message));
+    shown.push(message);
+  }
+  if (images.length > 0) shown.push({ role: "user", content: images });
+  return joinUsers(shown).map((message) => sent.get(message) ?? toChatMessage(message, ids));
+}
+
+/** What an endpoint said, as it goes back to it: its reasoning only while the turn is under way, as no endpoint wants it later. */
+function toOwn({ parts }: Assistant, raw: unknown, isUnderWay: boolean) {
+  if (!isChatMessage(raw)) return undefined;
+  const { reasoning_content: _, reasoning: __, ...rest } = raw;
+  const calls = parts.filter((part) => part.type === "tool_call");
+  if (calls.length !== raw.tool_calls.length) return undefined;
+  const ids = calls.map(({ callId }, place) => [callId, raw.tool_calls[place]?.id ?? callId] as const);
+  return { message: isUnderWay ? raw : rest, ids };
+}
+
+type OwnMessage = ChatCompletionMessageParam & {
+  readonly role: "assistant";
+  readonly reasoning_content?: unknown;
+  readonly reasoning?: unknown;
+  readonly tool_calls: readonly { readonly id: string }[];
+};
+
+/** What `toMessage` of chat-answer.ts made; a log may come from elsewhere. */
+function isChatMessage(raw: unknown): raw is OwnMessage {
+  if (typeof raw !== "object" || raw === null || !("tool_calls" in raw) || !("role" in raw)) return false;
+  const { role, tool_calls: calls } = raw;
+  return (
+    role === "assistant" &&
+    Array.isArray(calls) &&
+    calls.every((call) => isJsonObject(call) && typeof call["id"] === "string")
+  );
+}
+
+function imagesOf({ name, outcome }: ContextMessage & { readonly role: "tool" }): readonly Block[] {
+  const images = (outcome.content ?? []).filter(({ type }) => type === "image");
+  return images.length === 0 ? [] : [{ type: "text", text: `From the result of ${name}:` }, ...images];
 }
 
 /** Neighbouring user messages as one: the templates of many local models demand that user and assistant alternate. */
-function joinUsers(messages: readonly ContextMessage[]): readonly ContextMessage[] {
+export function joinUsers(messages: readonly ContextMessage[]): readonly ContextMessage[] {
   const joined: ContextMessage[] = [];
   for (const message of messages) {
     const last = joined.at(-1);
@@ -37,28 +118,32 @@ function joinUsers(messages: readonly ContextMessage[]): readonly ContextMessage
   return joined;
 }
 
-function toChatMessage(message: ContextMessage): ChatCompletionMessageParam {
+function toChatMessage(message: ContextMessage, ids: ReadonlyMap<string, string>): ChatCompletionMessageParam {
   switch (message.role) {
-    case "tool":
-      return { role: "tool", tool_call_id: message.callId, content: toResultText(message.outcome) };
+    case "tool": {
+      const { callId, outcome } = message;
+      return { role: "tool", tool_call_id: ids.get(callId) ?? callId, content: toResultText(outcome) };
+    }
     case "user":
       return { role: "user", content: toUserContent(message.content) };
     default: {
-      // Reasoning stays behind: the servers of this wire disagree on whether it may come back.
-      const text = message.parts.flatMap((part) => (part.type === "text" ? [part.text] : [])).join("");
+      const text = message.parts.flatMap(toTexts).join("");
       const calls = message.parts.filter((part) => part.type === "tool_call");
       if (calls.length === 0) return { role: "assistant", content: text };
-      return { role: "assistant", content: text === "" ? null : text, tool_calls: calls.map(toChatCall) };
+      const tool_calls = calls.map(({ callId, name, argumentsText }) => ({
+        id: callId,
+        type: "function" as const,
+        function: { name, arguments: JSON.stringify(toCallArguments(argumentsText)) },
+      }));
+      return { role: "assistant", content: text === "" ? null : text, tool_calls };
     }
   }
 }
 
-function toChatCall({ callId, name, argumentsText }: AnswerPart & { type: "tool_call" }) {
-  return {
-    id: callId,
-    type: "function" as const,
-    function: { name, arguments: argumentsText === "" ? "{}" : argumentsText },
-  };
+/** Of what was said elsewhere, the reasoning stays behind, and an image is named. */
+function toTexts(part: Assistant["parts"][number]): readonly string[] {
+  if (part.type === "text") return [part.text];
+  return part.type === "image" ? [`(an image, ${part.mimeType})`] : [];
 }
 
 function toUserContent(content: readonly Block[]) {

@@ -17,6 +17,7 @@ export function openPlanner(): Provider {
   return {
     name: "planner",
     metered: false,
+    identity: "planner",
     async *stream(request, signal) {
       signal.throwIfAborted();
       yield* nextTurn(request);
@@ -24,7 +25,8 @@ export function openPlanner(): Provider {
   };
 }
 
-function nextTurn({ messages, tools }: ModelRequest): readonly ModelEvent[] {
+function nextTurn({ messages: all, taskAt, tools }: ModelRequest): readonly ModelEvent[] {
+  const messages = all.slice(taskAt);
   const plan = toPlan(taskOf(messages));
   const offered = new Set(tools.map(({ name }) => name));
   if ("unclear" in plan) return say(introduce(plan.unclear, offered), "failed");

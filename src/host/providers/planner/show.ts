@@ -1,7 +1,7 @@
 import { z } from "zod";
 import type { ToolOutcome } from "../../../core/event.ts";
 import type { Json } from "../../../core/json.ts";
-import { toResultText } from "../../result-text.ts";
+import { toResultText } from "../../../core/result-text.ts";
 import type { Step } from "./steps.ts";
 
 /** What a step brought, as a person reads it. What the tool's own form does not fit is shown as JSON. */
