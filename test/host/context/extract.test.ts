@@ -1,0 +1,78 @@
+import * as fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import type { ContextMessage } from "../../../src/core/run.ts";
+import { extractSummary } from "../../../src/host/context/extract.ts";
+import { toTranscript } from "../../../src/host/context/transcript.ts";
+import { pureCases } from "../../support/cases.ts";
+
+const user = (text: string, summary?: true): ContextMessage => ({
+  ...{ role: "user", content: [{ type: "text", text }] },
+  ...(summary === undefined ? {} : { summary }),
+});
+const asks = (callId: string, text: string, argumentsText: string): ContextMessage => ({
+  role: "assistant",
+  parts: [
+    { type: "reasoning", text: "hm" },
+    { type: "text", text },
+    { type: "tool_call", callId, name: "search", argumentsText },
+  ],
+});
+const result = (callId: string, text: string, isError = false): ContextMessage => ({
+  ...{ role: "tool", callId, name: "search" },
+  outcome: { content: [{ type: "text", text }], isError },
+});
+
+const story: readonly ContextMessage[] = [
+  user("Find the cheapest flight to Lisbon. It must leave on Friday."),
+  user("Here stood 7 older messages.\n\nThe user: earlier\nsearch {} gave: a fact", true),
+  asks("call_1", "I look at\n  the timetable first.", '{"q":"LIS"}'),
+  result("call_1", "TP 567, 120 EUR"),
+  asks("call_2", "", '{"q":"hotel"}'),
+  result("call_2", "tool.failed: the server is down", true),
+];
+
+describe("extractSummary()", () => {
+  test("tells in a line each what was asked, said, called and came of it, after an earlier summary", () => {
+    expect(extractSummary(story, 2_000).split("\n")).toEqual([
+      "The user: earlier",
+      "search {} gave: a fact",
+      "The user: Find the cheapest flight to Lisbon. It must leave on Friday.",
+      "The model: I look at the timetable first.",
+      'search {"q":"LIS"} gave: TP 567, 120 EUR',
+      'search {"q":"hotel"} failed: tool.failed: the server is down',
+    ]);
+  });
+
+  test("leaves out the oldest lines first, and says how many", () => {
+    expect(extractSummary(story.slice(2), 120).split("\n")).toEqual([
+      "(2 older lines are left out)",
+      'search {"q":"hotel"} failed: tool.failed: the server is down',
+    ]);
+  });
+
+  const anyMessage: fc.Arbitrary<ContextMessage> = fc.oneof(
+    fc.string({ unit: "binary", maxLength: 900 }).map((text) => user(text)),
+    fc.string({ unit: "binary", maxLength: 900 }).map((text) => user(`x\n\n${text}`, true)),
+    fc.string({ maxLength: 900 }).map((text) => asks("call_1", text, text)),
+    fc
+      .tuple(fc.string({ unit: "grapheme", maxLength: 900 }), fc.boolean())
+      .map(([text, bad]) => result("call_1", text, bad)),
+  );
+
+  test(
+    "never takes more room than it has, and neither does a transcript take much more",
+    () => {
+      const fits = fc.property(
+        fc.array(anyMessage, { maxLength: 12 }),
+        fc.integer({ min: 100, max: 4_000 }),
+        (all, room) => {
+          expect(Buffer.byteLength(extractSummary(all, room))).toBeLessThanOrEqual(room);
+          // Of each message something is told.
+          expect(Buffer.byteLength(toTranscript(all, room))).toBeLessThan(room + 60 * all.length);
+        },
+      );
+      fc.assert(fits, { numRuns: Math.max(200, pureCases / 4) });
+    },
+    30_000 + 10 * pureCases,
+  );
+});
