@@ -9,8 +9,9 @@ import { localPrincipal, localScope } from "./core/scope.ts";
 import { type Host, openHost } from "./host/host.ts";
 import type { Bridge } from "./host/mcp/bridge/bridge.ts";
 import { bridgeServers } from "./host/mcp/bridge/config.ts";
+import { openPolicies } from "./host/policies/all.ts";
 import { openProvider } from "./host/providers/all.ts";
-import { runAgentTool } from "./host/run-agent.ts";
+import { agentTools } from "./host/run-agent.ts";
 import { runResources } from "./host/run-resources.ts";
 import { openGraphs } from "./knowledge/graphs.ts";
 import { openHome } from "./permissions/keys.ts";
@@ -31,7 +32,7 @@ import { type Door, openDoor } from "./tools/call.ts";
 import { configPrompts } from "./tools/config-prompts.ts";
 import { graphResources } from "./tools/graph-resources.ts";
 import { openSessions } from "./tools/sessions.ts";
-import type { Tool } from "./tools/tool.ts";
+import { type Tool, toToolName } from "./tools/tool.ts";
 import type { Toolbox } from "./tools/toolbox.ts";
 import { toToolbox } from "./tools/toolbox.ts";
 import { version } from "./version.ts";
@@ -96,7 +97,7 @@ export async function openApp(options: AppOptions): Promise<App> {
   const listed = (grant: Grant): readonly Tool[] => door.list(grant);
   const tools = [
     ...builtinTools({ store, graphs, engines, sandbox: config.sandbox, clock, artifacts, sessions, hidden, listed }),
-    runAgentTool({ host: () => host, config: config.host }),
+    ...agentTools({ host: () => host, config: config.host }),
     ...(options.tools ?? []),
   ];
   const taken = new Set(tools.map(({ name }) => name));
@@ -109,6 +110,8 @@ export async function openApp(options: AppOptions): Promise<App> {
     prompts: [configPrompts(config.server.prompts)],
   });
   const door = openDoor({ toolbox, store, permissions, onFault });
+  const open = (model: string, baseUrl?: string) => openProvider(model, { config: config.host, env, baseUrl });
+  const policies = opened.use(openPolicies({ config: config.host, owner: { home, scope, principal, clock }, open }));
   const host = openHost({
     store,
     door,
@@ -117,8 +120,9 @@ export async function openApp(options: AppOptions): Promise<App> {
     scope,
     principal,
     config: config.host,
+    home,
     onFault,
-    openProvider: (model, baseUrl) => openProvider(model, { config: config.host, env, baseUrl }),
+    ...policies,
   });
 
   const owned = opened.move();
@@ -141,10 +145,4 @@ export async function openApp(options: AppOptions): Promise<App> {
     onFault,
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
-}
-
-function toToolName({ name, pin, inputSchema }: Tool): ToolName {
-  const properties = inputSchema["properties"];
-  const isObject = typeof properties === "object" && properties !== null;
-  return { name, pin, argumentNames: isObject ? Object.keys(properties) : [] };
 }

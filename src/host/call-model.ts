@@ -1,68 +1,78 @@
+import { withHead } from "../core/context.ts";
 import { CapstanError, toCapstanError } from "../core/error.ts";
-import type { AnswerPart } from "../core/event.ts";
-import type { JsonSchema } from "../core/json.ts";
-import { canonicalJson, sha256 } from "../core/json.ts";
-import { redact, redactJson } from "../core/redact.ts";
+import type { AnswerPart, ModelNotice, ModelTool } from "../core/event.ts";
+import { canonicalJson, isTooDeep, sha256 } from "../core/json.ts";
+import { writeTools } from "../core/offered.ts";
+import { hasSecret, redact, redactJsonText } from "../core/redact.ts";
 import type { Run } from "../core/run.ts";
 import { toArray } from "../core/sequence.ts";
 import { toCharge } from "../permissions/ledger.ts";
 import type { Grant } from "../permissions/grant.ts";
+import type { Tool } from "../tools/tool.ts";
+import { countWhereClose } from "./context/count.ts";
+import { withReadResult } from "./context/read-result.ts";
 import type { Command } from "./decide.ts";
 import { toCallId } from "./decide.ts";
-import { estimateUsage, toAmounts, toCostMicroUsd } from "./price.ts";
-import type { ModelEvent, ModelRequest } from "./provider.ts";
+import type { Judged } from "./guardrails/judge.ts";
+import { judgeAnswer, toSecretHits } from "./guardrails/judge.ts";
+import { openShow } from "./guardrails/show.ts";
+import { estimateUsage, toAmounts } from "./price.ts";
+import type { ModelRequest } from "./provider.ts";
+import type { Ended } from "./receive.ts";
+import { isUnbilled, receive, toSpent } from "./receive.ts";
+import { repairMessages } from "./repair.ts";
 import type { Work, World } from "./world.ts";
-
-type Ended = ModelEvent & { readonly type: "message.ended" };
 
 /** More calls than this in one answer are the answer of a broken model. */
 const maxCallsPerTurn = 128;
 
-/** The failures after which it is sure that the provider has billed nothing. */
-const unbilled: ReadonlySet<string> = new Set(["provider.sign_in", "provider.rate_limited", "provider.bad_request"]);
-
 /**
- * Makes one model call: waits where it is a retry, reserves its tokens and cost together with the intention, streams, and records the
- * answer or the failure. After a person's abort it records nothing.
+ * Makes one model call: reserves its tokens and cost together with the intention, streams, and records the answer or the failure, with
+ * the notices of the policies around the model. After a person's abort it records nothing.
  */
 export async function callModel(command: Command & { type: "call_model" }, work: Work): Promise<void> {
-  const { id: callId, turn, delayMs, again } = command;
-  const { world, log, signal, halt } = work;
-  const { permissions, grant, price, provider } = world;
+  const { id: callId, turn, again } = command;
+  const { world, log, signal } = work;
+  const { permissions, grant, price, priceOf, provider } = world;
   let isReserved = again && provider.metered;
+  const notices: ModelNotice[] = [];
   try {
-    if (delayMs > 0) {
-      world.onSignal({ type: "progress", text: `The model can't be reached. Trying again in ${delayMs / 1_000} s.` });
-      await world.sleep(delayMs, halt);
-    }
     await permissions.refresh();
     permissions.demandLive(grant);
     const request = toRequest(log.run(), world);
     if (!again) {
-      const intention = {
-        type: "model.requested" as const,
-        callId,
-        turn,
-        contextHash: hashContext(log.run(), request),
-      };
+      const { tools } = request;
+      const isTold = isSame(tools, log.run().tools);
+      const offered = isTold ? [] : [{ type: "tools.offered" as const, tools: writeTools(tools) }];
+      const tokens = await countWhereClose(isTold ? log.run() : withHead({ ...log.run(), tools }), tools);
+      // With that on record it is decided anew: the context is made smaller, or the run ends.
+      if (tokens !== null) return await log.append([...offered, { type: "context.counted", tokens }]);
+      const contextHash = hashContext(log.run(), request);
+      const intention = { type: "model.requested" as const, callId, turn, contextHash };
       const reserved = provider.metered ? [toReservation(grant, callId, request, world)] : [];
-      await log.append([intention], { charges: reserved });
+      await log.append([...offered, intention], { charges: reserved });
       isReserved = provider.metered;
     }
-    const { parts, stop, usage, raw } = toRecorded(await receive(request, work), log.run());
-    await log.append(
+    const show = openShow(log.run(), world.onSignal);
+    const ended = toRecorded(await world.within(callId, () => receive(request, work, notices, show)), log.run());
+    const { parts, stop, raw, model, hits } = ended;
+    show.end(ended);
+    const amounts = toAmounts(ended.usage, model === undefined ? price : priceOf(model));
+    await log.record(
       [
         {
           type: "model.answered",
           callId,
           parts: [...parts],
           stop,
-          usage,
-          costMicroUsd: toCostMicroUsd(usage, price),
-          ...(raw === undefined ? {} : { raw: redactJson(raw) }),
+          ...toSpent(ended, notices, world),
+          ...(raw === undefined ? {} : { raw }),
+          ...(model === undefined ? {} : { model }),
+          ...(notices.length === 0 ? {} : { notices }),
         },
+        ...hits,
       ],
-      isReserved ? { settles: [{ callId, amounts: toAmounts(usage, price), outcome: "done" }] } : {},
+      isReserved ? { settles: [{ callId, amounts, outcome: "done" }] } : {},
     );
   } catch (thrown) {
     if (signal.aborted) return;
@@ -70,9 +80,10 @@ export async function callModel(command: Command & { type: "call_model" }, work:
     if (code.startsWith("store.") || code === "run.corrupt") throw thrown;
     if (code === "core.internal") world.onFault(thrown);
     const { retryAfterMs } = details;
-    const failed = { type: "model.failed" as const, callId, code, message };
-    const outcome = unbilled.has(code) ? ("error" as const) : ("unknown" as const);
-    await log.append(
+    const told = notices.length === 0 ? {} : { notices };
+    const failed = { type: "model.failed" as const, callId, code, message, ...told };
+    const outcome = isUnbilled(code, details) ? ("error" as const) : ("unknown" as const);
+    await log.record(
       [typeof retryAfterMs === "number" ? { ...failed, retryAfterMs } : failed],
       isReserved ? { settles: [{ callId, amounts: {}, outcome }] } : {},
     );
@@ -80,50 +91,71 @@ export async function callModel(command: Command & { type: "call_model" }, work:
 }
 
 /** The context of a run as its model sees it, with the tools that its grant lists. */
-function toRequest(run: Run, { door, grant, model, maxOutputTokens }: World): ModelRequest {
+export function toRequest(
+  run: Run,
+  { door, grant, model, settings }: Pick<World, "door" | "grant" | "model" | "settings">,
+): ModelRequest {
+  const said = toArray(run.messages);
+  const messages = repairMessages(said);
+  const task = said[run.context.taskAt];
   return {
     model,
     ...(run.system === undefined ? {} : { system: run.system }),
-    messages: toArray(run.messages),
-    tools: door.list(grant).map(({ name, description, inputSchema }) => ({ name, description, inputSchema })),
-    ...(maxOutputTokens === undefined ? {} : { maxOutputTokens }),
+    ...(run.answerSchema === undefined ? {} : { answerSchema: run.answerSchema.schema }),
+    messages,
+    ...(task === undefined || run.context.taskAt === 0 ? {} : { taskAt: messages.indexOf(task) }),
+    tools: withReadResult(run, toOffer(door.list(grant))),
+    settings: { ...settings, ...run.settings },
+    ...(run.windowTokens === undefined ? {} : { windowTokens: run.windowTokens }),
+    cacheKey: run.conversation ?? run.runId,
   };
 }
 
-/** A hash over all that the model is told; what is said in each turn anew costs the same however long the run is. */
-function hashContext(run: Run, { model, system = "", tools }: ModelRequest): string {
-  const told = tools.map(({ name, description, inputSchema }) => [name, description, toSchemaText(inputSchema)]);
-  return sha256(JSON.stringify([run.messagesHash, model, system, told]));
+const offers = new WeakMap<Tool, ModelTool>();
+
+/** Tools as a model is told of them: of each tool always the same object. */
+function toOffer(tools: readonly Tool[]): readonly ModelTool[] {
+  return tools.map((tool) => {
+    const known = offers.get(tool);
+    if (known !== undefined) return known;
+    const { name, description, inputSchema } = tool;
+    const told = Object.freeze({ name, description, inputSchema });
+    offers.set(tool, told);
+    return told;
+  });
 }
 
-/** Schemas are frozen, so each is written out once. */
-const schemaTexts = new WeakMap<JsonSchema, string>();
+/** A hash over all that the model is told; what is said in each turn anew costs the same however long the run is. */
+export function hashContext(
+  run: Run,
+  { model, system = "", tools }: Pick<ModelRequest, "model" | "system" | "tools">,
+): string {
+  return sha256(JSON.stringify([run.messagesHash, model, system, tools.map(toToolHash)]));
+}
 
-function toSchemaText(schema: JsonSchema): string {
-  const known = schemaTexts.get(schema);
+const isSame = (tools: readonly ModelTool[], told: readonly ModelTool[]): boolean =>
+  tools.length === told.length && tools.every((tool, place) => tool === told[place] || isSameTool(tool, told[place]));
+
+const isSameTool = (a: ModelTool, b: ModelTool | undefined): boolean =>
+  b !== undefined && toToolHash(a) === toToolHash(b);
+
+const toolHashes = new WeakMap<ModelTool, string>();
+
+/** Tools never change, so each is hashed once. */
+function toToolHash(tool: ModelTool): string {
+  const known = toolHashes.get(tool);
   if (known !== undefined) return known;
-  const text = canonicalJson(schema);
-  schemaTexts.set(schema, text);
-  return text;
+  const hash = sha256(canonicalJson(tool));
+  toolHashes.set(tool, hash);
+  return hash;
 }
 
 function toReservation(grant: Grant, callId: string, request: ModelRequest, { price, permissions }: World) {
   return toCharge(grant, callId, toAmounts(estimateUsage(request), price), permissions.now());
 }
 
-async function receive(request: ModelRequest, { world, halt }: Work): Promise<Ended> {
-  let ended: Ended | undefined;
-  for await (const event of world.provider.stream(request, halt)) {
-    if (event.type === "message.ended") ended = event;
-    else if (event.type === "text.delta" || event.type === "reasoning.delta") world.onSignal(event);
-  }
-  halt.throwIfAborted();
-  if (ended !== undefined) return ended;
-  throw new CapstanError("provider.unavailable", "The model's answer was cut before its end. Try again.");
-}
-
-/** The answer as the log keeps it: bounded, with the run's own call ids, and without what looks like a token. */
-function toRecorded(ended: Ended, run: Run): Ended {
+/** The answer as the log keeps it: bounded, with the run's own call ids, without what looks like a token, and judged by the run's rules. */
+function toRecorded(ended: Ended, run: Run): Ended & Judged {
   const { parts, stop } = ended;
   const calls = parts.filter((part) => part.type === "tool_call").length;
   if (calls > maxCallsPerTurn) {
@@ -133,11 +165,23 @@ function toRecorded(ended: Ended, run: Run): Ended {
   if (isEmpty && stop === "end") throw badAnswer("The model answered nothing: no text and no tool call. Try again.");
   let index = 0;
   const ours = parts.map((part): AnswerPart => {
-    if (part.type !== "tool_call") return { type: part.type, text: redact(part.text) };
+    if (part.type === "image") return part;
+    if (part.type !== "tool_call") {
+      // What is read as JSON in the end is also looked at as it will be read.
+      const text = run.answerSchema === undefined ? part.text : redactJsonText(part.text);
+      return { type: part.type, text: redact(text) };
+    }
     const callId = toCallId(run, "tool", run.turns, index++);
-    return { type: "tool_call", callId, name: part.name, argumentsText: redact(part.argumentsText) };
+    return { type: "tool_call", callId, name: part.name, argumentsText: redactJsonText(part.argumentsText) };
   });
-  return { ...ended, parts: ours };
+  // What was said in the provider's own form goes back unchanged or not at all.
+  const { raw, ...rest } = ended;
+  const judged = judgeAnswer({ parts: ours, stop }, run);
+  const secrets = toSecretHits(parts, ours);
+  const isUnchanged = secrets.length === 0 && judged.parts === ours;
+  const isClean = raw !== undefined && isUnchanged && !isTooDeep(raw.blocks) && !hasSecret(raw.blocks);
+  const hits = [...secrets, ...judged.hits];
+  return { ...rest, ...judged, hits, ...(isClean ? { raw } : {}) };
 }
 
 function badAnswer(message: string): CapstanError {

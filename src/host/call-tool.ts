@@ -1,14 +1,19 @@
 import { CapstanError, toCapstanError } from "../core/error.ts";
 import type { Block, EventBody, ToolOutcome } from "../core/event.ts";
+import { ApprovalReason } from "../core/event.ts";
 import type { JsonObject } from "../core/json.ts";
-import { redact, redactJson } from "../core/redact.ts";
+import { isTooDeep } from "../core/json.ts";
+import { hasSecret, redact, redactJson } from "../core/redact.ts";
 import { trusted } from "../core/taint.ts";
 import type { ApprovableCall } from "../permissions/permissions.ts";
-import type { CallResult } from "../tools/call.ts";
+import type { Admission, CallRequest, CallResult } from "../tools/call.ts";
 import { questionsInWords } from "../tools/result.ts";
 import type { BoundCall, Effect, Tool } from "../tools/tool.ts";
+import { spentBySubRun } from "./agents/sub-run-id.ts";
 import type { Command } from "./decide.ts";
 import { toErrorOutcome } from "./decide.ts";
+import { withToolRetries } from "./policies/again.ts";
+import { toSecretHit } from "./guardrails/judge.ts";
 import type { Work } from "./world.ts";
 
 /** The largest outcome that a log keeps, as JSON. */
@@ -24,25 +29,35 @@ export async function callTool(command: Command & { type: "call_tool" }, work: W
   const { id: callId, name, args, approvalId, again } = command;
   const { world, log, signal, halt } = work;
   const { tool, bound } = find(work, name, args);
-  if (!again) {
-    const effect = toEffect(work, tool, bound);
-    const intention = { type: "tool.requested" as const, callId, name, args: { ...(bound?.args ?? args) }, effect };
-    await log.append([intention], { durability: effect === "once" ? "power" : "process" });
-    world.onSignal({ type: "progress", text: name });
-  }
+  const effect = toEffect(work, tool, bound);
+  const intention = { type: "tool.requested" as const, callId, name, args: { ...(bound?.args ?? args) }, effect };
+  /** What the door refuses begins and ends at once. */
+  let unsaid: readonly EventBody[] = again ? [] : [intention];
+  const commit = async (admission: Admission): Promise<void> => {
+    await log.append([intention], admission);
+    unsaid = [];
+  };
   const run = log.run();
   let result: CallResult;
   try {
-    result = await world.door.call({
+    const request: CallRequest = {
       caller: { ...toOwner(work), grant: world.grant, taint: run.callsTaint, runId: run.runId, depth: world.depth },
       name,
       args,
       callId,
       ...(approvalId === undefined ? {} : { approvalId }),
+      ...(again ? {} : { commit }),
       signal: halt,
       progress: ({ message }) => {
-        if (message !== undefined) world.onSignal({ type: "progress", text: `${name}: ${message}` });
+        if (message !== undefined) world.onSignal({ type: "progress", text: `${name}: ${redact(message)}` });
       },
+    };
+    const mayRepeat = approvalId === undefined && toEffect(work, tool, bound) !== "once";
+    const tell = (text: string): void => world.onSignal({ type: "progress", text });
+    result = await world.within(callId, () => {
+      const call = (): Promise<CallResult> => world.door.call(request);
+      if (!mayRepeat) return call();
+      return withToolRetries(call, { name, retries: world.retries.tool, sleep: world.sleep, tell, signal: halt });
     });
   } catch (thrown) {
     if (signal.aborted) return;
@@ -50,11 +65,20 @@ export async function callTool(command: Command & { type: "call_tool" }, work: W
     if (error.code.startsWith("store.")) throw error;
     const asks = error.code === "permission.approval_needed" || error.code === "permission.approval_refused";
     if (asks && tool !== undefined && bound !== undefined) {
-      return await log.append([toQuestion(work, callId, tool, bound, error.message)], { durability: "power" });
+      const asked = toQuestion(work, callId, { tool, bound }, { question: error.message, why: error.details["why"] });
+      return await log.append([...unsaid, asked], { durability: "power" });
     }
-    return await endCall(callId, toErrorOutcome(error), work);
+    const spent = halt.aborted ? await spentBySubRun(world.store, run, intention) : {};
+    return await log.record([...unsaid, { ...toEnd(callId, toErrorOutcome(error)), ...spent }]);
   }
-  await log.append([{ type: "tool.finished", callId, outcome: toRecorded(name, result), taint: [...result.taint] }]);
+  const { outcome, taint } = result;
+  if (outcome.type === "waiting" && outcome.run !== undefined) {
+    return await log.append([{ type: "tool.suspended", callId, by: outcome.run }]);
+  }
+  const spent = outcome.type === "done" && outcome.spent !== undefined ? { spent: outcome.spent } : {};
+  const { recorded, isRedacted } = toRecorded(name, result);
+  const ended = { type: "tool.finished" as const, callId, outcome: recorded, taint: [...taint] };
+  await log.record([{ ...ended, ...spent }, ...(isRedacted ? [toSecretHit("tool", callId)] : [])]);
 }
 
 /** Asks a person whether a call that began and whose end nobody saw may be made again. */
@@ -64,7 +88,8 @@ export async function askAgain(
 ): Promise<void> {
   const { tool, bound } = find(work, name, args);
   if (tool !== undefined && bound !== undefined) {
-    return await work.log.append([toQuestion(work, callId, tool, bound, question)], { durability: "power" });
+    const asked = toQuestion(work, callId, { tool, bound }, { question, why: "in_doubt" });
+    return await work.log.append([asked], { durability: "power" });
   }
   const gone = `${name} began before Capstan was interrupted and can't be called any more. It may have taken effect.`;
   await endCall(callId, toErrorOutcome(new CapstanError("tool.failed", gone)), work);
@@ -72,8 +97,15 @@ export async function askAgain(
 
 /** Ends a call without the door. */
 export async function endCall(callId: string, outcome: ToolOutcome, { log }: Work): Promise<void> {
-  await log.append([{ type: "tool.finished", callId, outcome, taint: [...trusted] }]);
+  await log.record([toEnd(callId, outcome)]);
 }
+
+const toEnd = (callId: string, outcome: ToolOutcome) => ({
+  type: "tool.finished" as const,
+  callId,
+  outcome,
+  taint: [...trusted],
+});
 
 interface Found {
   readonly tool: Tool | undefined;
@@ -100,13 +132,21 @@ function toOwner({ world, log }: Work): Pick<ApprovableCall, "principal" | "scop
   return { principal: world.grant.principal, scope: log.run().scope };
 }
 
-function toQuestion(work: Work, callId: string, tool: Tool, bound: BoundCall, question: string): EventBody {
+function toQuestion(
+  work: Work,
+  callId: string,
+  { tool, bound }: { readonly tool: Tool; readonly bound: BoundCall },
+  { question, why }: { readonly question: string; readonly why: unknown },
+): EventBody {
   const { name, pin } = tool;
   const { runId } = work.log.run();
-  const call: ApprovableCall = { ...toOwner(work), runId, callId, name, pin, args: bound.args };
+  const { args } = bound;
+  const call: ApprovableCall = { ...toOwner(work), runId, callId, name, pin, args };
   const callHash = work.world.permissions.approvals.hash(call);
-  const asked = `${question} Arguments: ${showArguments(bound.args)}`;
-  return { type: "approval.requested", callId, name, args: { ...bound.args }, pin, callHash, question: asked };
+  const asked = `${question} Arguments: ${showArguments(args)}`;
+  const reason = ApprovalReason.safeParse(why);
+  const because = reason.success ? { why: reason.data } : {};
+  return { type: "approval.requested", callId, name, args: { ...args }, pin, callHash, question: asked, ...because };
 }
 
 /** What a person is asked to allow, in one line that nothing in it can rearrange; what is cut says how much there is. */
@@ -129,31 +169,58 @@ function toHalted(reason: CapstanError): CapstanError {
   return new CapstanError(reason.code, `${reason.message} Whether the call took effect is not known.`);
 }
 
+interface Recorded {
+  readonly recorded: ToolOutcome;
+  /** Something that looked like a token was taken out. */
+  readonly isRedacted: boolean;
+}
+
 /** The outcome as the log keeps it and the model reads it: bounded, and without what looks like a token. */
-function toRecorded(name: string, { outcome }: CallResult): ToolOutcome {
+function toRecorded(name: string, { outcome }: CallResult): Recorded {
+  const failed = (error: CapstanError): Recorded => ({ recorded: toErrorOutcome(error), isRedacted: false });
   if (outcome.type === "waiting") {
     const asked = questionsInWords(outcome.requests);
-    return toErrorOutcome(
-      new CapstanError("tool.input_needed", `${name} asks what nobody can answer inside a run: ${asked}`),
-    );
+    return failed(new CapstanError("tool.input_needed", `${name} asks what nobody can answer inside a run: ${asked}`));
   }
   const { value, content = [], isError = false, code } = outcome;
-  const tooLarge = `The result of ${name} is larger than the ${maxOutcomeChars} characters of JSON that a run keeps. Ask for less.`;
-  try {
-    const recorded: ToolOutcome = {
-      ...(value === undefined ? {} : { value: redactJson(value) }),
-      ...(content.length === 0 ? {} : { content: content.map(redactBlock) }),
-      isError,
-      ...(code === undefined ? {} : { code }),
-    };
-    if (JSON.stringify(recorded).length <= maxOutcomeChars) return recorded;
-  } catch (thrown) {
-    // A value that is nested beyond what the stack bears is too large as well.
-    if (!(thrown instanceof RangeError)) throw thrown;
-  }
-  return toErrorOutcome(new CapstanError("tool.too_large", tooLarge));
+  const tooLarge = `The result of ${name} is larger than the ${maxOutcomeChars} characters of JSON that a run keeps, or nested more than 200 levels deep. Ask for less.`;
+  if (isTooDeep({ value, content })) return failed(new CapstanError("tool.too_large", tooLarge));
+  const recorded: ToolOutcome = {
+    ...(value === undefined ? {} : { value: redactJson(value) }),
+    ...(content.length === 0 ? {} : { content: content.map(redactBlock) }),
+    isError,
+    ...(code === undefined ? {} : { code }),
+  };
+  const isRedacted = (value !== undefined && hasSecret(value)) || content.some((block) => hasSecret(textOf(block)));
+  if (JSON.stringify(recorded).length <= maxOutcomeChars) return { recorded, isRedacted };
+  return failed(new CapstanError("tool.too_large", tooLarge));
 }
 
 function redactBlock(block: Block): Block {
-  return block.type === "text" ? { type: "text", text: redact(block.text) } : block;
+  switch (block.type) {
+    case "text":
+      return { type: "text", text: redact(block.text) };
+    case "resource":
+      return { ...block, uri: redact(block.uri), ...(block.text === undefined ? {} : { text: redact(block.text) }) };
+    case "resource_link": {
+      const { description } = block;
+      const about = description === undefined ? {} : { description: redact(description) };
+      return { ...block, uri: redact(block.uri), name: redact(block.name), ...about };
+    }
+    default:
+      return block;
+  }
+}
+
+function textOf(block: Block): string {
+  switch (block.type) {
+    case "text":
+      return block.text;
+    case "resource":
+      return `${block.uri}\n${block.text ?? ""}`;
+    case "resource_link":
+      return `${block.uri}\n${block.name}\n${block.description ?? ""}`;
+    default:
+      return "";
+  }
 }

@@ -2,8 +2,12 @@ import { CapstanError } from "../core/error.ts";
 import type { Run } from "../core/run.ts";
 import { callModel } from "./call-model.ts";
 import { askAgain, callTool, endCall } from "./call-tool.ts";
+import { openBell } from "./bell.ts";
+import { compact } from "./context/compact.ts";
+import { readResult } from "./context/read-result.ts";
 import type { Command } from "./decide.ts";
 import { decide } from "./decide.ts";
+import { screenInputs } from "./guardrails/screen-inputs.ts";
 import { openInFlight } from "./in-flight.ts";
 import { openRunLog } from "./log.ts";
 import type { Work, World } from "./world.ts";
@@ -19,20 +23,26 @@ const maxTimerMs = 2 ** 31 - 1;
  * stands in the log, and the run can be resumed. Throws `store.conflict` when another driver has taken the run over, and what the
  * store throws; whatever was in flight has stopped by then.
  */
-export async function drive(start: Run, world: World, signal: AbortSignal): Promise<Run> {
-  const log = openRunLog(start, { ...world, onEvent: (event) => world.onSignal({ type: "event", event }) });
-  const halted = new AbortController();
+export async function drive(start: Run, world: World, signal: AbortSignal, bell = openBell()): Promise<Run> {
   const inFlight = openInFlight();
+  const log = openRunLog(start, {
+    ...world,
+    onEvent: (event) => world.onSignal({ type: "event", event }),
+    onLost: (reason) => inFlight.fail(reason),
+  });
+  const halted = new AbortController();
   const work: Work = { world, log, signal, halt: AbortSignal.any([signal, halted.signal]) };
   const leftMs = Math.min(Math.max(0, start.limits.timeMs - start.activeMs), maxTimerMs);
   const timer = setTimeout(() => halted.abort(timeOver(start)), leftMs);
   signal.addEventListener("abort", inFlight.wake);
+  bell.onRing = inFlight.wake;
   try {
-    while (!signal.aborted && inFlight.failure() === null) {
-      await takeInbox(work);
+    // What comes in once the run is concluded stays in its inbox: behind its end nothing is written.
+    while (!signal.aborted && inFlight.failure() === null && log.run().status === "running") {
+      if (bell.isDue()) await takeInbox(work);
       const commands = decide(log.run());
       const [first] = commands;
-      if (first === undefined) return log.run();
+      if (first === undefined) break;
       if (first.type === "finish" || first.type === "suspend") {
         // What is in flight may still change the decision.
         if (inFlight.isEmpty()) await conclude(first, work);
@@ -52,12 +62,15 @@ export async function drive(start: Run, world: World, signal: AbortSignal): Prom
     if (log.run().status === "running") {
       await log.append([{ type: "run.suspended", reason: "interrupted", callIds: [] }]);
     }
+    await log.settled();
     return log.run();
   } finally {
     clearTimeout(timer);
     signal.removeEventListener("abort", inFlight.wake);
     halted.abort();
     await inFlight.settled();
+    // Nothing is written any more once this driver has left, whichever way.
+    await log.settled().catch(() => {});
   }
 }
 
@@ -65,10 +78,8 @@ async function takeInbox({ world, log }: Work): Promise<void> {
   const { scope, runId } = log.run();
   const items = await world.store.inbox(scope, runId);
   if (items.length === 0) return;
-  await log.append(
-    items.map(({ input }) => ({ type: "input.received", input })),
-    { taken: items.map(({ id }) => id) },
-  );
+  const received = items.map(({ input }) => ({ type: "input.received" as const, input }));
+  await log.append(screenInputs(received, log.run().guardrails), { taken: items.map(({ id }) => id) });
 }
 
 async function perform(command: Command, work: Work): Promise<void> {
@@ -79,6 +90,10 @@ async function perform(command: Command, work: Work): Promise<void> {
       return await callTool(command, work);
     case "ask":
       return await askAgain(command, work);
+    case "compact":
+      return await compact(command, work);
+    case "read_result":
+      return await readResult(command, work);
     case "end_call":
       return await endCall(command.id, command.outcome, work);
     default:

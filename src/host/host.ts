@@ -1,32 +1,50 @@
 import type { Clock } from "../core/clock.ts";
-import { CapstanError } from "../core/error.ts";
-import { RunLimits } from "../core/event.ts";
-import type { Event, RunInput, Usage } from "../core/event.ts";
-import { newId } from "../core/id.ts";
-import { fit } from "../core/issue.ts";
-import type { JsonObject } from "../core/json.ts";
+import { CapstanError, toCapstanError } from "../core/error.ts";
+import type { Block, Event, ModelSettings, RunInput, RunLimits } from "../core/event.ts";
 import { redact } from "../core/redact.ts";
-import type { Run, RunEnd } from "../core/run.ts";
+import type { Run } from "../core/run.ts";
 import { foldRun } from "../core/run.ts";
 import type { Principal, Scope } from "../core/scope.ts";
 import type { Taint } from "../core/taint.ts";
-import { mergeTaint, trusted } from "../core/taint.ts";
 import { demand } from "../permissions/demand.ts";
 import type { Grant, Need } from "../permissions/grant.ts";
 import { meet } from "../permissions/meet.ts";
 import type { Permissions } from "../permissions/permissions.ts";
-import { toRunGrant } from "../permissions/run-grant.ts";
-import type { RunSummary, Store } from "../store/store.ts";
+import type { Store } from "../store/store.ts";
 import type { Door } from "../tools/call.ts";
+import { type Agents, openAgents } from "./agents/agents.ts";
+import { openPlaces } from "./agents/places.ts";
+import { toOpenSubRuns } from "./agents/sub-run-id.ts";
+import type { Variables } from "./agents/template.ts";
+import type { Bell } from "./bell.ts";
+import { openBell } from "./bell.ts";
 import type { HostConfig } from "./config.ts";
+import type { ConversationRequest } from "./conversation.ts";
+import { inConversation, rethrowConflict } from "./conversation.ts";
 import { decide } from "./decide.ts";
 import { drive } from "./drive.ts";
+import type { RuleRequest } from "./guardrails/run-rules.ts";
+import type { History } from "./history.ts";
+import { openHistory } from "./history.ts";
+import { lineage } from "./lineage.ts";
 import { beginRun, openRunLog } from "./log.ts";
+import type { RunLine, RunOutcome } from "./outcome.ts";
+import { toOutcome, toPending, toRunLine } from "./outcome.ts";
+import type { PreparedRun } from "./prepare.ts";
+import { prepareRun } from "./prepare.ts";
+import type { RunPlan } from "./preview.ts";
+import { toPlan } from "./preview.ts";
+import type { EndpointHealth } from "./policies/all.ts";
+import { withWriteRetries } from "./policies/again.ts";
+import { priceOf } from "./price.ts";
 import type { Provider } from "./provider.ts";
 import { toModelName } from "./providers/all.ts";
-import { loadRunGrant, toGrantRecord } from "./run-grant.ts";
+import { findRunGrant, loadRunGrant, toGrantRecord } from "./run-grant.ts";
 import { sleep } from "./sleep.ts";
-import { systemPrompt } from "./system-prompt.ts";
+import { toStopped } from "./stopped.ts";
+import { sealRun } from "./verify.ts";
+import type { RunTrace } from "./telemetry/trace.ts";
+import { openRunTrace } from "./telemetry/trace.ts";
 import type { RunSignal, World } from "./world.ts";
 
 export interface HostServices {
@@ -38,8 +56,11 @@ export interface HostServices {
   /** Whose runs these are: those of others do not exist here. */
   readonly principal: Principal;
   readonly config: HostConfig;
+  /** The home, in which the files of agents' instructions are. Missing: there are none. */
+  readonly home?: string;
   /** The provider of a model as `--model` names it. Throws `provider.*`. */
   readonly openProvider: (model: string, baseUrl?: string) => Provider;
+  readonly health?: Host["health"];
   /** Gets what no run may show, such as a fault inside a provider. Missing: it is dropped. Must not throw. */
   readonly onFault?: World["onFault"];
   /** How a retry waits; missing: on the clock of the machine. */
@@ -47,7 +68,7 @@ export interface HostServices {
 }
 
 /** What driving a run needs from whoever starts or resumes it. */
-interface ResumeRequest {
+export interface ResumeRequest {
   readonly grant: Grant;
   /** Aborting stops in order; the run can be resumed. */
   readonly signal: AbortSignal;
@@ -55,19 +76,30 @@ interface ResumeRequest {
   readonly cancelled?: AbortSignal;
   /** How many calls are nested around those of the run; missing: none. */
   readonly depth?: number;
-  /** The call that started the run goes on: the right that it started with is enough. */
+  /**
+   * Who began the run, or the conversation that it is to go on with, goes on: the right that it began with is enough. What was made under
+   * other grants it sees no more for that.
+   */
   readonly isStarter?: true;
   /** Must not throw. */
   readonly onSignal?: (signal: RunSignal) => void;
 }
 
-export interface StartRequest extends ResumeRequest {
+export interface StartRequest extends ResumeRequest, ConversationRequest, RuleRequest {
   readonly task: string;
   /** Text that came with the task, such as stdin: data, never instructions, and tainted `stdin`. */
   readonly context?: string;
-  /** As in `--model`. */
-  readonly model: string;
+  /** Pictures that came with the task: data as well, and tainted `attachment`. */
+  readonly attachments?: readonly Block[];
+  /** As in `--model`. Missing: that of the agent, else of the config. */
+  readonly model?: string;
+  /** An agent of the config or the store, `NAME` or `NAME@VERSION`; missing: none, with all that its starter's grant holds. */
+  readonly agent?: string;
+  /** The values of the variables in the agent's instructions. */
+  readonly variables?: Variables;
   readonly baseUrl?: string;
+  /** How the model is to answer; what is missing the config says. */
+  readonly settings?: ModelSettings;
   /** Each missing one is the config's. */
   readonly limits?: Readonly<Partial<RunLimits>>;
   /** The id that the run gets, from `newId("run")`; missing: a new one. */
@@ -78,55 +110,17 @@ export interface StartRequest extends ResumeRequest {
   readonly parent?: { readonly runId: string; readonly callId: string };
 }
 
-/** A call that waits for a person. */
-interface PendingCall {
-  readonly callId: string;
-  readonly name: string;
-  readonly args: JsonObject;
-  readonly question: string;
-}
-
-/**
- * How driving a run ended. `refused`: policy refused every call of the last turn that had calls, and nothing came after. `limit`: a
- * limit of the run or a budget of its grant. `cancelled`: by a person's word, or interrupted (`core.interrupted`), which can be
- * resumed. `suspended`: waits for an answer to each of `pending`.
- */
-export interface RunOutcome {
-  readonly runId: string;
-  readonly status: RunEnd["status"] | "suspended";
-  /** The model's last text; may be empty where the run is not done. */
-  readonly answer: string;
-  /** Why the run is not done, and in a sentence. */
-  readonly code?: string;
-  readonly message?: string;
-  readonly pending: readonly PendingCall[];
-  readonly turns: number;
-  readonly toolCalls: number;
-  readonly usage: Usage;
-  readonly costMicroUsd: number;
-  /** Time in which the run was driven, waiting for people not counted. */
-  readonly wallMs: number;
-  /** Where untrusted parts of what the run saw came from. */
-  readonly taint: Taint;
-}
-
-interface RunLine {
-  readonly runId: string;
-  readonly task: string;
-  readonly model: string;
-  /** `running`: being driven somewhere, or crashed. */
-  readonly status: Run["status"];
-  readonly startedAt: number;
-  readonly updatedAt: number;
-}
-
 /**
  * Runs: tasks that a model does with the tools behind the door. Whoever reads runs for somebody else than the operator demands the
  * right to it first (`{ type: "run", action: "read" }`); the methods that take a grant demand what they need themselves.
  */
-export interface Host {
+export interface Host extends History {
+  /** The named agents. */
+  readonly agents: Agents;
   /** Starts a run and drives it. Throws `permission.*`, `token.*`, `provider.unknown`, `usage.bad_option`; later failures are outcomes. */
   start(request: StartRequest): Promise<RunOutcome>;
+  /** What `start` would begin, with nothing called, charged or begun. Throws as `start` does. */
+  plan(request: StartRequest): Promise<RunPlan>;
   /**
    * Drives a run on from where its log ends, under what the present grant and the recorded one both allow. One that still waits for
    * a person is left as it is. Throws `run.not_found`, `run.finished`, `store.conflict` when it is driven elsewhere.
@@ -140,90 +134,115 @@ export interface Host {
   cancel(runId: string, reason: string, grant: Grant): Promise<void>;
   /** Newest first. */
   list(limit: number): Promise<readonly RunLine[]>;
-  /** Throws `run.not_found`, `run.corrupt`. */
+  /** A run and all its events, behind those of the runs that it goes on from. Throws `run.not_found`, `run.corrupt`. */
   load(runId: string): Promise<{ readonly run: Run; readonly events: readonly Event[] }>;
-  /** Throws `run.not_found`. */
+  /** As `load` reads them. Throws `run.not_found`. */
   events(runId: string): AsyncIterable<Event>;
-  /** A run as lines of JSON: a header, then its events. It holds no grant and no approval that counts elsewhere. */
-  exportRun(runId: string): AsyncIterable<string>;
+  /** How the endpoints of models stand that this process has asked lately. */
+  health(): readonly EndpointHealth[];
 }
 
 export function openHost(services: HostServices): Host {
   const { store, permissions, scope, config } = services;
-  const driven = new Set<string>();
+  const agents = openAgents({ ...services, agents: config.agents });
+  const places = openPlaces(config.concurrency, config.agents);
+  const driven = new Map<string, Bell>();
 
   async function start(request: StartRequest): Promise<RunOutcome> {
-    const { task, context, model, baseUrl, grant, parent, runId = newId("run") } = request;
-    if (task.trim() === "") throw new CapstanError("usage.bad_option", "The task is empty. Say what is to be done.");
-    demandOwn(grant);
-    await demandNow(grant, [{ type: "run", action: "create" }]);
-    const provider = services.openProvider(model, baseUrl);
-    const limits = toLimits({ ...config.limits, ...request.limits });
-    const own = toRunGrant(grant, { id: newId("grant"), runId, now: permissions.now(), limits });
-    const taint = mergeTaint(request.taint ?? trusted, await permissions.taints.of(grant));
-    const created = {
-      type: "run.created" as const,
-      task: redact(task),
-      model,
-      ...(baseUrl === undefined ? {} : { baseUrl }),
-      system: systemPrompt,
-      limits: { ...limits, parallel: Math.max(1, Math.min(limits.parallel, own.limits.parallel ?? Infinity)) },
-      grantId: own.id,
-      ...(taint.length === 0 ? {} : { taint: [...taint] }),
-      ...(parent === undefined ? {} : { parent }),
-    };
-    const input: RunInput = { type: "message", text: redact(context ?? ""), taint: ["stdin"] };
-    const received = context === undefined ? [] : [{ type: "input.received" as const, input }];
-    const along = { records: [toGrantRecord(own, runId)] };
-    const run = await beginRun({ scope, runId }, [created, ...received], along, toLogServices(request));
-    return await driveOn(run, provider, own, request);
+    return await begin(await prepare(request), request);
+  }
+
+  async function begin(prepared: PreparedRun, request: ResumeRequest, drives = true): Promise<RunOutcome> {
+    const { runId, provider, grant, bodies, records = [], ...from } = prepared;
+    using held = new DisposableStack();
+    held.use(await places.enter({ runId, agent: bodies[0].agent?.name }, request));
+    const along = { records: [toGrantRecord(grant, runId), ...records] };
+    using trace = await openRunTrace(request.onSignal, config.telemetry);
+    const run = await beginRun({ scope, runId, ...from }, bodies, along, toLogServices(trace)).catch(rethrowConflict);
+    if (!drives) return toOutcome(run);
+    return await driveOn(run, provider, grant, { ...request, ...trace });
+  }
+
+  async function prepare(request: StartRequest): Promise<PreparedRun> {
+    await demandRights(request.grant, [{ type: "run", action: "create" }]);
+    const prepared = await prepareRun(request, { ...services, agents });
+    return await inConversation(prepared, request, { services, recordedOf: loadOwnGrant, demandRights });
   }
 
   async function resume(runId: string, request: ResumeRequest): Promise<RunOutcome> {
-    demandOwn(request.grant);
-    await demandNow(request.grant, [{ type: "run", action: request.isStarter ? "create" : "resume", runId }]);
+    await demandRights(request.grant, [{ type: "run", action: request.isStarter ? "create" : "resume", runId }]);
     const { run, recorded } = await loadOwn(runId);
     demandOpen(run);
     if (driven.has(runId)) throw new CapstanError("store.conflict", `This process already drives ${runId}.`);
     const isCancelled = request.cancelled?.aborted === true;
     if (!isCancelled && (await stillWaits(run)) && run.status === "suspended") return toOutcome(run);
     const provider = services.openProvider(run.model, run.baseUrl);
-    const grant = meet(request.grant, recorded, { now: permissions.now() });
+    // Each run is bound to itself: the run that started this one goes on with it as its starter.
+    const { run: _, ...unbound } = request.grant;
+    const grant = meet(request.isStarter ? unbound : request.grant, recorded, { now: permissions.now() });
     permissions.demandLive(grant);
-    const log = openRunLog(run, toLogServices(request));
+    using held = new DisposableStack();
+    held.use(await places.enter({ runId, agent: run.agent?.name }, request));
+    using trace = await openRunTrace(request.onSignal, config.telemetry, () => store.events(scope, runId));
+    const log = openRunLog(run, toLogServices(trace));
     await log.append([{ type: "run.resumed", grantId: grant.id }]);
-    return await driveOn(log.run(), provider, grant, request);
+    return await driveOn(log.run(), provider, grant, { ...request, ...trace });
   }
 
-  async function driveOn(run: Run, provider: Provider, grant: Grant, request: ResumeRequest): Promise<RunOutcome> {
-    const { onSignal = () => {}, signal, cancelled, depth = 0 } = request;
+  async function driveOn(
+    run: Run,
+    provider: Provider,
+    grant: Grant,
+    request: ResumeRequest & RunTrace,
+  ): Promise<RunOutcome> {
+    const { onSignal, within, signal, cancelled, depth = 0 } = request;
     const { onFault = () => {} } = services;
     const world: World = {
-      ...services,
-      sleep: services.sleep ?? sleep,
+      ...toLogServices(request),
+      retries: config.retries,
       onFault,
       provider,
       model: toModelName(run.model).name,
-      price: config.prices[run.model],
-      maxOutputTokens: config.maxOutputTokens,
+      price: priceOf(config, run.model),
+      priceOf: (model) => priceOf(config, model),
+      settings: config.settings,
       grant,
       depth,
       onSignal,
+      within,
     };
     const end = (): Promise<void> =>
       send(run.runId, { type: "cancel", reason: "Whoever started the run cancelled it." });
     const onCancelled = (): void => void end().catch(onFault);
-    driven.add(run.runId);
+    const bell = openBell();
+    driven.set(run.runId, bell);
     cancelled?.addEventListener("abort", onCancelled, { once: true });
     try {
       if (cancelled?.aborted === true) await end();
-      const left = await drive(run, world, signal);
-      // Whoever reads the outcome has seen what the run saw.
+      const left = await drive(run, world, signal, bell);
+      if (left.end !== null) {
+        await endSubRuns(left, request);
+        await sealRun(left, services).catch(onFault);
+      }
+      // Whoever reads the outcome has seen what the run saw. Last, for where this can't be written there is no outcome.
       await permissions.taints.add(request.grant, left.taint);
       return toOutcome(left);
+    } catch (thrown) {
+      throw toStopped(thrown, run.runId);
     } finally {
       cancelled?.removeEventListener("abort", onCancelled);
       driven.delete(run.runId);
+    }
+  }
+
+  /** What a run has started ends with it, also what nobody drives now. */
+  async function endSubRuns(ended: Run, { grant, signal, depth = 0 }: ResumeRequest): Promise<void> {
+    for (const runId of toOpenSubRuns(ended)) {
+      if (driven.has(runId) || (await findRunGrant(store, scope, runId)) === null) continue;
+      const over = { grant, signal, depth: depth + 1, isStarter: true as const, cancelled: AbortSignal.abort() };
+      await resume(runId, over).catch((thrown: unknown) => {
+        if (toCapstanError(thrown).code !== "run.finished") services.onFault?.(thrown);
+      });
     }
   }
 
@@ -243,8 +262,7 @@ export function openHost(services: HostServices): Host {
   }
 
   async function cancel(runId: string, reason: string, grant: Grant): Promise<void> {
-    demandOwn(grant);
-    await demandNow(grant, [{ type: "run", action: "cancel", runId }]);
+    await demandRights(grant, [{ type: "run", action: "cancel", runId }]);
     const { run } = await loadOwn(runId);
     demandOpen(run);
     await send(runId, { type: "cancel", reason: redact(reason) });
@@ -253,6 +271,7 @@ export function openHost(services: HostServices): Host {
   /** An input for the run's driver, whoever that is; safe from a power cut, since a person gave it. */
   async function send(runId: string, input: RunInput): Promise<void> {
     await store.commit({ scope, inbox: [{ runId, input }], durability: "power" });
+    driven.get(runId)?.ring();
   }
 
   /** Runs are begun, taken up and ended by whose they are. Approving is open to others of the scope. */
@@ -268,11 +287,21 @@ export function openHost(services: HostServices): Host {
     demand(grant, needs, permissions.now());
   }
 
+  async function demandRights(grant: Grant, needs: readonly Need[]): Promise<void> {
+    demandOwn(grant);
+    await demandNow(grant, needs);
+  }
+
   /** The run and the grant it was started with. A run of somebody else is not there. */
   async function loadOwn(runId: string): Promise<{ readonly run: Run; readonly recorded: Grant }> {
+    const recorded = await loadOwnGrant(runId);
+    return { run: await foldRun(lineage(store, scope, runId)), recorded };
+  }
+
+  async function loadOwnGrant(runId: string): Promise<Grant> {
     const recorded = await loadRunGrant(store, scope, runId);
-    if (!isSame(recorded.principal, services.principal)) throw notFound(runId);
-    return { run: await foldRun(store.events(scope, runId)), recorded };
+    if (isSame(recorded.principal, services.principal)) return recorded;
+    throw notFound(runId);
   }
 
   async function loadWaiting(runId: string, callId: string) {
@@ -280,7 +309,7 @@ export function openHost(services: HostServices): Host {
     demandOpen(run);
     const call = run.calls.get(callId);
     if (call?.state.type === "waiting") return { ...call.state, name: call.name, recorded };
-    const waiting = toPending(run).map((pending) => pending.callId);
+    const waiting = toPending(run).map((one) => (one.runId === runId ? one.callId : `${one.callId} of ${one.runId}`));
     throw new CapstanError(
       "run.not_waiting",
       `No call ${callId} of ${runId} waits for a person. Waiting: ${waiting.join(", ") || "none"}.`,
@@ -289,21 +318,34 @@ export function openHost(services: HostServices): Host {
 
   /** Whether a person must answer before anything can go on, and nobody has. */
   async function stillWaits(run: Run): Promise<boolean> {
+    // Whether a run that it waits for goes on is seen when its call is made again.
+    if ([...run.calls.values()].some(({ state }) => state.type === "suspended")) return false;
     const [command] = decide({ ...run, status: "running" });
     return command?.type === "suspend" && (await store.inbox(scope, run.runId)).length === 0;
   }
 
-  function toLogServices({ onSignal = () => {} }: ResumeRequest) {
-    return { ...services, onEvent: (event: Event) => onSignal({ type: "event", event }) };
+  function toLogServices({ onSignal }: RunTrace) {
+    const again = { sleep: services.sleep ?? sleep, tell: (text: string) => onSignal({ type: "progress", text }) };
+    const patient = withWriteRetries(store, { ...again, retries: config.retries.store });
+    return {
+      ...services,
+      sleep: again.sleep,
+      store: patient,
+      onEvent: (event: Event) => onSignal({ type: "event", event }),
+    };
   }
 
   async function* events(runId: string): AsyncGenerator<Event> {
     await loadOwn(runId);
-    yield* store.events(scope, runId);
+    yield* lineage(store, scope, runId);
   }
 
   return {
+    ...openHistory({ services, recordedOf: loadOwnGrant, demandRights, begin }),
+    agents,
+    health: services.health ?? (() => []),
     start,
+    plan: async (request) => toPlan(await prepare(request), services),
     resume,
     approve,
     deny,
@@ -311,54 +353,17 @@ export function openHost(services: HostServices): Host {
     list: async (limit) => (await store.runs(scope, limit)).map(toRunLine),
     load: async (runId) => ({
       run: (await loadOwn(runId)).run,
-      events: await Array.fromAsync(store.events(scope, runId)),
+      events: await Array.fromAsync(lineage(store, scope, runId)),
     }),
     events,
-    async *exportRun(runId) {
-      const { run } = await loadOwn(runId);
-      yield JSON.stringify({ type: "capstan.run", version: 1, runId, events: run.seq });
-      for await (const event of store.events(scope, runId)) yield JSON.stringify(event);
-    },
   };
 }
 
-function toLimits(limits: RunLimits): RunLimits {
-  const fitted = fit(RunLimits, limits, "limits");
-  if ("data" in fitted) return fitted.data;
-  const problems = fitted.problems.map(({ text }) => text).join("; ");
-  throw new CapstanError("usage.bad_option", `The limits of the run can't be used: ${problems}.`);
-}
-
-/** How a run stands that nobody drives. */
-export function toOutcome(run: Run): RunOutcome {
-  const { runId, end, lastText, turns, toolCalls, usage, costMicroUsd, taint } = run;
-  const pending = toPending(run);
-  const totals = { turns, toolCalls, usage, costMicroUsd, wallMs: run.activeMs, taint };
-  if (end !== null) {
-    const { status, answer, code, message } = end;
-    const why = { ...(code === undefined ? {} : { code }), ...(message === undefined ? {} : { message }) };
-    return { runId, status, answer, ...why, pending: [], ...totals };
+function demandOpen({ runId, seq, imported, end }: Run): void {
+  if (imported !== undefined) {
+    const message = `${runId} was imported, so it does not go on itself. Fork it: capstan runs fork ${runId} --at ${seq}`;
+    throw new CapstanError("run.imported", message);
   }
-  if (run.suspendedFor === "approval") return { runId, status: "suspended", answer: lastText, pending, ...totals };
-  const message = "Interrupted. What was done is kept, and the run can be resumed.";
-  return { runId, status: "cancelled", answer: lastText, code: "core.interrupted", message, pending, ...totals };
-}
-
-/** The calls that wait for a person, in the model's order. */
-export function toPending(run: Run): readonly PendingCall[] {
-  return [...run.calls.values()].flatMap(({ callId, name, state }) =>
-    state.type === "waiting" ? [{ callId, name, args: state.args, question: state.question }] : [],
-  );
-}
-
-/** A run as lists show it. */
-export function toRunLine({ runId, first, last }: RunSummary): RunLine {
-  const { task, model } = first.type === "run.created" ? first : { task: "", model: "" };
-  const status = last.type === "run.finished" ? last.status : last.type === "run.suspended" ? "suspended" : "running";
-  return { runId, task, model, status, startedAt: first.at, updatedAt: last.at };
-}
-
-function demandOpen({ runId, end }: Run): void {
   if (end === null) return;
   throw new CapstanError(
     "run.finished",

@@ -3,6 +3,8 @@ export interface InFlight {
   /** Begins work, unless work of that id is in flight. */
   start(id: string, begin: () => Promise<void>): void;
   isEmpty(): boolean;
+  /** Counts as a rejection of work. */
+  fail(reason: unknown): void;
   /** The first rejection of any work; null while there is none. */
   failure(): { readonly reason: unknown } | null;
   /** Resolves when some work has ended since the last call, on `wake`, or after `ms`. Never rejects. */
@@ -33,6 +35,10 @@ export function openInFlight(): InFlight {
       if (!running.has(id)) running.set(id, track(id, begin));
     },
     isEmpty: () => running.size === 0,
+    fail(reason) {
+      failure ??= { reason };
+      woken.resolve();
+    },
     failure: () => failure,
     async next(ms) {
       const timer = setTimeout(() => woken.resolve(), ms);

@@ -1,7 +1,6 @@
 import type { Usage } from "../core/event.ts";
-import { canonicalJson } from "../core/json.ts";
 import type { Amounts } from "../core/limits.ts";
-import type { Price } from "./config.ts";
+import type { HostConfig, Price } from "./config.ts";
 import type { ModelRequest } from "./provider.ts";
 
 /** What is reserved for an answer whose length nobody bounded, in tokens. */
@@ -12,16 +11,53 @@ export function estimateTokens(text: string): number {
   return Math.ceil(Buffer.byteLength(text) / 4);
 }
 
+const estimates = new WeakMap<object, number>();
+
+/** Messages and tools never change, so each is measured once. */
+function estimateOnce(part: object): number {
+  const known = estimates.get(part);
+  if (known !== undefined) return known;
+  // What was said stands in the raw form once more.
+  const tokens = estimateTokens(JSON.stringify({ ...part, raw: undefined }, withSmallImages));
+  estimates.set(part, tokens);
+  return tokens;
+}
+
+/** Models see an image as one or two thousand tokens, however many bytes it has. */
+const imageChars = 8_000;
+
+function withSmallImages(_: string, value: unknown): unknown {
+  if (typeof value !== "object" || value === null || !("data" in value) || typeof value.data !== "string") return value;
+  return "type" in value && value.type === "image" ? { ...value, data: value.data.slice(0, imageChars) } : value;
+}
+
 /** The usage of a request before it is made: its whole context as input, and the longest answer. */
-export function estimateUsage({
-  system = "",
-  messages,
-  tools,
-  maxOutputTokens = assumedOutputTokens,
-}: ModelRequest): Usage {
-  const inputUncached =
-    estimateTokens(system) + estimateTokens(canonicalJson(messages)) + estimateTokens(canonicalJson(tools));
-  return { inputUncached, cacheRead: 0, cacheWrite5m: 0, cacheWrite1h: 0, output: maxOutputTokens, reasoning: 0 };
+export function estimateUsage({ system = "", messages, tools, settings }: ModelRequest): Usage {
+  const inputUncached = [...messages, ...tools].reduce((sum, part) => sum + estimateOnce(part), estimateTokens(system));
+  return {
+    inputUncached,
+    cacheRead: 0,
+    cacheWrite5m: 0,
+    cacheWrite1h: 0,
+    output: settings.maxOutputTokens ?? assumedOutputTokens,
+    reasoning: 0,
+  };
+}
+
+/** The price of a model; of a route the highest of each kind among its models, so that what is reserved is enough for each. */
+export function priceOf({ prices, routes }: Pick<HostConfig, "prices" | "routes">, model: string): Price | undefined {
+  const route = Object.hasOwn(routes, model) ? routes[model] : undefined;
+  if (route === undefined) return Object.hasOwn(prices, model) ? prices[model] : undefined;
+  const all = route.models.flatMap((one) => priceOf({ prices, routes: {} }, one) ?? []);
+  if (all.length === 0) return undefined;
+  const highest = (kind: keyof Price): number => Math.max(...all.map((price) => price[kind] ?? price.input));
+  return {
+    input: highest("input"),
+    output: highest("output"),
+    cacheRead: highest("cacheRead"),
+    cacheWrite5m: highest("cacheWrite5m"),
+    cacheWrite1h: highest("cacheWrite1h"),
+  };
 }
 
 /** What usage costs, in whole micro-dollars, rounded up. Cached input without a price of its own costs as input does. */

@@ -1,57 +1,43 @@
 import { z } from "zod";
-import { counted } from "../core/counted.ts";
-import { CapstanError, toCapstanError } from "../core/error.ts";
-import { Usage } from "../core/event.ts";
-import { newId } from "../core/id.ts";
-import type { JsonObject } from "../core/json.ts";
-import type { Run } from "../core/run.ts";
+import { CapstanError } from "../core/error.ts";
+import type { RunLimits } from "../core/event.ts";
 import type { Grant } from "../permissions/grant.ts";
 import { fromZod } from "../tools/schema.ts";
-import type { CallContext, InputRequest, Outcome, Tool } from "../tools/tool.ts";
+import type { Effect, Tool } from "../tools/tool.ts";
 import { defineTool } from "../tools/tool.ts";
-import { isShownWhole } from "./call-tool.ts";
+import type { AgentConfig, AgentVariable } from "./agents/config.ts";
+import { lowest, toAgentTool } from "./agents/prepare-agent.ts";
+import { performSubRun, SubRunOutput } from "./agents/sub-run.ts";
+import type { Variables } from "./agents/template.ts";
 import type { HostConfig } from "./config.ts";
-import type { Host, RunOutcome } from "./host.ts";
-import { toOutcome } from "./host.ts";
-import type { RunSignal } from "./world.ts";
+import type { Host } from "./host.ts";
+import { toModelName } from "./providers/all.ts";
 
-/** What the door allows beside the run's own time: its start, and its end in order. */
+/** What the door allows beside the run's own time and that in which it waits for its place: its start, and its end in order. */
 const graceMs = 10_000;
 
-const Input = z.strictObject({
-  task: z.string().min(1).max(100_000).describe("What is to be done, in plain words."),
-  model: z.string().min(1).max(200).optional().describe("As `capstan run --model`; missing: the configured one."),
-  maxTurns: z.int().min(1).optional().describe("Turns of the model; never more than configured."),
-  timeoutMs: z.int().min(1).optional().describe("Time to work in; never more than configured."),
-  maxCostMicroUsd: z.int().min(0).optional().describe("Never more than configured."),
-});
-type Input = z.infer<typeof Input>;
+const task = z.string().min(1).max(100_000).describe("What is to be done, in plain words.");
 
-const Output = z.strictObject({
-  runId: z.string(),
-  status: z.enum(["done", "failed", "limit", "refused", "cancelled", "suspended"]),
-  answer: z.string(),
-  code: z.string().optional().describe("Why it is not done, and `message` says so in a sentence."),
-  message: z.string().optional(),
-  pending: z
-    .array(z.strictObject({ callId: z.string(), name: z.string(), question: z.string(), approve: z.string() }))
-    .describe("Calls that a person must approve first; `approve` is the command that does it."),
-  next: z.string().optional().describe("The command that goes on with the run."),
-  turns: z.int(),
-  toolCalls: z.int(),
-  usage: Usage,
-  costMicroUsd: z.int(),
-  wallMs: z.int(),
-});
-type Output = z.infer<typeof Output>;
-
-/** `unasked`: waiting calls that the answer of a person did not release, and that are not asked about again. */
-const State = z.strictObject({
-  runId: z.string(),
-  waits: z.literal(true).optional(),
-  unasked: z.array(z.string()).default([]),
-});
-type State = z.infer<typeof State>;
+/** `named`: what is told of the agents there are. */
+const toRunAgentInput = (named: string) =>
+  z.strictObject({
+    task,
+    agent: z.string().min(1).max(60).optional().describe(named),
+    variables: z
+      .record(z.string().max(40), z.union([z.string().max(10_000), z.number(), z.boolean()]))
+      .optional()
+      .describe("What the agent's instructions leave open, by name."),
+    model: z
+      .string()
+      .min(1)
+      .max(200)
+      .optional()
+      .describe("As `capstan run --model`, and one that the config speaks of; missing: the configured one."),
+    maxTurns: z.int().min(1).optional().describe("Turns of the model; never more than configured."),
+    timeoutMs: z.int().min(1).optional().describe("Time to work in; never more than configured."),
+    maxCostMicroUsd: z.int().min(0).optional().describe("Never more than configured."),
+  });
+type RunAgentInput = z.infer<ReturnType<typeof toRunAgentInput>>;
 
 interface AgentServices {
   /** The host of those who call; it is there once the door is open. */
@@ -59,201 +45,114 @@ interface AgentServices {
   readonly config: HostConfig;
 }
 
-/**
- * `run_agent`: hands a task to a run under a grant derived from the caller's. Its calls come to the door nested in this one. A caller who
- * can be let go gets a handle and answers approvals by it; to others a run that waits for a person says by which command it goes on.
- */
-export function runAgentTool({ host, config }: AgentServices): Tool {
-  const toTimeMs = ({ timeoutMs = Infinity }: Input): number => Math.min(timeoutMs, config.limits.timeMs);
+/** `run_agent`, and a tool `agent_NAME` for each agent of the config that another one lists or that says so itself. */
+export function agentTools(services: AgentServices): readonly Tool[] {
+  const { agents } = services.config;
+  const listed = new Set(Object.values(agents).flatMap((agent) => agent.agents));
+  const offered = Object.entries(agents).filter(([name, { asTool }]) => asTool || listed.has(name));
+  return [runAgentTool(services), ...offered.map(([name, agent]) => namedAgentTool(name, agent, services))];
+}
 
-  async function begin(args: Input, runId: string, context: CallContext): Promise<Outcome<Output>> {
-    const { grant, taint, callId, depth, detach } = context;
-    demandDepth(context, config);
-    await detach?.({ runId });
-    const driving = openDriving(runId, context);
-    const { maxTurns = Infinity, maxCostMicroUsd = Infinity } = args;
-    const outcome = await host().start({
-      ...driving.request,
-      task: args.task,
-      model: args.model ?? config.model,
-      runId,
-      grant,
-      taint,
-      depth: depth + 1,
-      ...(grant.run === undefined ? {} : { parent: { runId: grant.run, callId } }),
-      limits: {
-        turns: Math.min(maxTurns, config.limits.turns),
-        timeMs: toTimeMs(args),
-        costMicroUsd: Math.min(maxCostMicroUsd, config.limits.costMicroUsd),
-      },
+/** Hands a task to a run, of a named agent or of none. */
+function runAgentTool({ host, config }: AgentServices): Tool {
+  const toLimits = ({ agent, maxTurns, timeoutMs, maxCostMicroUsd }: RunAgentInput): RunLimits =>
+    lowest(mostOf(config, agent?.split("@")[0]), {
+      ...(maxTurns === undefined ? {} : { turns: maxTurns }),
+      ...(timeoutMs === undefined ? {} : { timeMs: timeoutMs }),
+      ...(maxCostMicroUsd === undefined ? {} : { costMicroUsd: maxCostMicroUsd }),
     });
-    return conclude(outcome, { runId, unasked: [] }, context);
-  }
-
-  /** Goes on with a run that waited, or whose process has ended. */
-  async function takeUp(args: Input, context: CallContext, resumed: NonNullable<CallContext["resumed"]>) {
-    const state = State.parse(resumed.state);
-    const { runId } = state;
-    const { grant, depth } = context;
-    // The process may have ended between the handle and the run.
-    const run = await find(host(), runId);
-    if (run === null) return await begin(args, runId, context);
-    if (run.end !== null) return conclude(toOutcome(run), state, context);
-    const unreleased = await answer(host(), runId, resumed.responses, grant);
-    const now = { ...state, unasked: [...state.unasked, ...unreleased] };
-    // Somebody drives it by hand: its end is seen when it is there.
-    if (resumed.cancelled !== true && state.waits === true && run.status === "running") return wait([], now);
-    const driving = openDriving(runId, context);
-    const cancelled = resumed.cancelled === true ? { cancelled: AbortSignal.abort() } : {};
-    const isStarter = true as const;
-    const outcome = await host().resume(runId, {
-      ...driving.request,
-      ...cancelled,
-      grant,
-      depth: depth + 1,
-      isStarter,
-    });
-    await driving.settled();
-    return conclude(outcome, now, context);
-  }
-
-  return defineTool<Input, Output>({
+  return defineTool<RunAgentInput, SubRunOutput>({
+    ...common(config, toLimits),
     name: "run_agent",
     title: "Hand a task to an agent",
     description:
       "Starts a run of a model that does the task with the tools that you may call, and answers with its end. " +
       "It may do no more than you may. status: done, failed, limit, refused, cancelled, or suspended while a person must approve a call.",
-    input: fromZod(Input),
-    output: fromZod(Output),
-    // It changes nothing by itself: each of its calls is one of its own at the door.
-    hints: { readOnly: false, destructive: false, idempotent: false, openWorld: false },
-    effect: "once",
-    needs: () => [{ type: "run", action: "create" }],
-    timeoutMs: (args) => toTimeMs(args) + graceMs,
-    async run(args, context) {
-      const { resumed } = context;
-      if (resumed === undefined) return await begin(args, newId("run"), context);
-      return await takeUp(args, context, resumed);
+    input: fromZod(toRunAgentInput(inWords(config))),
+    run: async (args, context) => {
+      const { task: asked, agent, variables, model } = args;
+      if (model !== undefined) demandNamed(model, config);
+      const request = {
+        task: asked,
+        ...(agent === undefined ? {} : { agent }),
+        ...(variables === undefined ? {} : { variables }),
+        ...(model === undefined ? {} : { model }),
+        limits: toLimits(args),
+      };
+      return await performSubRun(request, args, context, host());
     },
   });
 }
 
-/** The calls of a run are one level deeper than its own: where none would be let in, it does not start. */
-function demandDepth({ grant, depth }: CallContext, { limits }: HostConfig): void {
-  const deepest = Math.min(limits.depth, ...[grant, ...grant.ancestors].map((one) => one.limits.depth ?? Infinity));
-  if (depth < deepest) return;
+/**
+ * The caller is a client or a model: what it may spend is what the config speaks of, so that no key of the environment is used unasked.
+ */
+function demandNamed(asked: string, { model, agents, routes, models, prices, providers }: HostConfig): void {
+  const ofAgents = Object.values(agents).flatMap((agent) => agent.model ?? []);
+  const named = [model, "planner", ...ofAgents, ...[routes, models, prices].flatMap((one) => Object.keys(one))];
+  if (named.includes(asked) || Object.hasOwn(providers, toModelName(asked).provider)) return;
   throw new CapstanError(
-    "budget.depth",
-    `Calls may nest ${deepest} deep here, and those of a run from here would be at ${depth + 1}. Do the task without a further run.`,
+    "permission.argument_refused",
+    `run_agent asks no model that the config does not speak of, and ${JSON.stringify(asked)} is none of: ${[...new Set(named)].join(", ")}. ` +
+      "Name its endpoint in host.providers, or the model in host.prices.",
   );
 }
 
-/** What driving a run for a call takes: whatever ends the call ends the run, and what the run does is the call's progress. */
-function openDriving(runId: string, { signal, progress, detach }: CallContext) {
-  const interrupted = new AbortController();
-  const cancelled = new AbortController();
-  const onAbort = (): void => {
-    (isInterruption(signal.reason) ? interrupted : cancelled).abort(signal.reason);
-  };
-  if (signal.aborted) onAbort();
-  else signal.addEventListener("abort", onAbort, { once: true });
-  let detached: Promise<void> | undefined;
-  let done = 0;
-  let turns = 0;
-  let calls = 0;
+function inWords({ agents }: HostConfig): string {
+  const names = Object.keys(agents);
+  const there = names.length === 0 ? "" : ` There are: ${names.join(", ")}.`;
+  return `A named agent, NAME or NAME@VERSION; missing: none.${there}`;
+}
 
-  function onSignal(told: RunSignal): void {
-    if (told.type !== "event") return;
-    const { event } = told;
-    if (event.type === "run.resumed") {
-      detached = detach?.({ runId });
-      detached?.catch(() => {}); // Thrown by `settled`.
-    }
-    if (event.type === "model.answered") turns += 1;
-    if (event.type === "tool.finished") calls += 1;
-    done += 1;
-    progress({ done, message: `${runId}: ${counted(turns, "turn")}, ${counted(calls, "tool call")}` });
-  }
+/** Hands a task to a run of one agent. */
+function namedAgentTool(name: string, agent: AgentConfig, { host, config }: AgentServices): Tool {
+  const limits = mostOf(config, name);
+  return defineTool<NamedInput, SubRunOutput>({
+    ...common(config, () => limits),
+    name: toAgentTool(name),
+    title: `Agent ${name}`,
+    description: `${agent.description}\n\nDoes the task in a run of its own, with no more than you may do, and answers with its end.`,
+    input: fromZod(toNamedInput(agent)),
+    run: async (args, context) => await performSubRun({ ...args, agent: name, limits }, args, context, host()),
+  });
+}
+
+interface NamedInput {
+  readonly task: string;
+  readonly variables?: Variables;
+}
+
+/** Only what the agent's instructions leave open is asked for, each by its type. */
+function toNamedInput({ variables }: AgentConfig): z.ZodType<NamedInput> {
+  const shape = Object.fromEntries(Object.entries(variables).map(([name, variable]) => [name, toValue(variable)]));
+  if (Object.keys(shape).length === 0) return z.strictObject({ task });
+  const values = z.strictObject(shape);
+  const isNeeded = Object.values(variables).some((variable) => variable.default === undefined);
+  return z.strictObject({ task, variables: isNeeded ? values : values.exactOptional() });
+}
+
+function toValue({ type, description = "", default: byDefault }: AgentVariable) {
+  const value = { string: z.string().max(10_000), number: z.number(), boolean: z.boolean() }[type];
+  const told = byDefault === undefined ? description : `${description} Missing: ${JSON.stringify(byDefault)}.`.trim();
+  const described = told === "" ? value : value.describe(told);
+  return byDefault === undefined ? described : described.exactOptional();
+}
+
+/** The most that a run of an agent, or of none, may have. */
+function mostOf({ limits, agents }: HostConfig, name = ""): RunLimits {
+  return { ...limits, ...(Object.hasOwn(agents, name) ? agents[name]?.limits : {}) };
+}
+
+/** It changes nothing by itself: each of its calls is one of its own at the door. */
+const hints = { readOnly: false, destructive: false, idempotent: false, openWorld: false };
+
+function common<I>({ concurrency }: HostConfig, toLimits: (args: I) => RunLimits) {
   return {
-    request: { signal: interrupted.signal, cancelled: cancelled.signal, onSignal },
-    settled: async () => await detached,
+    output: fromZod(SubRunOutput),
+    hints,
+    // Within a run the same call finds the run that it has started.
+    effect: (_: I, { run }: Grant): Effect => (run === undefined ? "once" : "idempotent"),
+    needs: () => [{ type: "run" as const, action: "create" as const }],
+    timeoutMs: (args: I) => toLimits(args).timeMs + concurrency.queueMs + graceMs,
   };
 }
-
-/** The process ends, or the call's time is over: then the run can go on later. Everything else is the caller's word. */
-function isInterruption(reason: unknown): boolean {
-  if (reason instanceof CapstanError) return reason.code === "core.interrupted";
-  return reason instanceof DOMException && reason.name === "TimeoutError";
-}
-
-async function find(host: Host, runId: string): Promise<Run | null> {
-  try {
-    return (await host.load(runId)).run;
-  } catch (thrown) {
-    if (toCapstanError(thrown).code === "run.not_found") return null;
-    throw thrown;
-  }
-}
-
-const Yes = z.object({ action: z.literal("accept"), content: z.object({ approve: z.literal(true) }) });
-
-/** Takes the answers of a person to the run, and names the calls that they did not release: what may not be approved waits on. */
-async function answer(host: Host, runId: string, responses: JsonObject, grant: Grant): Promise<readonly string[]> {
-  const unreleased: string[] = [];
-  for (const [callId, response] of Object.entries(responses)) {
-    try {
-      if (Yes.safeParse(response).success) await host.approve(runId, callId, grant);
-      else await host.deny(runId, callId, "A person said no.", grant);
-    } catch (thrown) {
-      const { code } = toCapstanError(thrown);
-      if (code.startsWith("permission.")) unreleased.push(callId);
-      // Answered elsewhere meanwhile.
-      else if (code !== "run.not_waiting" && code !== "run.finished") throw thrown;
-    }
-  }
-  return unreleased;
-}
-
-/** The end of a run, or its wait: for whoever holds a handle, with a question for each call that its holder may approve. */
-function conclude(outcome: RunOutcome, state: State, context: CallContext): Outcome<Output> {
-  const { grant, detach, progress } = context;
-  const { status, pending, runId } = outcome;
-  if (status !== "suspended" || detach === undefined) return toDone(outcome);
-  const commands = pending.map(({ callId }) => toApprove(runId, callId)).join("; ");
-  progress({ done: outcome.turns, message: `${runId} waits for a person. On the command line: ${commands}` });
-  const mayAsk = ({ name, args, callId }: RunOutcome["pending"][number]): boolean =>
-    grant.rights.approve.includes(name) && isShownWhole(args) && !state.unasked.includes(callId);
-  return wait(pending.filter(mayAsk).map(toQuestion), state);
-}
-
-function wait(requests: readonly InputRequest[], { runId, unasked }: State): Outcome<Output> {
-  return { type: "waiting", requests, state: { runId, waits: true, unasked }, durable: true };
-}
-
-function toQuestion({ callId, question }: RunOutcome["pending"][number]): InputRequest {
-  const approve = { type: "boolean", title: "Approve", description: "Lets exactly this call run, once." };
-  const schema = { type: "object", properties: { approve }, required: ["approve"] };
-  return { id: callId, type: "form", message: question, schema };
-}
-
-function toDone(outcome: RunOutcome): Outcome<Output> {
-  const { pending, taint, code, message, ...rest } = outcome;
-  // Its code stands in the value alone: what refused or ended this run says nothing about the caller's next call.
-  const { runId, status } = rest;
-  const goesOn = status === "suspended" || code === "core.interrupted";
-  const value: Output = {
-    ...rest,
-    ...(code === undefined ? {} : { code }),
-    ...(message === undefined ? {} : { message }),
-    pending: pending.map(({ callId, name, question }) => ({
-      callId,
-      name,
-      question,
-      approve: toApprove(runId, callId),
-    })),
-    ...(goesOn ? { next: `capstan runs resume ${runId}` } : {}),
-  };
-  return { type: "done", value, taint, isError: status !== "done" && status !== "suspended" };
-}
-
-const toApprove = (runId: string, callId: string): string => `capstan runs approve ${runId} ${callId}`;

@@ -7,7 +7,8 @@ import { lineageOf, maySee } from "../permissions/lineage.ts";
 import type { Permissions } from "../permissions/permissions.ts";
 import type { Store } from "../store/store.ts";
 import type { Resource, ResourceSource, SourceContext } from "../tools/resource.ts";
-import { toPending, toRunLine } from "./host.ts";
+import { toPending, toRunLine } from "./outcome.ts";
+import { lineage } from "./lineage.ts";
 import { findRunGrant } from "./run-grant.ts";
 
 /** Where runs stand among the resources. */
@@ -123,7 +124,7 @@ async function load(
   { scope }: SourceContext,
   runId: string,
 ): Promise<{ readonly run: Run; readonly artifacts: readonly string[] }> {
-  const events = await Array.fromAsync(store.events(scope, runId));
+  const events = await Array.fromAsync(lineage(store, scope, runId));
   const blocks = events.flatMap((event) => (event.type === "tool.finished" ? (event.outcome.content ?? []) : []));
   const links = blocks.flatMap((block) => (block.type === "resource_link" ? [block.uri] : []));
   const artifacts = new Set(links.filter((uri) => uri.startsWith("capstan://artifacts/")));

@@ -1,11 +1,12 @@
 import type { Clock } from "../core/clock.ts";
-import type { Event } from "../core/event.ts";
+import type { Event, ModelNotice, ModelSettings } from "../core/event.ts";
 import type { Grant } from "../permissions/grant.ts";
 import type { Permissions } from "../permissions/permissions.ts";
 import type { Store } from "../store/store.ts";
 import type { Door } from "../tools/call.ts";
 import type { Price } from "./config.ts";
 import type { RunLog } from "./log.ts";
+import type { Retries } from "./policies/config.ts";
 import type { Provider } from "./provider.ts";
 
 /** What a run shows while it goes on. Only `event` is on record; the rest is gone once it is said. */
@@ -13,6 +14,8 @@ export type RunSignal =
   | { readonly type: "event"; readonly event: Event }
   | { readonly type: "text.delta"; readonly text: string }
   | { readonly type: "reasoning.delta"; readonly text: string }
+  /** What happened on the way to a model's answer. What was streamed before a `retry` or a `failover` is void. */
+  | { readonly type: "notice"; readonly notice: ModelNotice }
   /** A sentence for a person. */
   | { readonly type: "progress"; readonly text: string };
 
@@ -27,8 +30,13 @@ export interface World {
   readonly provider: Provider;
   /** The model's name, without the provider's. */
   readonly model: string;
+  /** Of the run's model; of a route, the highest of its models. */
   readonly price?: Price | undefined;
-  readonly maxOutputTokens?: number | undefined;
+  /** Of any model, as in `--model`. */
+  readonly priceOf: (model: string) => Price | undefined;
+  /** What the config says of every answer; the run's own settings stand before it. */
+  readonly settings: ModelSettings;
+  readonly retries: Retries;
   readonly onFault: (fault: unknown) => void;
   /** What the run may do, as of now. */
   readonly grant: Grant;
@@ -36,6 +44,8 @@ export interface World {
   readonly depth: number;
   /** Must not throw. */
   readonly onSignal: (signal: RunSignal) => void;
+  /** Acts within the span of a call. */
+  readonly within: <T>(callId: string, act: () => Promise<T>) => Promise<T>;
 }
 
 /** What one command of a run is performed with. */

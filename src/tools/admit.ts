@@ -8,7 +8,7 @@ import type { ApprovableCall } from "../permissions/permissions.ts";
 import type { Charge } from "../store/store.ts";
 import { leftTimes, smallest, toDeadlineMs, toReserved, withinReserved } from "./amounts.ts";
 import { toAuditEntry } from "./audit-entry.ts";
-import type { Caller, CallRequest, DoorServices } from "./call.ts";
+import type { Admission, Caller, CallRequest, DoorServices } from "./call.ts";
 import type { InFlight } from "./in-flight.ts";
 import type { BoundCall, Tool } from "./tool.ts";
 
@@ -33,6 +33,7 @@ export async function admit(services: AdmitServices, request: CallRequest): Prom
   const { store, permissions } = services;
   const { caller, callId } = request;
   const { grant } = caller;
+  const { commit = (admission: Admission) => store.commit({ scope: caller.scope, ...admission }) } = request;
   let entry = toAuditEntry("tools/call", request.name, request, permissions.now());
   try {
     await permissions.refresh();
@@ -50,13 +51,15 @@ export async function admit(services: AdmitServices, request: CallRequest): Prom
     const amounts = toReserved(call, grant, times);
     const charges = [toCharge(charged, callId, amounts, now)];
     if (request.resumed === undefined && mustAsk(right, call.sink, caller.taint)) {
-      charges.push(await release(services, request, toApprovable(request, tool, call), right.ask));
+      charges.push(await release(services, request, toApprovable(request, tool, call), right, call.sink));
       entry = { ...entry, ...(request.approvalId === undefined ? {} : { approvalId: request.approvalId }) };
     }
-    const durability = call.effect(grant) === "once" ? "power" : "process";
+    // A power cut must not give an approval back whose call has begun.
+    const isOnce = call.effect(grant) === "once" || request.approvalId !== undefined;
+    const durability = isOnce ? "power" : "process";
     const place = services.inFlight.enter(caller);
     try {
-      await store.commit({ scope: caller.scope, charges, audit: [entry], durability });
+      await commit({ charges, audit: [entry], durability });
     } catch (refused) {
       place[Symbol.dispose]();
       throw refused;
@@ -97,16 +100,30 @@ async function release(
   { permissions }: DoorServices,
   { approvalId, caller }: CallRequest,
   call: ApprovableCall,
-  marked: boolean,
+  right: ToolRight,
+  sink: boolean,
 ): Promise<Charge> {
   if (approvalId !== undefined) return await permissions.approvals.redeem(approvalId, call);
-  const why = marked
-    ? "its grant says that each call asks"
-    : `it can send out or destroy, and untrusted content came in before (${caller.taint.join(", ")}); ` +
-      `a grant that is made with --tainted ${call.name} does without`;
-  throw new CapstanError("permission.approval_needed", `A person must approve this call of ${call.name}: ${why}.`, {
-    details: { callHash: permissions.approvals.hash(call), name: call.name, args: call.args },
-  });
+  const isUntrusted = mustAsk({ ...right, ask: false }, sink, caller.taint);
+  const reasons = [
+    ...(right.ask ? ["its grant says that each call asks"] : []),
+    ...(isUntrusted
+      ? [`it can send out or destroy, and untrusted content came in before (${caller.taint.join(", ")})`]
+      : []),
+    ...(right.ask ? [] : [`a grant that is made with --tainted ${call.name} does without`]),
+  ];
+  throw new CapstanError(
+    "permission.approval_needed",
+    `A person must approve this call of ${call.name}: ${reasons.join("; ")}.`,
+    {
+      details: {
+        callHash: permissions.approvals.hash(call),
+        name: call.name,
+        args: call.args,
+        why: isUntrusted ? "untrusted" : "marked",
+      },
+    },
+  );
 }
 
 /** A grant is good in its own scope, for its own run, for its own principal and to a bounded depth, wherever it turns up. */

@@ -6,7 +6,7 @@ import { mergeTaint, trusted } from "../core/taint.ts";
 import { findRight } from "../permissions/demand.ts";
 import type { Grant } from "../permissions/grant.ts";
 import type { Permissions } from "../permissions/permissions.ts";
-import type { Store } from "../store/store.ts";
+import type { Batch, Store } from "../store/store.ts";
 import type { Admitted } from "./admit.ts";
 import { admit, decideCall } from "./admit.ts";
 import { toUsed } from "./amounts.ts";
@@ -31,6 +31,9 @@ export interface Caller {
   readonly depth: number;
 }
 
+/** What is put on record before an admitted call begins. */
+export type Admission = Pick<Batch, "charges" | "audit" | "durability">;
+
 export interface CallRequest {
   readonly caller: Caller;
   readonly name: string;
@@ -46,6 +49,8 @@ export interface CallRequest {
   readonly resumed?: Resumed;
   /** Gives the caller a handle, for tools that let it go. Missing: the caller waits for the end. */
   readonly detach?: (state?: Json) => Promise<void>;
+  /** Puts the admission on record, its charge and its audit row, in one transaction with what the caller keeps of it. Missing: the store. */
+  readonly commit?: (admission: Admission) => Promise<void>;
   readonly signal: AbortSignal;
   readonly progress?: (progress: Progress) => void;
   readonly log?: (entry: LogEntry) => void;

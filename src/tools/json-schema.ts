@@ -39,6 +39,32 @@ export function fromJsonSchema(json: JsonSchema, options: { readonly isForeign?:
   };
 }
 
+/**
+ * What tells of any JSON value what it lacks to fit a schema: nothing, or a sentence for each problem. All is checked, patterns too, and
+ * what takes more than a second is given up. Throws `tool.bad_definition`: now for a schema that is none, later for a check that takes
+ * too long.
+ */
+export function toCheck(json: JsonSchema): (value: unknown) => readonly string[] {
+  const check = bounded("Compiling the schema", foreignMs, () => compile(json, false, true));
+  return (value) => {
+    let isFit: unknown;
+    try {
+      isFit = bounded("Checking a value against the schema", foreignMs, () => check(value));
+    } catch (thrown) {
+      if (thrown instanceof RangeError) throw leadsBack(thrown);
+      // How ajv compares objects calls what stands in a field of that name.
+      if (!(thrown instanceof TypeError)) throw thrown;
+      check.errors = null;
+      return [
+        "the value: it has a field called toString or valueOf where the schema compares values, so it can't be checked",
+      ];
+    }
+    const errors = isFit === true ? [] : (check.errors ?? []);
+    check.errors = null;
+    return errors.map(({ instancePath, message, keyword }) => `${instancePath || "the value"}: ${message ?? keyword}`);
+  };
+}
+
 /** Whether it is a JSON Schema of a dialect that is known here, whose references all stay inside it. */
 export function isJsonSchema(json: JsonSchema): boolean {
   try {
@@ -65,9 +91,14 @@ function fitsInTime(check: Check, json: JsonSchema, value: object): boolean {
     );
   } catch (cause) {
     if (cause instanceof CapstanError) throw cause;
-    const text = "The tool's schema can't be checked: it leads back to itself. Ask who maintains the tool.";
-    throw new CapstanError("tool.bad_definition", text, { cause });
+    throw leadsBack(cause);
   }
+}
+
+/** The stack has ended on the way round. */
+function leadsBack(cause: unknown): CapstanError {
+  const text = "The schema can't be checked: it leads back to itself. Ask who maintains the tool.";
+  return new CapstanError("tool.bad_definition", text, { cause });
 }
 
 /** Whether a value has more parts than that, characters of texts among them. */
@@ -82,13 +113,14 @@ function hasMoreParts(value: unknown, max: number): boolean {
   return false;
 }
 
-function compile(json: JsonSchema, isForeign: boolean): Check {
+function compile(json: JsonSchema, isForeign: boolean, allErrors = false): Check {
   try {
     const dialect = toDialect(json);
     if (dialect === undefined) throw new Error("It is of no dialect that is known here.");
     const { $schema: _dialect, ...schema } = json;
     const ajv = dialect.open({
       ...common,
+      allErrors,
       // The form was looked at already, by an instance that has compiled its dialect's own schema.
       ...{ validateSchema: false, meta: false },
       // To make its code shorter takes with the square of its length.

@@ -1,11 +1,12 @@
 import { CapstanError, type ErrorCode } from "../core/error.ts";
-import type { Block } from "../core/event.ts";
+import type { Block, Spent, SuspendedRun } from "../core/event.ts";
 import type { Json, JsonObject, JsonSchema } from "../core/json.ts";
 import { deepFreeze, isJson, isJsonObject } from "../core/json.ts";
 import type { Amounts } from "../core/limits.ts";
 import type { Principal, Scope } from "../core/scope.ts";
 import type { Taint } from "../core/taint.ts";
 import type { Grant, Need } from "../permissions/grant.ts";
+import type { ToolName } from "../permissions/narrow.ts";
 
 /** A schema as the door knows it: the JSON Schema for clients, computed once, and the strict parser for calls. */
 export interface Schema<T> {
@@ -87,6 +88,8 @@ export type Outcome<O = Json> =
       readonly code?: string;
       readonly taint?: Taint;
       readonly usage?: Amounts;
+      /** What a run that it started has cost, which is charged already. */
+      readonly spent?: Spent;
     }
   | {
       readonly type: "waiting";
@@ -95,6 +98,8 @@ export type Outcome<O = Json> =
       readonly taint?: Taint;
       /** What it waits for stands on record: it may be taken up at any time, also with no answers, to see whether they came another way. */
       readonly durable?: true;
+      /** The run that it waits for: for a caller that is a run itself, and makes the call again when it goes on. */
+      readonly run?: SuspendedRun;
     };
 
 /** How far a call has come: `done` of `total` when known, and a sentence. */
@@ -239,6 +244,12 @@ export interface Tool {
   readonly abridge?: (value: Json, around: Abridging<Json>) => Promise<Json>;
   /** Throws `tool.bad_arguments`. */
   bind(raw: unknown): BoundCall;
+}
+
+/** A tool as grants name it. */
+export function toToolName({ name, pin, inputSchema }: Tool): ToolName {
+  const { properties } = inputSchema;
+  return { name, pin, argumentNames: isJsonObject(properties) ? Object.keys(properties) : [] };
 }
 
 const defaultTimeoutMs = 30_000;

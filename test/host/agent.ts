@@ -4,7 +4,7 @@ import type { RunLimits } from "../../src/core/event.ts";
 import { HostConfig } from "../../src/host/config.ts";
 import type { Host } from "../../src/host/host.ts";
 import type { Provider } from "../../src/host/provider.ts";
-import { runAgentTool } from "../../src/host/run-agent.ts";
+import { agentTools } from "../../src/host/run-agent.ts";
 import type { CallRequest, Caller } from "../../src/tools/call.ts";
 import type { Outcome, Tool } from "../../src/tools/tool.ts";
 import type { TestHostOptions, Turn } from "./scripted.ts";
@@ -15,18 +15,20 @@ export type Models = Readonly<Record<string, readonly Turn[] | Provider>>;
 
 interface AgentOptions extends Partial<Omit<TestHostOptions, "tools" | "provider" | "config">> {
   readonly limits?: Partial<RunLimits>;
+  /** More of the host's config, such as its agents. */
+  readonly host?: object;
 }
 
 /** A real host with `run_agent` beside the given tools, and a way to call it as a client does. */
 export async function openAgent(tools: readonly Tool[], models: Models, options: AgentOptions = {}) {
-  const { limits, ...rest } = options;
-  const config = HostConfig.parse({ model: "first", limits: { ...limits } });
+  const { limits, host: more, ...rest } = options;
+  const named = Object.fromEntries(Object.keys(models).map((name) => [name, {}]));
+  const config = HostConfig.parse({ model: "first", models: named, limits: { ...limits }, ...more });
   const providers = new Map(
     Object.entries(models).map(([name, model]) => [name, "stream" in model ? model : scripted(model)]),
   );
   const none = scripted([]);
-  const agent: Tool = runAgentTool({ host: (): Host => host, config });
-  const all = [...tools, agent];
+  const all: readonly Tool[] = [...tools, ...agentTools({ host: (): Host => host, config })];
   const at = await openTestHost({ tools: all, provider: none, config, ...rest });
   const host = at.open({ config, openProvider: (model) => providers.get(model) ?? none });
   return {

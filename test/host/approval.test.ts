@@ -4,14 +4,15 @@ import type { Grant } from "../../src/permissions/grant.ts";
 import { handClock } from "../support/clock.ts";
 import { testTool } from "../support/door.ts";
 import type { Store } from "../../src/store/store.ts";
+import type { Effect } from "../../src/tools/tool.ts";
 import type { TestHostOptions } from "./scripted.ts";
 import { openTestHost, scripted } from "./scripted.ts";
 
 /** A tool that must be asked for, and what it has done. */
-function mailTool() {
+function mailTool(effect: Effect = "once") {
   const sent: string[] = [];
   const tool = testTool("mail", {
-    effect: "once",
+    effect,
     run: async ({ text }) => {
       sent.push(text);
       return { type: "done", value: `sent ${text}` };
@@ -182,24 +183,27 @@ describe("an approval", () => {
     await expect(at.resume(run.runId, { grant: mayNotResume })).rejects.toMatchObject({ code: "permission.no_right" });
   });
 
-  test("and what it is for are written to survive a power cut, and so is the start of a call that may not be repeated", async () => {
-    await using given = await openAsking(["hello"]);
-    const { at, grant, run } = given;
-    const kept: string[] = [];
-    const store: Store = {
-      ...at.store,
-      async commit(batch) {
-        for (const { type } of batch.events ?? []) if (batch.durability === "power") kept.push(type);
-        await at.store.commit(batch);
-      },
-    };
-    const signal = new AbortController().signal;
-    const second = await at.open({ store }).start({ task: "again", model: "scripted", grant, signal });
-    await at.open({ store }).approve(second.runId, second.pending[0]?.callId ?? "", grant);
-    await at.open({ store }).resume(second.runId, { grant, signal });
-    expect(kept).toEqual(["tool.requested", "approval.requested", "tool.requested"]);
-    expect(second.runId).not.toBe(run.runId);
-  });
+  test.each(["once", "idempotent"] as const)(
+    "and what it is for are written to survive a power cut, and so is the start of a call (%s) by it",
+    async (effect) => {
+      await using given = await openAsking(["hello"], { tools: [mailTool(effect).tool, testTool("echo")] });
+      const { at, grant, run } = given;
+      const kept: string[] = [];
+      const store: Store = {
+        ...at.store,
+        async commit(batch) {
+          for (const { type } of batch.events ?? []) if (batch.durability === "power") kept.push(type);
+          await at.store.commit(batch);
+        },
+      };
+      const signal = new AbortController().signal;
+      const second = await at.open({ store }).start({ task: "again", model: "scripted", grant, signal });
+      await at.open({ store }).approve(second.runId, second.pending[0]?.callId ?? "", grant);
+      await at.open({ store }).resume(second.runId, { grant, signal });
+      expect(kept).toEqual(["tool.requested", "approval.requested", "tool.requested"]);
+      expect(second.runId).not.toBe(run.runId);
+    },
+  );
 
   test("shows the arguments that it is for, on one line that they can't rearrange", async () => {
     await using given = await openAsking(["to Eve\n\u202Enot Anna\u001B[2J", "x".repeat(900).concat("y")]);

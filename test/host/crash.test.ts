@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { CapstanError } from "../../src/core/error.ts";
 import { localScope } from "../../src/core/scope.ts";
 import { toArray } from "../../src/core/sequence.ts";
-import type { RunOutcome } from "../../src/host/host.ts";
+import type { RunOutcome } from "../../src/host/outcome.ts";
 import type { Store } from "../../src/store/store.ts";
 import { slowCases } from "../support/cases.ts";
 import { testTool } from "../support/door.ts";

@@ -88,8 +88,11 @@ function simulate(script: Script, pick: (options: number) => number) {
           run = write(run, { type: "input.received", input });
         }
         break;
-      default:
+      case "finish":
         run = write(run, { type: "run.finished", ...command.end });
+        break;
+      default:
+        throw new Error(`nothing was cut and no window is known, so not ${command.type}`);
     }
   }
 

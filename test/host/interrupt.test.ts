@@ -1,5 +1,6 @@
 import { setTimeout as wait } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
+import { newId } from "../../src/core/id.ts";
 import type { Grant } from "../../src/permissions/grant.ts";
 import type { RunSignal } from "../../src/host/world.ts";
 import type { Effect, Tool } from "../../src/tools/tool.ts";
@@ -141,10 +142,46 @@ describe("a cancelled run", () => {
   });
 });
 
+describe("what comes in while a run is being concluded", () => {
+  test.each([
+    ["finished", "done", { code: "run.finished" }],
+    ["suspended", "suspended", { status: "cancelled", message: "Enough." }],
+  ] as const)("is too late for a run that is %s by then, and does it no harm", async (end, left, then) => {
+    await using at = await openTestHost({
+      tools: [testTool("act", { effect: "once", run: async () => ({ type: "done" }) })],
+      provider: scripted(end === "finished" ? [{ text: "The end." }] : [{ calls: [["act", {}]] }]),
+    });
+    const grant = {
+      ...at.grant,
+      id: newId("grant"),
+      rights: { ...at.grant.rights, tools: at.grant.rights.tools.map((right) => ({ ...right, ask: true })) },
+    };
+    const host = at.open({
+      store: {
+        ...at.store,
+        async commit(batch) {
+          const isEnd = batch.events?.some(({ type }) => type === `run.${end}`) === true;
+          if (isEnd) await host.cancel(batch.runId ?? "", "Enough.", at.grant);
+          await at.store.commit(batch);
+        },
+      },
+    });
+    const signal = new AbortController().signal;
+    const { runId, status } = await host.start({ task: "go", model: "scripted", grant, signal });
+    expect(status).toBe(left);
+    expect((await at.events(runId)).at(-1)?.type).toBe(`run.${end}`);
+    expect(await at.host.verify(runId)).toMatchObject({ ok: true, sealed: end === "finished" });
+    expect(await at.resume(runId).catch((thrown: unknown) => thrown)).toMatchObject(then);
+  });
+});
+
 describe("a run with two drivers", () => {
   test("stays with the second; the first stops what it has in flight and leaves", async () => {
     const { tool, begun, aborted } = hangingTool("idempotent");
-    const quick = testTool("quick", { run: async () => (await begun, await wait(300), { type: "done" }) });
+    const quickBegun = Promise.withResolvers<void>();
+    const quick = testTool("quick", {
+      run: async () => (quickBegun.resolve(), await begun, await wait(300), { type: "done" }),
+    });
     const script = [
       {
         calls: [
@@ -157,7 +194,7 @@ describe("a run with two drivers", () => {
     await using at = await openTestHost({ tools: [tool, quick], provider: scripted(script) });
     const first = at.start("hang");
     const lost = first.catch((thrown: unknown) => thrown);
-    await begun;
+    await Promise.all([begun, quickBegun.promise]);
     const runId = (await at.host.list(1))[0]?.runId ?? "";
     await expect(at.resume(runId)).rejects.toMatchObject({ code: "store.conflict" });
     const request = { grant: at.grant, signal: new AbortController().signal };
@@ -170,13 +207,49 @@ describe("a run with two drivers", () => {
   });
 });
 
+describe("a run whose model is asked by two drivers", () => {
+  test("goes on as the second's: of the first nothing follows on what the second has written", async () => {
+    const ran: string[] = [];
+    const act = testTool("act", {
+      effect: "once",
+      run: async (_, { callId }) => (ran.push(callId), { type: "done" }),
+    });
+    const answers = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    const asked = answers.map(() => Promise.withResolvers<void>());
+    const model = scripted([{ calls: [["act", {}]] }, { text: "The end." }]);
+    let asks = 0;
+    const provider = scripted([], {
+      async *stream(request, signal) {
+        const place = asks++;
+        asked[place]?.resolve();
+        await answers[place]?.promise;
+        yield* model.stream(request, signal);
+      },
+    });
+    await using at = await openTestHost({ tools: [act], provider });
+    const first = at.start("act").catch((thrown: unknown) => thrown);
+    await asked[0]?.promise;
+    const runId = (await at.host.list(1))[0]?.runId ?? "";
+    const second = at.open().resume(runId, { grant: at.grant, signal: new AbortController().signal });
+    await asked[1]?.promise;
+    answers[0]?.resolve();
+    expect(await first).toMatchObject({ code: "store.conflict" });
+    expect(ran).toEqual([]);
+    answers[1]?.resolve();
+    expect(await second).toMatchObject({ status: "done", answer: "The end.", toolCalls: 1 });
+    expect(ran).toHaveLength(1);
+  });
+});
+
 describe("the log of a run", () => {
   test("is exported as lines, from its header to its end, without its grant", async () => {
     await using at = await openTestHost({ tools: [], provider: scripted([{ text: "The end." }]) });
     const { runId } = await at.start("think");
     const lines = await Array.fromAsync(at.host.exportRun(runId), (line): unknown => JSON.parse(line));
-    expect(lines[0]).toEqual({ type: "capstan.run", version: 1, runId, events: 4 });
-    expect(lines.slice(1)).toEqual(await at.events(runId));
+    expect(lines[0]).toMatchObject({ type: "capstan.run", runId, runs: [{ runId, events: 4 }] });
+    const bodies = (await at.events(runId)).map(({ seq, type }) => ({ seq, body: { type } }));
+    expect(lines.slice(1)).toMatchObject(bodies);
+    expect(lines).toHaveLength(bodies.length + 1);
     expect(JSON.stringify(lines)).not.toContain('"rights"');
     await expect(Array.fromAsync(at.host.exportRun("run_other"))).rejects.toMatchObject({ code: "run.not_found" });
     const { run, events } = await at.host.load(runId);

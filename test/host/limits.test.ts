@@ -17,7 +17,7 @@ describe("the limits of a run", () => {
     await using at = await openTestHost({ tools: [echo], provider: forever });
     const outcome = await at.start("go on", { limits: { turns: 3 } });
     expect(outcome).toMatchObject({ status: "limit", code: "run.turns", turns: 3, toolCalls: 3, answer: "turn 2" });
-    expect(outcome.message).toContain("--turns");
+    expect(outcome.message).toContain("--max-turns");
   });
 
   test("end it after its time by the clock of its events", async () => {
@@ -154,7 +154,7 @@ describe("the cost of a run", () => {
   });
 
   test("ends it before the call that could pass the limit", async () => {
-    const config = { ...priced, maxOutputTokens: 100 };
+    const config = { ...priced, settings: { maxOutputTokens: 100 } };
     await using at = await openTestHost({ tools: [echo], provider: metered, config });
     const outcome = await at.start("spend", { limits: { costMicroUsd: 3_000 } });
     expect(outcome).toMatchObject({ status: "limit", code: "budget.cost" });

@@ -174,6 +174,21 @@ describe("a run that was handed over", () => {
     expect(outcomes).toMatchObject([{ isError: true, code: "budget.depth" }]);
   });
 
+  test("asks no model that the config does not speak of, whose key may lie in the environment, and does beside it", async () => {
+    await using at = await openAgent(
+      [echo],
+      { first: said, second: said },
+      { host: { prices: { "paid:x": { input: 1, output: 1 } } } },
+    );
+    const ask = async (model: string): Promise<unknown> => await at.call("run_agent", { task: "go", model });
+    expect(await ask("openai:gpt-x")).toMatchObject({
+      outcome: { isError: true, code: "permission.argument_refused" },
+    });
+    expect(await at.host.list(5)).toEqual([]);
+    for (const model of ["second", "paid:x", "planner"])
+      expect(await ask(model)).toMatchObject({ outcome: { type: "done" } });
+  });
+
   test("acts for itself alone: its grant is bound to it, within that of the run that started it", async () => {
     const models = {
       first: [{ calls: [["run_agent", { task: "x", model: "second" }] as const] }, { text: "a" }],

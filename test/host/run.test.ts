@@ -22,7 +22,7 @@ describe("a run", () => {
     ]);
     const types = (await at.events(outcome.runId)).map(({ type }) => type);
     expect(types).toEqual([
-      ...["run.created", "model.requested", "model.answered", "tool.requested", "tool.finished"],
+      ...["run.created", "tools.offered", "model.requested", "model.answered", "tool.requested", "tool.finished"],
       ...["model.requested", "model.answered", "run.finished"],
     ]);
     expect(at.faults).toEqual([]);
@@ -138,6 +138,26 @@ describe("a run", () => {
     expect(JSON.stringify(await at.events(runId)).length).toBeLessThan(20_000);
     expect(provider.requests[1]?.messages.at(-1)).toMatchObject({ outcome: { code: "tool.too_large", isError: true } });
   });
+
+  test.each([200, 3_000, 100_000])(
+    "keeps nothing that is nested too deep to be read again: %d levels",
+    async (levels) => {
+      const text = `{"a":${"[".repeat(levels - 2)}1${"]".repeat(levels - 2)}}`;
+      const value: unknown = JSON.parse(text);
+      const deep = testTool("deep", { run: async () => ({ type: "done", value }) });
+      const provider = scripted([{ calls: [["deep", {}]] }, { calls: [["echo", text]] }, { text: "done" }]);
+      await using at = await openTestHost({ tools: [deep, echo], provider });
+      const { runId, status } = await at.start("go");
+      expect(status).toBe("done");
+      const ended = (await at.events(runId)).flatMap((event) =>
+        event.type === "tool.finished" ? [event.outcome] : [],
+      );
+      const isKept = levels <= 200;
+      expect(ended[0]).toMatchObject(isKept ? { value, isError: false } : { code: "tool.too_large" });
+      expect(JSON.stringify(ended[1])).toContain(isKept ? "is no key here" : "nested more than 200 levels deep");
+      expect(await at.host.replay(runId)).toMatchObject({ ok: true });
+    },
+  );
 });
 
 describe("a description that gives orders (B27)", () => {
@@ -223,17 +243,24 @@ describe("a run that does not succeed", () => {
       turns: 0,
     });
     expect(at.slept).toEqual([1_000, 2_000, 4_000]);
-    const failures = (await at.events(outcome.runId)).filter(({ type }) => type === "model.failed");
-    expect(failures).toHaveLength(4);
+    const failures = (await at.events(outcome.runId)).filter((event) => event.type === "model.failed");
+    expect(failures).toHaveLength(1);
+    expect(failures[0]?.notices).toMatchObject([
+      { type: "retry", attempt: 1, delayMs: 1_000, code: "provider.unavailable" },
+      { type: "retry", attempt: 2, delayMs: 2_000 },
+      { type: "retry", attempt: 3, delayMs: 4_000 },
+    ]);
   });
 
-  test("waits as long as the provider asks, within a bound, and goes on when it is back", async () => {
+  test("waits as long as the provider asks, and goes on when it is back, but not beyond a bound", async () => {
     const limited = (retryAfterMs: number): CapstanError =>
       new CapstanError("provider.rate_limited", "Too many.", { details: { retryAfterMs } });
-    const provider = failing(limited(5_000), limited(3_600_000));
-    await using at = await openTestHost({ tools: [echo], provider });
+    await using at = await openTestHost({ tools: [echo], provider: failing(limited(5_000), limited(60_000)) });
     expect(await at.start("try")).toMatchObject({ status: "done", answer: "back again", turns: 1 });
-    expect(at.slept).toEqual([5_000, 30_000]);
+    expect(at.slept).toEqual([5_000, 60_000]);
+    await using other = await openTestHost({ tools: [echo], provider: failing(limited(5_000), limited(3_600_000)) });
+    expect(await other.start("try")).toMatchObject({ status: "failed", code: "provider.rate_limited" });
+    expect(other.slept).toEqual([5_000]);
   });
 
   test("does not repeat a call that can't succeed", async () => {

@@ -6,7 +6,9 @@ import { localPrincipal, localScope } from "../../src/core/scope.ts";
 import { HostConfig } from "../../src/host/config.ts";
 import type { HostServices } from "../../src/host/host.ts";
 import { openHost } from "../../src/host/host.ts";
+import { openPolicies } from "../../src/host/policies/all.ts";
 import type { ModelEvent, ModelRequest, Provider } from "../../src/host/provider.ts";
+import type { World } from "../../src/host/world.ts";
 import type { Grant } from "../../src/permissions/grant.ts";
 import { openPermissions } from "../../src/permissions/open-permissions.ts";
 import { openSqliteStore } from "../../src/store/sqlite.ts";
@@ -35,6 +37,7 @@ export function scripted(
   const requests: ModelRequest[] = [];
   return {
     name: "scripted",
+    identity: "scripted",
     metered: false,
     async *stream(request, signal) {
       signal.throwIfAborted();
@@ -54,6 +57,7 @@ export function failing(...errors: readonly Error[]): Provider {
   let calls = 0;
   return {
     name: "failing",
+    identity: "failing",
     metered: false,
     async *stream() {
       const error = errors.length === 1 ? errors[0] : errors[calls];
@@ -79,6 +83,8 @@ export function toEvents({ text, calls = [], stop }: Turn): readonly ModelEvent[
   ];
 }
 
+type Sleep = World["sleep"];
+
 export interface TestHostOptions {
   readonly tools: readonly Tool[];
   readonly provider: Provider;
@@ -103,6 +109,11 @@ export async function openTestHost(options: TestHostOptions) {
   /** Another host on the same state, as another process would open it. */
   const open = (over: Partial<HostServices> = {}) => {
     const on = over.store ?? store;
+    const sleep: Sleep = async (ms, signal) => {
+      signal.throwIfAborted();
+      slept.push(ms);
+    };
+    const settings = { ...HostConfig.parse({}), ...config };
     return openHost({
       store: on,
       door: doorOn(on),
@@ -110,12 +121,9 @@ export async function openTestHost(options: TestHostOptions) {
       clock,
       scope: localScope,
       principal: localPrincipal,
-      config: { ...HostConfig.parse({}), ...config },
-      openProvider: () => provider,
-      sleep: async (ms, signal) => {
-        signal.throwIfAborted();
-        slept.push(ms);
-      },
+      config: settings,
+      ...openPolicies({ config: settings, open: () => provider, sleep }),
+      sleep,
       ...over,
     });
   };

@@ -17,7 +17,6 @@ const later: Readonly<Record<string, readonly string[]>> = {
   "code holds no handle that it could guess: its calls leave by the channel of its own execution": ["B13"],
   "there is no REST, no role and no organization but the local one": ["B32", "B33", "B35"],
   "there are no webhooks": ["B41"],
-  "no answer of a model is cached": ["B51"],
 };
 
 /** Ids at the beginning of a test's name (`B1: …`, `66, 68: …`) or at its end (`… (44, B39)`). */

@@ -15,3 +15,6 @@ export const slowCases = Number(process.env["CAPSTAN_SLOW_CASES"] ?? 20);
  * the slow cases.
  */
 export const fuzzMs = Number(process.env["CAPSTAN_FUZZ_MS"] ?? 150 * slowCases);
+
+/** At how many points the reference run is killed: `CAPSTAN_CRASH_POINTS` (CI and the campaign: all of its hundred), else 10. */
+export const crashPoints = Number(process.env["CAPSTAN_CRASH_POINTS"] ?? 10);

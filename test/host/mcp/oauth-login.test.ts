@@ -18,12 +18,14 @@ async function openSession(home: string, servers: unknown, told: string[]): Prom
   return {
     app,
     signal: AbortSignal.timeout(110_000),
+    catchInterrupt: () => ({ [Symbol.dispose]: nothing }),
     grant: () => Promise.reject(new Error("no grant is needed to sign in")),
     isGrantNamed: () => false,
     confined: false,
     demandOperator: nothing,
     commandLine: (words) => words,
     print: nothing,
+    stream: nothing,
     tell: (text) => void told.push(text),
     [Symbol.asyncDispose]: () => app[Symbol.asyncDispose](),
   };

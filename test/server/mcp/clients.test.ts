@@ -99,7 +99,10 @@ describe.each([
 
     expect(await client.call("move", { from: "a" })).toMatchObject({ structuredContent: { from: "a", to: "here" } });
     expect(client.shown).toEqual([expect.stringContaining('move {\n  "from": "a",\n  "to": "here"\n}')]);
-    expect(client.errors).toEqual([]);
+    // Where progress and the result come in one piece, a client reads the result first, and finds nobody who waits for the progress.
+    const isLate = ({ message }: Error): boolean =>
+      message.startsWith("Received a progress notification for an unknown");
+    expect(client.errors.filter((error) => !isLate(error))).toEqual([]);
   });
 });
 

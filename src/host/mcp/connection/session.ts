@@ -1,6 +1,7 @@
 import { type FetchLike, LOG_LEVEL_META_KEY } from "@modelcontextprotocol/client";
 import { CapstanError } from "../../../core/error.ts";
 import { isJsonObject, type JsonObject } from "../../../core/json.ts";
+import { isObserved, withTrace } from "../../telemetry/carry.ts";
 import { isLegacySign, negotiate, type Negotiated, toEnvelope } from "./era.ts";
 import type { Link, LinkEvents } from "./link.ts";
 import { gone, openPeer, type Owner, type Peer, type PeerRequest } from "./peer.ts";
@@ -166,15 +167,17 @@ async function begin(
       hasOwnStreams: link.hasOwnStreams,
       closed: closed.promise,
       verdict: found.era === "legacy" ? { kind, at: clock() } : undefined,
-      send: async (method, params, { clientCapabilities = {}, ...options }) =>
-        await peer.request(
+      async send(method, params, { clientCapabilities = {}, ...options }) {
+        const traced = isObserved() ? await withTrace(params) : params;
+        return await peer.request(
           method,
-          found.era === "modern" ? withEnvelope(params, options, clientCapabilities) : params,
+          found.era === "modern" ? withEnvelope(traced, options, clientCapabilities) : traced,
           {
             ...options,
             tellsCancel,
           },
-        ),
+        );
+      },
       async [Symbol.asyncDispose]() {
         onClose("was closed");
         await link[Symbol.asyncDispose]();

@@ -20,6 +20,12 @@ export interface ServerProcess extends AsyncDisposable {
   readonly exited: Promise<string>;
 }
 
+/** The process groups that run. Where this process ends without closing them, they end with it: no signal of theirs stops SIGKILL. */
+const running = new Set<() => void>();
+process.on("exit", () => {
+  for (const kill of running) kill();
+});
+
 /** Starts a program in a process group of its own: no Ctrl-C at a terminal reaches it, and it can be killed with all that it started. */
 export function startProcess({ command, args, env, cwd }: Launch): ServerProcess {
   const isGroup = process.platform !== "win32";
@@ -60,6 +66,9 @@ export function startProcess({ command, args, env, cwd }: Launch): ServerProcess
     return false;
   }
 
+  const kill = (): void => void signalGroup("SIGKILL");
+  running.add(kill);
+
   async function end(): Promise<void> {
     child.stdin.end();
     if (!(await settlesWithin(ended.promise, graceMs.input))) {
@@ -69,6 +78,7 @@ export function startProcess({ command, args, env, cwd }: Launch): ServerProcess
     }
     await endGroup();
     for (const stream of [child.stdin, child.stdout, child.stderr]) stream.destroy();
+    running.delete(kill);
   }
 
   let ending: Promise<void> | undefined;
