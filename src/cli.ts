@@ -15,12 +15,18 @@ const program = toProgram((code) => {
   process.exitCode = code;
 });
 exitOverrideAll(program);
-// A reader that goes away (`capstan … | head`) ends the program quietly; a full disk does not.
+// A reader that goes away (`capstan … | head`) ends the program quietly, what goes on in order as by a signal; a full disk does not.
+let isUnread = false;
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  if (error.code === "EPIPE") process.exit(0);
+  if (isUnread) return;
+  isUnread = error.code === "EPIPE";
+  if (isUnread && process.emit("SIGTERM", "SIGTERM")) return;
+  if (isUnread) process.exit(0);
   tell(`stdout can't be written (${error.code}), so the answer is lost. What was done is done.`);
   process.exit(1);
 });
+// Nobody reads what is told any more, such as when a terminal is closed: the work goes on, or stops in order.
+process.stderr.on("error", () => {});
 // A time limit alone does not keep Node running: without this a command that waits for nothing else would end before it has an answer.
 const awake = setInterval(() => {}, longestMs);
 try {
@@ -31,3 +37,8 @@ try {
 } finally {
   clearInterval(awake);
 }
+// What is left open, such as a pipe on stdin or a server's child that ignores its end, must not keep the command from ending.
+await Promise.all(
+  [process.stdout, process.stderr].map((stream) => new Promise((resolve) => stream.write("", resolve))),
+);
+process.exit();

@@ -26,12 +26,12 @@ export function parseCount(text: string): number {
 }
 
 /** An amount in US dollars, such as `0.50`, as millionths. Throws `usage.bad_option`. */
-export function parseMicroUsd(text: string): number {
+export function parseMicroUsd(text: string, option = "--cost-usd"): number {
   const value = Number(text);
   if (!/^[\d.]{1,12}$/.test(text) || !(value <= 1e6)) {
     throw new CapstanError(
       "usage.bad_option",
-      `--cost-usd takes an amount in US dollars such as 0.50, not ${JSON.stringify(text.slice(0, 80))}.`,
+      `${option} takes an amount in US dollars such as 0.50, not ${JSON.stringify(text.slice(0, 80))}.`,
     );
   }
   return Math.round(value * 1e6);

@@ -3,6 +3,7 @@ import { join, resolve } from "node:path";
 import type { App } from "../app.ts";
 import type { Grant } from "../permissions/grant.ts";
 import { CapstanError, errorCodes, toCapstanError } from "../core/error.ts";
+import { flushTelemetry } from "../host/telemetry/flush.ts";
 import { toCommandLine } from "./command-line.ts";
 import { toTerminal } from "./terminal.ts";
 import { readToken } from "./token-source.ts";
@@ -27,6 +28,8 @@ export interface GrantFlags {
 export interface Session {
   readonly app: App;
   readonly signal: AbortSignal;
+  /** Until it is disposed, Ctrl-C goes to the handler; where that gives false it is the first, or second, of the process. */
+  readonly catchInterrupt: (handler: () => boolean) => Disposable;
   /** The grant that this process acts under. Throws `token.*`. */
   readonly grant: (flags?: GrantFlags) => Promise<Grant>;
   /** Whether a token, a name or flags made that grant; else it is the operator's default. */
@@ -39,6 +42,8 @@ export interface Session {
   readonly commandLine: (words: string, flags?: GrantFlags) => string;
   /** Data: the answer or the protocol, with a line end. */
   readonly print: (text: string) => void;
+  /** A piece of the answer as it comes, without a line end; for a terminal. */
+  readonly stream: (text: string) => void;
   /** Everything else. */
   readonly tell: (text: string) => void;
 }
@@ -59,32 +64,45 @@ export function toHome(globals: Globals): string {
   );
 }
 
-export const print = (text: string): void => write(process.stdout, text);
-export const tell = (text: string): void => write(process.stderr, text);
+export const print = (text: string): void => write(process.stdout, `${text}\n`);
+export const tell = (text: string): void => write(process.stderr, `${text}\n`);
+const stream = (text: string): void => write(process.stdout, text);
 
 /** A pipe and a file get the text as it is. */
-function write(stream: NodeJS.WriteStream, text: string): void {
-  stream.write(`${stream.isTTY ? toTerminal(text) : text}\n`);
+function write(to: NodeJS.WriteStream, text: string): void {
+  to.write(to.isTTY ? toTerminal(text) : text);
 }
+
+/** How long what runs may take to stop after the first Ctrl-C, and what was opened to close. */
+const stopMs = 20_000;
 
 /**
  * Opens the app, runs a command and closes what was opened, whatever happens. The first Ctrl-C (or SIGTERM, or SIGHUP) aborts the signal, so
- * that the command ends in order; the second ends the process at once.
+ * that the command ends in order; the second ends the process at once, and so does time, where something does not stop.
  */
 export async function withApp(globals: Globals, command: (session: Session) => Promise<ExitCode>): Promise<ExitCode> {
   const { openApp } = await import("../app.ts");
   const { isNamed, toProcessGrant } = await import("./process-grant.ts");
   const presented = await readToken(globals.grant, process.env);
   const interrupt = listenForInterrupt();
+  let isOver = false;
   try {
-    await using app = await openApp({
+    await using opened = new AsyncDisposableStack();
+    const app = await openApp({
       home: toHome(globals),
       ...(globals.config === undefined ? {} : { config: resolve(globals.config) }),
       env: process.env,
       onFault: (fault) => {
         if (globals.verbose === true) tell(toTrace(fault));
       },
-      log: tell,
+      // What a server says while it is closed comes after the command's last word.
+      log: (line) => {
+        if (!isOver || globals.verbose === true) tell(line);
+      },
+    });
+    opened.defer(() => {
+      isOver = true;
+      return closeInTime(app);
     });
     const grant = (flags: GrantFlags = {}): Promise<Grant> => toProcessGrant(app, presented, flags, tell);
     const isGrantNamed = (flags: GrantFlags = {}): boolean => isNamed(presented, flags);
@@ -93,9 +111,9 @@ export async function withApp(globals: Globals, command: (session: Session) => P
       if (confined) throw onlyOperator();
     };
     const commandLine = (words: string, flags?: GrantFlags): string => toCommandLine(globals, words, flags);
-    const { signal } = interrupt;
-    const outputs = { commandLine, print, tell };
-    return await command({ app, signal, grant, isGrantNamed, confined, demandOperator, ...outputs });
+    const { signal, catchInterrupt } = interrupt;
+    const outputs = { commandLine, print, stream, tell };
+    return await command({ app, signal, catchInterrupt, grant, isGrantNamed, confined, demandOperator, ...outputs });
   } finally {
     interrupt.stop();
   }
@@ -121,17 +139,47 @@ function toTrace(fault: unknown): string {
 /** Ctrl-C, a supervisor that ends the process, and a terminal that is closed. */
 const interrupts = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
-function listenForInterrupt(): { readonly signal: AbortSignal; stop(): void } {
+function listenForInterrupt(): Pick<Session, "signal" | "catchInterrupt"> & { stop(): void } {
   const controller = new AbortController();
-  const onSignal = (): void => {
+  let late: NodeJS.Timeout | undefined;
+  let caught: (() => boolean) | undefined;
+  const onSignal = (name: NodeJS.Signals): void => {
+    if (name === "SIGINT" && caught?.() === true) return;
     if (controller.signal.aborted) process.exit(130);
+    late = setTimeout(() => {
+      tell(`Something did not stop within ${stopMs / 1_000} s. Ending without it.`);
+      process.exit(130);
+    }, stopMs);
     controller.abort(new CapstanError("core.interrupted", "Interrupted. What was done so far is kept."));
   };
   for (const name of interrupts) process.on(name, onSignal);
   return {
     signal: controller.signal,
+    catchInterrupt(handler) {
+      caught = handler;
+      return { [Symbol.dispose]: () => (caught = undefined) };
+    },
     stop() {
+      clearTimeout(late);
       for (const name of interrupts) process.off(name, onSignal);
     },
   };
+}
+
+/** Where spans go may be away, and that is no matter of what the command did. */
+async function sendSpans(): Promise<void> {
+  await flushTelemetry().catch((thrown: unknown) => {
+    tell(`OpenTelemetry could not send all spans (${String(thrown)}).`);
+  });
+}
+
+/** Closes the app; what does not close in time is left to the end of the process. */
+async function closeInTime(app: App): Promise<void> {
+  const late = Promise.withResolvers<void>();
+  const timer = setTimeout(() => {
+    tell(`Something did not close within ${stopMs / 1_000} s. Ending without it.`);
+    late.resolve();
+  }, stopMs);
+  const closed = app[Symbol.asyncDispose]().then(sendSpans);
+  await Promise.race([closed, late.promise]).finally(() => clearTimeout(timer));
 }

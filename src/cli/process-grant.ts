@@ -92,7 +92,7 @@ async function fromFlags(app: App, flags: GrantFlags, now: number, tell: (text: 
 }
 
 /** Whether a name or a pattern is for what a server behind has. One that fails takes nothing away but its own tools. */
-function mayBeBehind({ servers }: McpConfig, name: string): boolean {
+export function mayBeBehind({ servers }: McpConfig, name: string): boolean {
   const start = name.endsWith("*") ? name.slice(0, -1) : undefined;
   return Object.entries(servers).some(
     ([server, { prefix }]) =>

@@ -14,6 +14,26 @@ function withGrantFlags(command: Command): Command {
     .option("--as <name>", "act under a named grant");
 }
 
+/** The options of what a model does. */
+function withModelOptions(command: Command): Command {
+  return command
+    .option("--model <provider:name>", "such as planner or openai:NAME (default: from the config, else planner)")
+    .option("--base-url <url>", "where an openai-compatible model is served")
+    .option("--agent <name>", "an agent of the config or the store: its instructions, model, tools and limits")
+    .option("--var <name=value>", "a variable in the agent's instructions (repeatable)", list)
+    .option("--continue", "go on with the conversation of the newest run")
+    .option("--conversation <id>", "go on with this conversation, or with that of a run, or begin one of this name")
+    .option("--max-turns <n>", "at most this many turns of the model")
+    .option("--max-cost <usd>", "at most this much, in US dollars")
+    .option("--timeout <duration>", "at most this long: 90s, 15m")
+    .option("--temperature <n>", "how freely the model answers, 0 to 2")
+    .option("--max-tokens <n>", "the most tokens of one answer")
+    .addOption(
+      new Option("--reasoning <effort>", "how much the model thinks first").choices(["off", "low", "medium", "high"]),
+    )
+    .option("--yes", "approve what the grant marks, unasked; never a call after untrusted content came in");
+}
+
 function withRightsOptions(command: Command): Command {
   return command
     .option("--allow <tool>", 'a tool, or a pattern such as "kg_*" (repeatable)', list)
@@ -66,17 +86,19 @@ export function toProgram(done: (code: ExitCode) => void): Command {
     )
     .action((options) => inApp(async (session) => (await import("./serve.ts")).serve(session, options)));
 
-  withGrantFlags(program.command("run <task>").description("do a task and print the answer"))
-    .option("--model <provider:name>", "planner, or openai-compatible:NAME (default: from the config, else planner)")
-    .option("--base-url <url>", "where an openai-compatible model is served")
-    .option("--turns <n>", "at most this many turns of the model")
-    .option("--time <duration>", "at most this long")
-    .option("--cost-usd <amount>", "at most this much")
+  withModelOptions(withGrantFlags(program.command("run <task>").description("do a task and print the answer")))
+    .option("--image <file>", "a picture that goes with the task (repeatable)", list)
+    .option("--schema <file|json>", "print JSON of this JSON Schema as the answer, or fail")
+    .option("--dry-run", "show what the run would be, and start nothing")
     .option("--json", "print the whole outcome as JSON")
     .option("--jsonl", "print each event as a line of JSON while it happens")
     .action((task: string, options) =>
       inApp(async (session) => (await import("./run.ts")).runTask(session, task, options)),
     );
+
+  withModelOptions(withGrantFlags(program.command("chat").description("talk with a model that has the tools"))).action(
+    (options) => inApp(async (session) => (await import("./chat.ts")).chat(session, options)),
+  );
 
   const runs = program.command("runs").description("look at runs and go on with them");
   runs
@@ -88,12 +110,15 @@ export function toProgram(done: (code: ExitCode) => void): Command {
   runs
     .command("show <run>")
     .description("a run as a timeline")
+    .option("--explain [turn]", "what each answer came from: context, tools, scores and cost")
     .option("--json", "its events as JSON")
     .action((run: string, options) =>
       inApp(async (session) => (await import("./runs.ts")).showRun(session, run, options)),
     );
   withGrantFlags(runs.command("resume <run>").description("go on where its log ends"))
+    .option("--yes", "approve what the grant marks, unasked; never a call after untrusted content came in")
     .option("--json", "print the whole outcome as JSON")
+    .option("--jsonl", "print each event as a line of JSON while it happens")
     .action((run: string, options) =>
       inApp(async (session) => (await import("./runs.ts")).resumeRun(session, run, options)),
     );
@@ -107,12 +132,54 @@ export function toProgram(done: (code: ExitCode) => void): Command {
     .action((run: string, call: string, options) =>
       inApp(async (session) => (await import("./runs.ts")).denyCall(session, run, call, options)),
     );
+  withGrantFlags(runs.command("cancel <run>").description("end a run for good, also one that waits for a person"))
+    .option("--reason <text>", "why, for the record")
+    .action((run: string, options) =>
+      inApp(async (session) => (await import("./runs.ts")).cancelRun(session, run, options)),
+    );
   runs
     .command("export <run>")
-    .description("the log of a run as JSON lines")
+    .description("a run, with those that it goes on from, as JSON lines")
     .option("-o, --output <file>", "write it to a new file")
     .action((run: string, options) =>
-      inApp(async (session) => (await import("./runs.ts")).exportRun(session, run, options)),
+      inApp(async (session) => (await import("./runs-log.ts")).exportRun(session, run, options)),
+    );
+  runs
+    .command("import <file>")
+    .description("take in an exported run, to look at it and to go on from it")
+    .option("--name <name>", "what its taint is called (default: the name of the file)")
+    .action((file: string, options) =>
+      inApp(async (session) => (await import("./runs-log.ts")).importRun(session, file, options)),
+    );
+  withGrantFlags(runs.command("fork <run>").description("go on from one of its events as another run"))
+    .requiredOption("--at <n>", "the last event that is kept, by its number in `runs show`")
+    .option("--message <text>", "what the user says after that, or instead of it")
+    .option("--result <call=json>", "what a call of a tool came to, in place of its result (repeatable)", list)
+    .option("--model <provider:name>", "another model")
+    .option("--base-url <url>", "where it is served")
+    .option("--max-turns <n>", "at most this many turns, those before the fork counted")
+    .option("--max-cost <usd>", "at most this much, what came before the fork counted")
+    .option("--timeout <duration>", "at most this long, what came before the fork counted")
+    .option("--no-run", "begin it, print its id and leave it")
+    .option("--yes", "approve what the grant marks, unasked; never a call after untrusted content came in")
+    .option("--json", "print the whole outcome as JSON")
+    .option("--jsonl", "print each event as a line of JSON while it happens")
+    .action((run: string, options) =>
+      inApp(async (session) => (await import("./runs-log.ts")).forkRun(session, run, options)),
+    );
+  runs
+    .command("replay <run>")
+    .description("decide it anew by today's code, performing nothing, and show the first difference")
+    .option("--json", "as JSON")
+    .action((run: string, options) =>
+      inApp(async (session) => (await import("./runs-log.ts")).replayRun(session, run, options)),
+    );
+  runs
+    .command("verify <run> [file]")
+    .description("whether anybody changed its log, and whether a file that was exported holds it")
+    .option("--json", "as JSON")
+    .action((run: string, file: string | undefined, options) =>
+      inApp(async (session) => (await import("./runs-log.ts")).verifyRun(session, run, file, options)),
     );
 
   const tools = program.command("tools").description("the tools behind the door");

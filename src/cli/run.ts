@@ -1,123 +1,104 @@
-import { text } from "node:stream/consumers";
-import { counted } from "../core/counted.ts";
-import { CapstanError, meaningOf } from "../core/error.ts";
-import type { RunOutcome } from "../host/host.ts";
+import type { StartRequest } from "../host/host.ts";
+import type { RunOutcome } from "../host/outcome.ts";
 import type { RunSignal } from "../host/world.ts";
-import { demand } from "../permissions/demand.ts";
-import type { Grant } from "../permissions/grant.ts";
-import type { ExitCode, GrantFlags, Session } from "./command.ts";
-import { parseCount, parseDuration, parseMicroUsd } from "./amounts.ts";
-import { toJsonText } from "./json.ts";
+import { openAsking } from "./ask-approval.ts";
+import type { ExitCode, Session } from "./command.ts";
+import { readContext } from "./run-context.ts";
+import type { Addressee } from "./run-end.ts";
+import { printEnd } from "./run-end.ts";
+import { openLive } from "./run-live.ts";
+import type { ModelOptions } from "./run-options.ts";
+import { readImages, toRunRequest } from "./run-options.ts";
+import { readSchema } from "./schema-option.ts";
 
 /** The options of `capstan run`. */
-export interface RunOptions extends GrantFlags {
-  readonly model?: string;
-  readonly baseUrl?: string;
+export interface RunOptions extends ModelOptions {
   readonly json?: boolean;
   readonly jsonl?: boolean;
-  readonly turns?: string;
-  readonly time?: string;
-  readonly costUsd?: string;
+  readonly image?: readonly string[];
+  readonly dryRun?: boolean;
+  /** A file, or JSON itself. */
+  readonly schema?: string;
 }
-
-/** Text that is piped in is context of the task, never instructions, and at most this large. */
-const maxContextBytes = 4 * 1024 * 1024;
 
 /** `capstan run "task"`: the answer on stdout, everything else on stderr. */
 export async function runTask(session: Session, task: string, options: RunOptions): Promise<ExitCode> {
   const { app, signal } = session;
   await app.bridge?.ready(signal);
   const grant = await session.grant(options);
-  demandBaseUrl(session, grant, options);
-  const context = await readContext(session);
-  const model = options.model ?? app.config.host.model;
-  const outcome = await app.host.start({
+  const asked = toRunRequest(session, grant, options);
+  const context = await readContext(session, asked.limits?.timeMs ?? app.config.host.limits.timeMs);
+  const attachments = await readImages(session, grant, options.image ?? []);
+  const request: Omit<StartRequest, "onSignal"> = {
     task,
     ...(context === undefined ? {} : { context }),
-    model,
-    ...(options.baseUrl === undefined ? {} : { baseUrl: options.baseUrl }),
+    ...(attachments.length === 0 ? {} : { attachments }),
+    ...(options.schema === undefined
+      ? {}
+      : { answerSchema: { schema: await readSchema(session, grant, options.schema) } }),
+    ...asked,
     grant,
-    limits: toLimits(options),
     signal,
-    onSignal: toProgress(session, options),
-  });
-  return await conclude(session, outcome, options);
-}
-
-/** What the operator names is trusted; the holder of a token is sent nowhere but where the token may go. */
-function demandBaseUrl({ app, confined }: Session, grant: Grant, { baseUrl }: RunOptions): void {
-  if (confined && baseUrl !== undefined) demand(grant, [{ type: "net", url: baseUrl }], app.permissions.now());
-}
-
-/** Prints the end of a run and says what goes on; shared by `run` and `runs resume`. */
-export async function conclude(session: Session, outcome: RunOutcome, options: RunOptions): Promise<ExitCode> {
-  const { commandLine, print, tell } = session;
-  if (options.json === true) print(toJsonText(outcome));
-  else if (options.jsonl === true) print(JSON.stringify({ type: "outcome", ...outcome }));
-  else if (outcome.answer !== "") (outcome.status === "done" ? print : tell)(outcome.answer);
-  if (outcome.message !== undefined) tell(`${outcome.code ?? outcome.status}: ${outcome.message}`);
-  const { runId, turns, toolCalls, costMicroUsd, wallMs } = outcome;
-  for (const { callId, question } of outcome.pending) {
-    const answer = (word: string): string => commandLine(`runs ${word} ${runId} ${callId}`, options);
-    tell(`${question}\nTo allow it: ${answer("approve")}\nTo refuse it: ${answer("deny")}`);
-  }
-  const resume = commandLine(`runs resume ${runId}`, options);
-  if (outcome.status === "suspended") tell(`Then go on with: ${resume}`);
-  else if (outcome.code === "core.interrupted") tell(`Go on with: ${resume}`);
-  const cost = costMicroUsd === 0 ? "" : `, ${(costMicroUsd / 1e6).toFixed(4)} USD`;
-  tell(
-    `${runId}: ${outcome.status}, ${counted(turns, "turn")}, ${counted(toolCalls, "tool call")}${cost}, ${(wallMs / 1000).toFixed(1)} s`,
-  );
-  return toExitCode(outcome);
-}
-
-/** A run that failed for a known reason ends with the exit code of that reason, such as a provider that is down. */
-function toExitCode({ status, code }: RunOutcome): ExitCode {
-  switch (status) {
-    case "done":
-      return 0;
-    case "suspended":
-      return 75;
-    case "limit":
-      return 5;
-    case "refused":
-      return 6;
-    case "cancelled":
-      return 130;
-    case "failed":
-      return code === undefined ? 1 : (meaningOf(code)?.exit ?? 1);
-    default:
-      return status satisfies never;
-  }
-}
-
-/** What is piped in, to its end; a terminal and an empty pipe give nothing. A pipe that stays open is waited for, and that is said. */
-async function readContext({ tell }: Session): Promise<string | undefined> {
-  if (process.stdin.isTTY) return undefined;
-  const hint = setTimeout(
-    () => tell("Reading context from stdin. Close it, or add < /dev/null, if there is none."),
-    3_000,
-  );
-  const content = await text(process.stdin).finally(() => clearTimeout(hint));
-  if (content.length > maxContextBytes) {
-    throw new CapstanError("usage.bad_option", `stdin is larger than ${maxContextBytes} bytes. Pass a part of it.`);
-  }
-  return content === "" ? undefined : content;
-}
-
-function toLimits({ turns, time, costUsd }: RunOptions) {
-  return {
-    ...(turns === undefined ? {} : { turns: parseCount(turns) }),
-    ...(time === undefined ? {} : { timeMs: parseDuration(time) }),
-    ...(costUsd === undefined ? {} : { costMicroUsd: parseMicroUsd(costUsd) }),
   };
+  if (options.dryRun === true) return (await import("./run-dry.ts")).showPlan(session, request, options);
+  const begin: Begin = (onSignal) => app.host.start({ ...request, onSignal });
+  return await driveToEnd(session, { ...options, isStarter: true }, begin);
 }
 
-/** With `--jsonl` every signal is a line; a person at a terminal sees sentences. */
-function toProgress({ print, tell }: Session, { jsonl }: RunOptions) {
-  const live = process.stderr.isTTY;
-  return (signal: RunSignal): void => {
-    if (jsonl === true) print(JSON.stringify(signal));
-    else if (live && signal.type === "progress") tell(signal.text);
+type Begin = (onSignal: (signal: RunSignal) => void) => Promise<RunOutcome>;
+
+interface DriveOptions extends RunOptions {
+  /** The run was begun here, so that the right to begin it is enough to go on once what waits is decided. */
+  readonly isStarter?: true;
+  /** It is one turn of a `capstan chat`. */
+  readonly isChat?: boolean;
+}
+
+/** Drives a run, asks what can be asked here, and prints its end; shared by `run`, `chat` and `runs resume`. */
+export async function driveToEnd(session: Session, options: DriveOptions, begin: Begin): Promise<ExitCode> {
+  const { signal, print } = session;
+  const isData = options.json === true || options.jsonl === true || options.schema !== undefined;
+  const live = openLive(session, {
+    streams: process.stdout.isTTY && !isData,
+    isWatched: process.stderr.isTTY,
+  });
+  const show = (told: RunSignal): void => (options.jsonl === true ? print(JSON.stringify(told)) : live.onSignal(told));
+  const outcome = await driveAsking(session, options, { begin, show });
+  const isShown = live.finish(outcome.answer);
+  // The answer is worth more than what the hint below it names.
+  const addressee = options.isChat === true ? {} : await findAddressee(session, outcome.runId).catch(() => ({}));
+  const code = printEnd(session, outcome, { ...addressee, ...options, isShown });
+  return signal.aborted && outcome.status === "suspended" ? 130 : code;
+}
+
+/** Drives a run, and asks about the calls that wait for as long as somebody answers. No question outlives it. */
+async function driveAsking(
+  session: Session,
+  options: DriveOptions,
+  { begin, show }: { readonly begin: Begin; readonly show: (signal: RunSignal) => void },
+): Promise<RunOutcome> {
+  const { app, signal } = session;
+  const asking = openAsking(session, options, show);
+  const { onSignal } = asking;
+  try {
+    let outcome = await begin(onSignal);
+    while (outcome.status === "suspended" && !signal.aborted && (await asking.settle(outcome.pending))) {
+      const grant = await session.grant(options);
+      const starter = options.isStarter === undefined ? {} : { isStarter: options.isStarter };
+      outcome = await app.host.resume(outcome.runId, { grant, signal, onSignal, ...starter });
+    }
+    return outcome;
+  } finally {
+    await asking.end();
+  }
+}
+
+/** Whoever answered in a run, also in one that was begun by another command. The models of the config and of an agent need not be said. */
+async function findAddressee({ app }: Session, runId: string): Promise<Addressee> {
+  const { model, baseUrl, agent } = (await app.host.load(runId)).run;
+  return {
+    ...(agent !== undefined || model === app.config.host.model ? {} : { model }),
+    ...(baseUrl === undefined ? {} : { baseUrl }),
+    ...(agent === undefined ? {} : { agent: agent.name }),
   };
 }

@@ -1,14 +1,22 @@
-import { open } from "node:fs/promises";
 import { CapstanError } from "../core/error.ts";
 import type { Event } from "../core/event.ts";
 import type { Run } from "../core/run.ts";
 import { demand } from "../permissions/demand.ts";
+import { lineageOf } from "../permissions/lineage.ts";
+import type { Host } from "../host/host.ts";
+import { loadRunGrant } from "../host/run-grant.ts";
+import { sleep } from "../host/sleep.ts";
+import type { RunSignal } from "../host/world.ts";
 import type { ExitCode, GrantFlags, Session } from "./command.ts";
 import { parseCount } from "./amounts.ts";
 import { toJsonText } from "./json.ts";
 import type { RunOptions } from "./run.ts";
-import { conclude } from "./run.ts";
+import { driveToEnd } from "./run.ts";
 import { toTimeline } from "./timeline.ts";
+
+/** How long another process may take to end a run, before it counts as dead; it hears of its end twice a second. */
+const elsewhereMs = 5_000;
+const pollMs = 250;
 
 /** `capstan runs ls`: the newest first. */
 export async function listRuns(session: Session, options: { json?: boolean; limit: string }): Promise<ExitCode> {
@@ -27,20 +35,35 @@ export async function listRuns(session: Session, options: { json?: boolean; limi
   return 0;
 }
 
-/** `capstan runs show ID`: the run as a timeline that a person reads, or its events. */
-export async function showRun(session: Session, runId: string, options: { json?: boolean }): Promise<ExitCode> {
+/** `capstan runs show ID`: the run as a timeline that a person reads, its events, or what its answers came from. */
+export async function showRun(
+  session: Session,
+  runId: string,
+  { json, explain }: { readonly json?: boolean; readonly explain?: string | true },
+): Promise<ExitCode> {
   const { print } = session;
   const { events } = await readRun(session, runId);
-  if (options.json === true) print(toJsonText(events));
-  else for (const line of toTimeline(events)) print(line);
+  if (json === true) print(toJsonText(events));
+  else if (explain === undefined) for (const line of toTimeline(events)) print(line);
+  else for (const line of await toExplanation(runId, events, explain)) print(line);
   return 0;
+}
+
+async function toExplanation(runId: string, events: readonly Event[], turn: string | true): Promise<readonly string[]> {
+  const wanted = turn === true ? undefined : parseCount(turn);
+  const lines = await (await import("./explain.ts")).explain(runId, events, wanted);
+  if (lines.length > 0) return lines;
+  throw new CapstanError("usage.bad_option", `${runId} has no turn ${turn}. Leave the number out to see all.`);
 }
 
 /** `capstan runs resume ID`: goes on where the log ends; approves nothing. */
 export async function resumeRun(session: Session, runId: string, options: RunOptions): Promise<ExitCode> {
   const grant = await session.grant(options);
-  const outcome = await session.app.host.resume(runId, { grant, signal: session.signal });
-  return await conclude(session, outcome, options);
+  const { app, signal, confined } = session;
+  // As in `toRunRequest`.
+  const by = confined ? {} : { isStarter: true as const };
+  const begin = (onSignal: (signal: RunSignal) => void) => app.host.resume(runId, { grant, signal, onSignal, ...by });
+  return await driveToEnd(session, { ...options, ...by }, begin);
 }
 
 /** `capstan runs approve ID CALL`: releases that exact call, once; the run goes on with `runs resume`. */
@@ -50,8 +73,10 @@ export async function approveCall(
   callId: string,
   options: GrantFlags,
 ): Promise<ExitCode> {
-  await session.app.host.approve(runId, callId, await session.grant(options));
-  session.tell(`Approved, for ten minutes. Go on with: ${session.commandLine(`runs resume ${runId}`, options)}`);
+  const { app, tell } = session;
+  const resume = await toResumeLine(session, runId, options);
+  await app.host.approve(runId, callId, await session.grant(options));
+  tell(`Approved, for ten minutes. Go on with: ${resume}`);
   return 0;
 }
 
@@ -62,37 +87,59 @@ export async function denyCall(
   callId: string,
   options: GrantFlags & { reason?: string },
 ): Promise<ExitCode> {
-  await session.app.host.deny(runId, callId, options.reason ?? "A person said no.", await session.grant(options));
-  session.tell(`Denied. Go on with: ${session.commandLine(`runs resume ${runId}`, options)}`);
+  const { host } = session.app;
+  const resume = await toResumeLine(session, runId, options);
+  await host.deny(runId, callId, options.reason ?? "A person said no.", await session.grant(options));
+  session.tell(`Denied. Go on with: ${resume}`);
   return 0;
 }
 
-/** `capstan runs export ID -o FILE`: the whole log as JSON lines, to stdout without `-o`; an existing file is kept. */
-export async function exportRun(session: Session, runId: string, options: { output?: string }): Promise<ExitCode> {
-  const { app, print, tell } = session;
-  // Files are written with the operator's own hands.
-  if (options.output !== undefined) session.demandOperator();
-  await readRun(session, runId);
-  if (options.output === undefined) {
-    for await (const line of app.host.exportRun(runId)) print(line);
-    return 0;
-  }
-  const lines: string[] = [];
-  for await (const line of app.host.exportRun(runId)) lines.push(line);
-  await using file = await open(options.output, "wx", 0o600).catch((cause: unknown) => {
-    throw new CapstanError(
-      "usage.bad_option",
-      `${options.output} can't be written: it exists, or its folder does not.`,
-      { cause },
-    );
-  });
-  await file.writeFile(`${lines.join("\n")}\n`);
-  tell(`Wrote ${lines.length} lines to ${options.output}.`);
+/** `capstan runs cancel ID`: ends it by a person's word, whoever drives it. */
+export async function cancelRun(
+  session: Session,
+  runId: string,
+  options: GrantFlags & { reason?: string },
+): Promise<ExitCode> {
+  const { app, signal, tell } = session;
+  const grant = await session.grant(options);
+  await app.host.cancel(runId, options.reason ?? "A person cancelled it.", grant);
+  if (!(await endsElsewhere(app.host, runId, signal))) await app.host.resume(runId, { grant, signal });
+  tell(`Cancelled. What it did: ${session.commandLine(`runs show ${runId}`)}`);
   return 0;
+}
+
+/** Whether a run that may be driven by another process ends there. */
+async function endsElsewhere(host: Host, runId: string, signal: AbortSignal): Promise<boolean> {
+  for (let waitedMs = 0; ; waitedMs += pollMs) {
+    const { end, status } = (await host.load(runId)).run;
+    if (end !== null) return true;
+    if (status === "suspended" || waitedMs >= elsewhereMs) return false;
+    await sleep(pollMs, signal);
+  }
+}
+
+/** The command that goes on once a call is decided, under the named grant that the run was begun under, if it was. */
+async function toResumeLine(session: Session, runId: string, flags: GrantFlags): Promise<string> {
+  const { app, confined, commandLine } = session;
+  const { as: _, ...rest } = flags;
+  const outer = await outermost(app.host, runId);
+  const begun = lineageOf(await loadRunGrant(app.store, app.scope, outer));
+  const names = confined ? [] : await app.permissions.named.list();
+  const under = names.find(({ grant }) => begun.includes(grant.id));
+  return commandLine(`runs resume ${outer}`, { ...rest, ...(under === undefined ? {} : { as: under.name }) });
+}
+
+/** The run to go on with: the outermost of those that wait for this one. */
+async function outermost(host: Host, runId: string): Promise<string> {
+  const { parent } = (await host.load(runId)).run;
+  if (parent === undefined) return runId;
+  const { calls } = (await host.load(parent.runId)).run;
+  const waits = calls.get(parent.callId)?.state.type === "suspended";
+  return waits ? await outermost(host, parent.runId) : runId;
 }
 
 /** A run for who may read runs. Whoever reads it under a token has seen what the run saw. */
-async function readRun(
+export async function readRun(
   session: Session,
   runId: string,
 ): Promise<{ readonly run: Run; readonly events: readonly Event[] }> {
@@ -104,7 +151,7 @@ async function readRun(
 }
 
 /** A log holds what its run saw: only who may read runs may read it. */
-async function demandRead(session: Session, runId?: string): Promise<void> {
+export async function demandRead(session: Session, runId?: string): Promise<void> {
   const need = { type: "run", action: "read", ...(runId === undefined ? {} : { runId }) } as const;
   demand(await session.grant(), [need], session.app.permissions.now());
 }

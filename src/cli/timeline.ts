@@ -1,34 +1,49 @@
-import type { Event, RunInput, ToolOutcome } from "../core/event.ts";
+import { counted } from "../core/counted.ts";
+import type { Event, ModelTool, RunInput, ToolOutcome } from "../core/event.ts";
+import { readTools } from "../core/offered.ts";
+import { inShort as short } from "./in-short.ts";
+import { usageInWords } from "./run-end.ts";
 
 /** The events of a run as lines that a person reads: when, what, and in short with what. */
 export function toTimeline(events: readonly Event[]): readonly string[] {
-  const start = events[0]?.at ?? 0;
-  return events.map((event) => `${String(event.seq).padStart(4)}  ${seconds(event.at - start)}  ${describe(event)}`);
+  const runs = [...Map.groupBy(events, ({ runId }) => runId)];
+  return runs.flatMap(([runId, own]) => {
+    const start = own[0]?.at ?? 0;
+    const lines = own.map(
+      (event) => `${String(event.seq).padStart(4)}  ${seconds(event.at - start)}  ${describe(event)}`,
+    );
+    return runs.length === 1 ? lines : [`${runId}:`, ...lines];
+  });
 }
 
 const seconds = (ms: number): string => `+${(ms / 1000).toFixed(3)} s`.padStart(11);
 
-const short = (text: string): string => {
-  const line = text.replaceAll(/\s+/g, " ");
-  return line.length > 160 ? `${line.slice(0, 159)}…` : line;
-};
-
 function describe(event: Event): string {
   switch (event.type) {
     case "run.created":
-      return `run created, model ${event.model}: ${short(event.task)}`;
+      return `run created${describeOrigin(event)}, model ${event.model}: ${short(event.task)}`;
     case "input.received":
       return describeInput(event.input);
+    case "tools.offered":
+      return describeTools(readTools(event.tools));
     case "model.requested":
-      return `model asked, turn ${event.turn}`;
+      return event.purpose === undefined ? `model asked, turn ${event.turn}` : "model asked for a summary";
     case "model.answered":
-      return `model answered (${event.stop}): ${short(event.parts.map(toText).join(" "))}`;
+      return `model answered (${[event.stop, ...describeUse(event)].join(", ")}): ${short(event.parts.map(toText).join(" "))}`;
     case "model.failed":
       return `model failed, ${event.code}: ${short(event.message)}`;
     case "tool.requested":
       return `${event.name} called (${event.effect}) ${event.callId}: ${short(JSON.stringify(event.args))}`;
     case "tool.finished":
-      return `${event.outcome.isError ? "failed" : "done"} ${event.callId}: ${short(outcomeText(event.outcome))}`;
+      return `${toEnd(event)} ${event.callId}: ${short(outcomeText(event.outcome))}`;
+    case "tool.suspended":
+      return `${event.callId} waits for ${event.by.runId}, which waits for a person`;
+    case "context.counted":
+      return `the context has ${event.tokens} tokens, which is too much`;
+    case "context.compacted":
+      return `the oldest ${counted(event.messages, "message")} summed up by ${event.by}: ${short(event.summary)}`;
+    case "guardrail.hit":
+      return `guardrail ${event.rule}, ${event.place} ${event.action}: ${short(event.message)}`;
     case "approval.requested":
       return `waits for a person, ${event.callId}: ${short(event.question)}`;
     case "run.resumed":
@@ -43,6 +58,35 @@ function describe(event: Event): string {
       return event satisfies never;
   }
 }
+
+function describeOrigin({ agent, previous, parent, imported }: Event & { type: "run.created" }): string {
+  return [
+    ...(agent === undefined ? [] : [` for the agent ${agent.name}`]),
+    ...(parent === undefined ? [] : [` by ${parent.runId}`]),
+    ...(imported === undefined ? [] : [` elsewhere, from the file ${imported.name}`]),
+    ...(previous === undefined
+      ? []
+      : [` ${previous.how === "fork" ? "as a fork from" : "after"} event ${previous.seq} of ${previous.runId}`]),
+  ].join("");
+}
+
+/** What an answer took, and what happened on the way to it. */
+function describeUse({
+  usage,
+  costMicroUsd,
+  model,
+  notices = [],
+}: Event & { type: "model.answered" }): readonly string[] {
+  const cost = costMicroUsd === 0 ? [] : [`${(costMicroUsd / 1e6).toFixed(6)} USD`];
+  const on = notices.map(({ type }) => type.replaceAll("_", " "));
+  return [...(model === undefined ? [] : [`by ${model}`]), ...usageInWords(usage), ...cost, ...on];
+}
+
+const toEnd = ({ edited, outcome }: Event & { type: "tool.finished" }): string =>
+  edited === true ? "result put in by hand for" : outcome.isError ? "failed" : "done";
+
+const describeTools = (tools: readonly ModelTool[]): string =>
+  `${counted(tools.length, "tool")} offered: ${short(tools.map(({ name }) => name).join(", "))}`;
 
 function describeInput(input: RunInput): string {
   switch (input.type) {

@@ -8,7 +8,7 @@ import { testWith } from "../support/machine.ts";
 import { tempHomeWithPython } from "../support/python.ts";
 
 describe("capstan doctor", () => {
-  test("tries the home and each engine, and tells which the config does not offer and what is wrong with wheels", async () => {
+  test("tries the home and each engine, and tells which the config does not offer, and what is wrong with wheels and agents", async () => {
     await using home = await tempHomeWithPython();
     const { code, stdout } = await capstan(home.path, ["doctor"]);
     expect(stdout).toContain(`ok       home: ${home.path}\n`);
@@ -24,12 +24,29 @@ describe("capstan doctor", () => {
     expect(some.stdout).toMatch(/pyodide: python; isolation wasm-in-child; not offered: sandbox.engines leaves it out/);
     expect(some.code).toBe(0);
     writeFileSync(join(home.path, "six-1.17.0-py2.py3-none-any.whl"), "no wheel");
-    writeFileSync(config, `sandbox: { wheels: ${JSON.stringify(home.path)} }`);
+    const agents = `{ a: { description: Counts, instructions: i, tools: [calculator] }, b: { description: d, instructions: "{{ x }}",
+      tools: [calclator] } }`;
+    writeFileSync(config, `sandbox: { wheels: ${JSON.stringify(home.path)} }\nhost: { agents: ${agents} }`);
     const wheels = await capstan(home.path, ["doctor"]);
+    expect(wheels.stdout).toMatch(/^ok {7}agent a: Counts$/m);
+    expect(wheels.stdout).toMatch(/^missing {2}agent b: .*they use x, .* calclator in its tools names no tool\.$/m);
+    expect(wheels.code).toBe(1);
     expect(wheels.stdout).toMatch(
       /^missing {2}pyodide: python; isolation wasm-in-child; packages six 1.17.0\. Wheels in/m,
     );
     expect(wheels.stdout).toMatch(/six-1.17.0-py2.py3-none-any.whl: it can't be read: .*docs\/sandbox.md says which/);
+    // Models are looked at, and nobody is asked: there is no such host.
+    const host = { model: "openai:m", providers: { away: { baseUrl: "http://nowhere.invalid/v1" } } };
+    writeFileSync(config, JSON.stringify({ sandbox: { engines: ["quickjs"] }, host }));
+    const models = await capstan(home.path, ["doctor"]);
+    expect(models.stdout).toMatch(/^missing {2}model openai:m: No key for openai\. Set OPENAI_API_KEY/m);
+    expect(models.stdout).toMatch(/^ok {7}endpoint away: /m);
+    expect(models.code).toBe(1);
+    const keyed = await capstan(home.path, ["doctor"], { env: { OPENAI_API_KEY: "secret" } });
+    expect(keyed.stdout).toMatch(/^ok {7}model openai:m: .*no price in host\.prices/m);
+    expect(keyed.stdout).toMatch(/^ok {7}OPENAI_API_KEY: is set; used only when a model names it/m);
+    expect(keyed.stdout).not.toContain("secret");
+    expect(keyed.code).toBe(0);
     writeFileSync(config, "sandbox: { engines: [quickjs], isolation: container }");
     const none = await capstan(home.path, ["doctor"]);
     expect(none).toMatchObject({ code: 1, stderr: "" });

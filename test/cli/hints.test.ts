@@ -9,9 +9,9 @@ const task = "Add a todo to buy milk, then show me all my tasks";
 
 /** The command that a hint names, typed into a shell as it was printed. */
 function type(stderr: string, before: string): string {
-  const line = stderr.split("\n").find((text) => text.startsWith(`${before}: capstan `));
-  if (line === undefined) throw new Error(`There is no line "${before}" in: ${stderr}`);
-  const script = `capstan() { "${process.execPath}" "${bin}" "$@"; }\n${line.slice(before.length + 2)} 2>&1`;
+  const [, command] = new RegExp(`${before}: (capstan .*)$`, "m").exec(stderr) ?? [];
+  if (command === undefined) throw new Error(`There is no "${before}" in: ${stderr}`);
+  const script = `capstan() { "${process.execPath}" "${bin}" "$@"; }\n${command} 2>&1`;
   return execFileSync("sh", ["-c", script], { env: { PATH: process.env["PATH"] }, encoding: "utf8" });
 }
 
@@ -30,10 +30,23 @@ describe("the commands that a command names", () => {
     );
     const asked = await capstan(home, [...options, "run", task, "--as", "careful", "--root", shared]);
     expect(asked.code, asked.stderr).toBe(75);
-    expect(asked.stderr).toMatch(new RegExp(`^Then go on with: capstan .* --root '${shared}'$`, "m"));
+    expect(asked.stderr).toMatch(new RegExp(`. Then go on with: capstan .* --root '${shared}'$`, "m"));
 
     const approved = type(asked.stderr, "To allow it");
     expect(approved).toContain("Approved");
     expect(type(approved, "Approved, for ten minutes. Go on with")).toContain("buy milk");
+  });
+
+  test("go on under the grant that the run was begun under, with tools that are not the operator's by default", async () => {
+    await using home = await tempFolder();
+    const rights = ["--allow", "todo_*", "--allow", "run_agent", "--ask", "todo_add", "--name", "careful"];
+    await capstan(home.path, ["grant", "create", ...rights]);
+    const handed = 'run_agent {"task":"Add a todo to buy milk"}';
+    const asked = await capstan(home.path, ["run", handed, "--as", "careful"]);
+    expect(asked.code, asked.stderr).toBe(75);
+    const approved = type(asked.stderr, "To allow it");
+    expect(approved).toMatch(/ --as careful\n$/);
+    expect(type(approved, "Go on with")).toMatch(/done, 2 turns[^]* --as careful\n$/);
+    expect((await capstan(home.path, ["tools", "call", "todo_list"])).stdout).toContain("buy milk");
   });
 });

@@ -34,7 +34,13 @@ describe("capstan run", () => {
     const { code, stdout, stderr } = await capstan(home.path, ["run", task]);
     expect(code, stderr).toBe(0);
     expect(stdout).toContain("buy milk");
-    expect(stderr).toMatch(/^run_[0-9a-f]+: done, \d+ turns, 2 tool calls/m);
+    const lines = stderr.trimEnd().split("\n");
+    expect(lines).toHaveLength(3);
+    expect(lines[0]).toMatch(/^todo_add \{"text":"buy milk"\} {2}\d+\.\d\d s {2}\S/);
+    expect(lines[1]).toMatch(/^todo_list \{.*\} {2}\d+\.\d\d s {2}1 todo$/);
+    expect(lines[2]).toMatch(
+      /^run_[0-9a-f]+: done, \d+ turns, 2 tool calls, \d+\.\d s\. Go on with: capstan .* chat --conversation run_[0-9a-f]+$/,
+    );
   });
 
   test("says that it is a planner, and what it can do, where it does not understand", async () => {
@@ -66,9 +72,9 @@ describe("capstan run", () => {
 
   test("stops at its limits with exit code 5", async () => {
     await using home = await tempFolder();
-    const ended = await capstan(home.path, ["run", task, "--turns", "1"]);
+    const ended = await capstan(home.path, ["run", task, "--max-turns", "1"]);
     expect(ended).toMatchObject({ code: 5, stdout: "" });
-    expect(ended.stderr).toContain("used its 1 turn. Allow more with --turns.");
+    expect(ended.stderr).toContain("used its 1 turn. Allow more with --max-turns.");
   });
 
   test("under a token it holds what the token holds", async () => {
@@ -138,11 +144,39 @@ describe("capstan run with a model", () => {
     running.child.kill(signal);
     const ended = await running.ended;
     expect(ended).toMatchObject({ code: 130, stdout: "" });
-    expect(ended.stderr).toMatch(new RegExp(`^Go on with: capstan --home ${home.path} runs resume run_`, "m"));
+    expect(ended.stderr).toMatch(
+      new RegExp(
+        `^run_[0-9a-f]+: cancelled, .* Go on with: capstan --home ${home.path} runs resume run_[0-9a-f]+\\n$`,
+        "m",
+      ),
+    );
   });
 });
 
 describe("capstan runs", () => {
+  test("cancels a run for good, where another process drives it and where it waits for a person", async () => {
+    await using home = await tempFolder();
+    const cancel = (runId: string) => capstan(home.path, ["runs", "cancel", runId, "--reason", "Enough."]);
+    const asked = Promise.withResolvers<void>();
+    await using model = await modelServer(() => asked.resolve());
+    const running = startCapstan(home.path, ["run", "hi", "--model", "openai-compatible:m", "--base-url", model.url]);
+    await asked.promise;
+    const [line] = JSON.parse((await capstan(home.path, ["runs", "ls", "--json"])).stdout);
+    expect(await cancel(line.runId)).toMatchObject({ code: 0, stdout: "" });
+    expect(await running.ended).toMatchObject({ code: 130, stderr: expect.stringContaining("cancelled: Enough.\n") });
+
+    const rights = ["--allow", "todo_add", "--ask", "todo_add", "--name", "careful"];
+    await capstan(home.path, ["grant", "create", ...rights]);
+    const waiting = await capstan(home.path, ["run", "Add a todo to buy milk", "--as", "careful", "--json"]);
+    const { runId } = JSON.parse(waiting.stdout);
+    const { code, stderr } = await cancel(runId);
+    expect(code, stderr).toBe(0);
+    expect((await capstan(home.path, ["runs", "show", runId])).stdout).toMatch(/cancelled: Enough\.\n.* run cancelled/);
+    for (const over of [await cancel(runId), await capstan(home.path, ["runs", "resume", runId])]) {
+      expect(over).toMatchObject({ code: 2, stderr: expect.stringContaining("run.finished") });
+    }
+  });
+
   test("lists, shows and exports a run; an existing file is kept", async () => {
     await using home = await tempFolder();
     await using folder = await tempFolder();
@@ -156,7 +190,9 @@ describe("capstan runs", () => {
       .trim()
       .split("\n")
       .map((line) => JSON.parse(line));
-    expect(lines[0]).toMatchObject({ type: "capstan.run", runId, events: lines.length - 1 });
+    const events = lines.filter(({ type }) => type === "event").length;
+    expect(lines[0]).toMatchObject({ type: "capstan.run", runId, runs: [{ runId, events }] });
+    expect(events).toBeGreaterThan(5);
     expect((await capstan(home.path, ["runs", "export", runId, "-o", file])).code).toBe(2);
     expect((await capstan(home.path, ["runs", "show", "run_unknown"])).code).toBe(2);
   });
