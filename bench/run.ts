@@ -4,6 +4,7 @@ import { benchCold } from "./cold.ts";
 import { benchDiscovery } from "./discovery.ts";
 import { benchDoor } from "./door.ts";
 import { benchFiles } from "./files.ts";
+import { benchHost } from "./host.ts";
 import { benchHttp } from "./http.ts";
 import { benchKnowledge } from "./knowledge.ts";
 import type { Figure } from "./measure.ts";
@@ -23,6 +24,7 @@ const benches: Readonly<Record<string, () => AsyncGenerator<Figure>>> = {
   streams: benchStreams,
   discovery: benchDiscovery,
   sandbox: benchSandbox,
+  host: benchHost,
   knowledge: benchKnowledge,
   files: benchFiles,
 };
