@@ -17,6 +17,8 @@ export const inMebibytes = 96;
 /** How often a container is asked to be frozen before it is killed, and how long after one another. */
 const maxPauses = 4;
 const pauseDelayMs = 50;
+/** How long the end of a container may lag behind the daemon that already denies it. */
+const removalMs = 2000;
 
 /** The limit of a container whose run may take so much. */
 export const toContainerMemory = (bytes: number): number => bytes + allowanceBytes;
@@ -52,6 +54,8 @@ export function toGuest(of: {
     } catch (cause) {
       // podman before 5 can't; then a lower limit is held by what reads the meter.
       if (guest.meter() !== null) return;
+      // One that is just being removed needs no limit: its run is told as crashed.
+      if (await Promise.race([channels.closed.then(() => true), sleep(removalMs, false)])) return;
       throw new CapstanError("sandbox.unavailable", "The daemon did not change the memory of a container.", {
         cause,
       });
