@@ -6,6 +6,7 @@ import { sha256 } from "./json.ts";
 import type { ContextMessage, Run, RunCall } from "./run.ts";
 import { append, emptySequence, toArray } from "./sequence.ts";
 import { mergeTaint, trusted } from "./taint.ts";
+import { noUsage } from "./usage.ts";
 
 /** A run as its first event makes it, and the messages that its context gains by that. */
 interface Begun {
@@ -76,7 +77,7 @@ function create(event: Event & { type: "run.created" }): Run {
     lastText: "",
     turns: 0,
     toolCalls: 0,
-    usage: { inputUncached: 0, cacheRead: 0, cacheWrite5m: 0, cacheWrite1h: 0, output: 0, reasoning: 0 },
+    usage: noUsage,
     costMicroUsd: 0,
     taint,
     refusal: null,

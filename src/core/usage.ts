@@ -1,5 +1,15 @@
 import type { Usage } from "./event.ts";
 
+/** That of a call which no tokens were used for. */
+export const noUsage: Usage = {
+  inputUncached: 0,
+  cacheRead: 0,
+  cacheWrite5m: 0,
+  cacheWrite1h: 0,
+  output: 0,
+  reasoning: 0,
+};
+
 /** The tokens of two model calls together. */
 export function addUsage(a: Usage, b: Usage): Usage {
   return {

@@ -1,27 +1,13 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { CapstanError } from "../../src/core/error.ts";
 import { localScope } from "../../src/core/scope.ts";
 import { toArray } from "../../src/core/sequence.ts";
 import type { RunOutcome } from "../../src/host/outcome.ts";
-import type { Store } from "../../src/store/store.ts";
 import { slowCases } from "../support/cases.ts";
 import { testTool } from "../support/door.ts";
+import { dyingAfter } from "./dying.ts";
 import type { Turn } from "./scripted.ts";
 import { openTestHost, scripted } from "./scripted.ts";
-
-/** A store whose process is gone after so many commits: nothing that comes later is written. */
-function dyingAfter(store: Store, commits: number): Store {
-  let left = commits;
-  return {
-    ...store,
-    async commit(batch) {
-      left -= 1;
-      if (left < 0) throw new CapstanError("store.unavailable", "The process is gone.");
-      await store.commit(batch);
-    },
-  };
-}
 
 const effects = ["read", "idempotent", "once"] as const;
 
@@ -45,7 +31,7 @@ async function live(turns: readonly Turn[], lives: readonly number[]) {
   let outcome: RunOutcome | undefined;
   while (outcome === undefined || outcome.status === "suspended") {
     const commits = deaths.shift() ?? Infinity;
-    const host = at.open({ store: dyingAfter(at.store, commits) });
+    const host = at.open(dyingAfter(at.store, commits));
     const [begun] = await at.store.runs(localScope, 1);
     try {
       outcome =

@@ -8,7 +8,8 @@ import type { Provider } from "../../src/host/provider.ts";
 import { hashEvent, noEventHash } from "../../src/store/event-chain.ts";
 import { testTool } from "../support/door.ts";
 import { tempFolder } from "../support/temp.ts";
-import { dyingAfter, stepTool, worker } from "./context/worker.ts";
+import { stepTool, worker } from "./context/worker.ts";
+import { dyingAfter } from "./dying.ts";
 import type { TestHostOptions, Turn } from "./scripted.ts";
 import { failing, openTestHost, scripted } from "./scripted.ts";
 

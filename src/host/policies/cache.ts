@@ -2,10 +2,11 @@ import { z } from "zod";
 import type { Clock } from "../../core/clock.ts";
 import { toCapstanError } from "../../core/error.ts";
 import { AnswerPart, RawAnswer } from "../../core/event.ts";
-import type { ModelNotice, Usage } from "../../core/event.ts";
+import type { ModelNotice } from "../../core/event.ts";
 import { canonicalJson } from "../../core/json.ts";
 import type { ContextMessage } from "../../core/run.ts";
 import type { Principal, Scope } from "../../core/scope.ts";
+import { noUsage } from "../../core/usage.ts";
 import type { Keys } from "../../permissions/keys.ts";
 import { openKeys } from "../../permissions/keys.ts";
 import type { ModelEvent, ModelRequest, Provider } from "../provider.ts";
@@ -57,8 +58,6 @@ export function openAnswerCache(owner: CacheOwner, config: Cache): AnswerCache |
     },
   };
 }
-
-const free: Usage = { inputUncached: 0, cacheRead: 0, cacheWrite5m: 0, cacheWrite1h: 0, output: 0, reasoning: 0 };
 
 /** An answer as it is kept. */
 const Kept = z.strictObject({
@@ -168,7 +167,7 @@ function* toEvents({ at, parts, stop, raw }: Kept, model: string, now: number): 
     yield { ...part, type: "tool.ready" };
     index += 1;
   }
-  yield { type: "message.ended", parts, stop, usage: free, ...(raw === undefined ? {} : { raw }) };
+  yield { type: "message.ended", parts, stop, usage: noUsage, ...(raw === undefined ? {} : { raw }) };
 }
 
 const toEvent = (notice: ModelNotice): ModelEvent => ({ type: "notice", notice });

@@ -1,12 +1,11 @@
-import type { AnswerPart, Stop, Usage } from "../../core/event.ts";
+import type { AnswerPart, Stop } from "../../core/event.ts";
 import type { ContextMessage } from "../../core/run.ts";
+import { noUsage } from "../../core/usage.ts";
 import type { ModelEvent, ModelRequest, Provider } from "../provider.ts";
 import { toPlan } from "./planner/plan.ts";
 import { showOutcome } from "./planner/show.ts";
 import type { Step } from "./planner/steps.ts";
 import { examplesFor } from "./planner/steps.ts";
-
-const free: Usage = { inputUncached: 0, cacheRead: 0, cacheWrite5m: 0, cacheWrite1h: 0, output: 0, reasoning: 0 };
 
 /**
  * A source of turns without a model: patterns split the task into steps over the tools it is offered, one call a turn, in order. It
@@ -52,14 +51,14 @@ function call({ tool: name, args }: Step, place: number): readonly ModelEvent[] 
   const part: AnswerPart = { type: "tool_call", callId: `step_${place}`, name, argumentsText: JSON.stringify(args) };
   return [
     { ...part, type: "tool.ready" },
-    { type: "message.ended", parts: [part], stop: "tool", usage: free },
+    { type: "message.ended", parts: [part], stop: "tool", usage: noUsage },
   ];
 }
 
 function say(text: string, stop: Stop): readonly ModelEvent[] {
   return [
     { type: "text.delta", text },
-    { type: "message.ended", parts: [{ type: "text", text }], stop, usage: free },
+    { type: "message.ended", parts: [{ type: "text", text }], stop, usage: noUsage },
   ];
 }
 

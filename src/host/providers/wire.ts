@@ -1,9 +1,10 @@
 import { z } from "zod";
 import { CapstanError } from "../../core/error.ts";
-import type { RawAnswer, Usage } from "../../core/event.ts";
+import type { RawAnswer } from "../../core/event.ts";
 import type { Json } from "../../core/json.ts";
 import { sha256 } from "../../core/json.ts";
 import type { ContextMessage } from "../../core/run.ts";
+import { noUsage } from "../../core/usage.ts";
 import type { ModelEvent, ModelRequest, Provider } from "../provider.ts";
 import { saysContextFull } from "./context-full.ts";
 import { openGuard } from "./wire-fetch.ts";
@@ -140,11 +141,9 @@ async function* stream(
     const failure = guard.failure() ?? toProviderError(answer?.toError?.(thrown) ?? thrown, call);
     // A request that is too long is no broken one: it can be said in fewer words.
     if (isStarted || failure.details["isFull"] !== true) throw failure;
-    yield { type: "message.ended", parts: [], stop: "context_full", usage: nothing };
+    yield { type: "message.ended", parts: [], stop: "context_full", usage: noUsage };
   }
 }
-
-const nothing: Usage = { inputUncached: 0, cacheRead: 0, cacheWrite5m: 0, cacheWrite1h: 0, output: 0, reasoning: 0 };
 
 function toProviderError(thrown: unknown, call: WireCall): CapstanError {
   if (thrown instanceof CapstanError) return thrown;

@@ -1,12 +1,12 @@
 import { describe, expect, test } from "vitest";
-import { CapstanError, toCapstanError } from "../../../src/core/error.ts";
+import { toCapstanError } from "../../../src/core/error.ts";
 import { localScope } from "../../../src/core/scope.ts";
 import { HostConfig } from "../../../src/host/config.ts";
 import type { Host } from "../../../src/host/host.ts";
 import type { RunOutcome } from "../../../src/host/outcome.ts";
 import { agentTools } from "../../../src/host/run-agent.ts";
-import type { Store } from "../../../src/store/store.ts";
 import { testTool } from "../../support/door.ts";
+import { dyingAfter } from "../dying.ts";
 import { openTestHost, scripted } from "../scripted.ts";
 
 const config = HostConfig.parse({
@@ -31,20 +31,6 @@ const models = {
   ],
 };
 
-/** A store whose process is gone after so many commits. */
-function dyingAfter(store: Store, commits: number, count: () => void): Store {
-  let left = commits;
-  return {
-    ...store,
-    async commit(batch) {
-      left -= 1;
-      if (left < 0) throw new CapstanError("store.unavailable", "The process is gone.");
-      count();
-      await store.commit(batch);
-    },
-  };
-}
-
 /** Runs the lead in a process that dies after so many commits, then in others to the end, which `isCancelled` makes a person's. */
 async function live(commits: number, isCancelled = false) {
   const ran = new Map<string, { readonly name: string; readonly times: number }>();
@@ -68,16 +54,17 @@ async function live(commits: number, isCancelled = false) {
   const grant = { ...at.grant, rights: { ...at.grant.rights, tools: rights } };
   const signal = new AbortController().signal;
   const asked = new Map<string, number>();
-  let total = 0;
+  const made: (() => number)[] = [];
   let deaths = [commits];
   let outcome: RunOutcome | undefined;
   for (let lives = 1; outcome === undefined || outcome.status === "suspended"; lives += 1) {
     if (lives > 20) throw new Error(`It goes on for ever: ${JSON.stringify(outcome)}`);
     const [left = Infinity, ...later] = deaths;
     deaths = later;
-    const store = dyingAfter(at.store, left, () => (total += 1));
+    const dying = dyingAfter(at.store, left);
+    made.push(dying.made);
     const openProvider = (model: string) => scripted(model === "lead" ? models.lead : models.digger);
-    host = at.open({ store, openProvider });
+    host = at.open({ store: dying.store, openProvider });
     const begun = (await at.store.runs(localScope, 9)).find(
       ({ first }) => first.type === "run.created" && first.agent?.name === "lead",
     );
@@ -101,6 +88,7 @@ async function live(commits: number, isCancelled = false) {
   }
   const runs = await at.store.runs(localScope, 9);
   const { run } = await at.host.load(outcome.runId);
+  const total = made.reduce((sum, count) => sum + count(), 0);
   return { outcome, ran, asked, total, runs, taint: run.taint };
 }
 

@@ -7,7 +7,8 @@ import { toArray } from "../../../src/core/sequence.ts";
 import { toRoom } from "../../../src/host/context/plan.ts";
 import { testTool } from "../../support/door.ts";
 import { free, openTestHost, toEvents } from "../scripted.ts";
-import { dyingAfter, isForSummary, stepTool, tokensOf, worker, type WorkerOptions } from "./worker.ts";
+import { dyingAfter } from "../dying.ts";
+import { isForSummary, stepTool, tokensOf, worker, type WorkerOptions } from "./worker.ts";
 
 const model = "scripted";
 const toConfig = (windowTokens: number) => ({ models: { [model]: { windowTokens } }, resultTokens: 500 });

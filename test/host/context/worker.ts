@@ -1,8 +1,6 @@
-import { CapstanError } from "../../../src/core/error.ts";
 import type { AnswerPart, Usage } from "../../../src/core/event.ts";
 import { countHead, countMessage, loadTokenizer } from "../../../src/host/context/count.ts";
 import type { ModelRequest, Provider } from "../../../src/host/provider.ts";
-import type { Store } from "../../../src/store/store.ts";
 import type { Effect, Tool } from "../../../src/tools/tool.ts";
 import { testTool } from "../../support/door.ts";
 import { free, toEvents } from "../scripted.ts";
@@ -86,20 +84,4 @@ export function stepTool(
     },
   });
   return { tool, made };
-}
-
-/** A store whose process is gone after so many commits: nothing that comes later is written. `made` counts those that were. */
-export function dyingAfter(store: Store, commits: number): { readonly store: Store; readonly made: () => number } {
-  let made = 0;
-  return {
-    store: {
-      ...store,
-      async commit(batch) {
-        if (made === commits) throw new CapstanError("store.unavailable", "The process is gone.");
-        made += 1;
-        await store.commit(batch);
-      },
-    },
-    made: () => made,
-  };
 }
