@@ -6,6 +6,7 @@ import { estimateTokens, estimateUsage } from "../price.ts";
 import type { ModelEvent, ModelRequest } from "../provider.ts";
 import { parseArguments } from "./call-arguments.ts";
 import type { WireCall } from "./wire.ts";
+import { WireObject } from "./wire-object.ts";
 import { TokenCount, openCallIds, toRaw } from "./wire.ts";
 
 /** How many blocks one answer may hold. */
@@ -32,7 +33,7 @@ const usage = Counts.nullish().catch(null);
 /** What Capstan reads of the events of a streamed message. The API may add others, and fields to these. */
 const StreamEvent = z.discriminatedUnion("type", [
   z.object({ type: z.literal("message_start"), message: z.object({ usage }) }),
-  z.object({ type: z.literal("content_block_start"), index, content_block: z.record(z.string(), z.json()) }),
+  z.object({ type: z.literal("content_block_start"), index, content_block: WireObject }),
   z.object({
     type: z.literal("content_block_delta"),
     index,

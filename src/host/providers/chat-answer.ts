@@ -5,6 +5,7 @@ import { estimateTokens, estimateUsage } from "../price.ts";
 import type { ModelEvent, ModelRequest } from "../provider.ts";
 import { parseArguments } from "./call-arguments.ts";
 import type { WireCall } from "./wire.ts";
+import { WireObject } from "./wire-object.ts";
 import { TokenCount, openCallIds, toRaw } from "./wire.ts";
 
 /** How many tool calls one answer may hold. */
@@ -103,7 +104,9 @@ export function openChatAnswer(request: ModelRequest, wire: Pick<WireCall, "badA
   }
 
   function addCall(delta: CallDelta): readonly ModelEvent[] {
-    const { index, id, function: called, type: _, ...more } = delta;
+    const { index, id, function: called, type: _, ...others } = delta;
+    const more = WireObject.safeParse(others);
+    if (!more.success) throw wire.badAnswer("a tool call that is nested too deep", more.error);
     const same = open.findLast((call) => call.index === (index ?? call.index));
     const isOther = same === undefined || isAnother(delta, same);
     if (isOther && open.length === maxCalls) throw wire.badAnswer(`more than ${maxCalls} tool calls in one answer`);
@@ -118,7 +121,7 @@ export function openChatAnswer(request: ModelRequest, wire: Pick<WireCall, "badA
       open.push(call);
     }
     call.name ||= called?.name ?? "";
-    Object.assign(call.more, toJsonFields(more));
+    Object.assign(call.more, more.data);
     if (!call.isStarted && call.name !== "") {
       call.isStarted = true;
       events.push({ type: "tool.started", callId: call.callId, name: call.name, index: call.index });
@@ -208,11 +211,6 @@ function toToolCall({ callId, name, argumentsText }: OpenCall): AnswerPart & { t
 function toImages(url: string): readonly (AnswerPart & { type: "image" })[] {
   const [, mimeType, data] = /^data:(image\/[\w.+-]+);base64,(.+)$/s.exec(url) ?? [];
   return mimeType === undefined || data === undefined ? [] : [{ type: "image", mimeType, data }];
-}
-
-function toJsonFields(fields: Readonly<Record<string, unknown>>): JsonObject {
-  const parsed = z.record(z.string(), z.json()).safeParse(fields);
-  return parsed.success ? parsed.data : {};
 }
 
 /**

@@ -3,6 +3,7 @@ import type { AnswerPart, Stop, Usage } from "../../core/event.ts";
 import { estimateTokens, estimateUsage } from "../price.ts";
 import type { ModelEvent, ModelRequest } from "../provider.ts";
 import type { WireCall } from "./wire.ts";
+import { WireObject } from "./wire-object.ts";
 import { TokenCount, toRaw } from "./wire.ts";
 
 /** How many tool calls one answer may hold. */
@@ -17,7 +18,7 @@ const Line = z.object({
       tool_calls: z
         .array(
           z.object({
-            function: z.object({ name: z.string().min(1), arguments: z.record(z.string(), z.json()).nullish() }),
+            function: z.object({ name: z.string().min(1), arguments: WireObject.nullish() }),
           }),
         )
         .nullish(),

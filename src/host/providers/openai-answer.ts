@@ -5,6 +5,7 @@ import { estimateTokens, estimateUsage } from "../price.ts";
 import type { ModelEvent, ModelRequest } from "../provider.ts";
 import { parseArguments } from "./call-arguments.ts";
 import type { WireCall } from "./wire.ts";
+import { WireObject } from "./wire-object.ts";
 import { TokenCount, openCallIds, toRaw } from "./wire.ts";
 
 /** How many items one answer may hold. */
@@ -17,7 +18,7 @@ const index = z
 const text = z.string();
 
 /** An item of the output, with all of its fields: it goes back as it came. */
-const Item = z.record(z.string(), z.json());
+const Item = WireObject;
 const Part = z.object({ type: z.string(), text: text.optional(), refusal: text.optional() });
 const Parts = z.array(Part).nullish();
 

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { anthropic } from "../../../src/host/providers/anthropic.ts";
+import { withDepth } from "./encoded.ts";
 import type { Heard, HeardTurn, Said, SpokenWire, Story } from "./story.ts";
 
 /** The Messages API of Anthropic. */
@@ -45,6 +46,7 @@ export const messages: SpokenWire = {
       toMessageEvents([toStart(0, { type: "text", text: "" }), toStart(0, { type: "text", text: "" })]),
     ],
     ["a call without a name", toMessageEvents([toStart(0, { type: "tool_use", id: "a", input: {} })])],
+    ["a block that no log could keep", withDepth((deep) => toMessageEvents([toStart(0, { type: "new", deep })]))],
   ],
   sayable: { maxOutputTokens: 99, stop: ["END"], reasoning: "high" },
   unsayable: [{ temperature: 0.5 }, { topP: 0.9 }, { seed: 7 }],

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { openaiCompatible } from "../../../src/host/providers/openai-compatible.ts";
 import { delta, toSse } from "../sse-server.ts";
-import { toImage } from "./encoded.ts";
+import { toImage, withDepth } from "./encoded.ts";
 import type { Heard, HeardTurn, Said, SpokenWire, Story } from "./story.ts";
 
 /** Chat Completions. */
@@ -32,6 +32,10 @@ export const chat: SpokenWire = {
     ["a chunk of another shape", toSse([{ choices: "none" }]).toString()],
     ["a call out of bounds", toSse([delta({ tool_calls: [{ index: 1e9 }] }), delta({}, "stop")]).toString()],
     ["a call without a name", toSse([delta({ tool_calls: [{ index: 0, id: "a" }] }), delta({}, "stop")]).toString()],
+    [
+      "a call that no log could keep",
+      withDepth((deep) => toSse([delta({ tool_calls: [{ id: "a", deep }] })]).toString()),
+    ],
   ],
   sayable: { temperature: 0.5, topP: 0.9, maxOutputTokens: 99, stop: ["END"], seed: 7, reasoning: "high" },
   unsayable: [{ reasoning: "off" }],

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { ollama } from "../../../src/host/providers/ollama.ts";
+import { withDepth } from "./encoded.ts";
 import type { Heard, HeardTurn, SpokenWire, Story } from "./story.ts";
 
 /** Ollama's /api/chat. */
@@ -29,6 +30,10 @@ export const ollamaChat: SpokenWire = {
     ["a line of another shape", toLines([{ message: { content: 5 }, done: false }])],
     ["a call without a name", toLines([toLine({ tool_calls: [{ function: { arguments: {} } }] })])],
     ["arguments that are no object", toLines([toLine({ tool_calls: [{ function: { name: "a", arguments: "b" } }] })])],
+    [
+      "arguments that no log could keep",
+      withDepth((deep) => toLines([toLine({ tool_calls: [{ function: { name: "a", arguments: { deep } } }] })])),
+    ],
   ],
   sayable: { temperature: 0.5, topP: 0.9, maxOutputTokens: 99, stop: ["END"], seed: 7, reasoning: "high" },
   unsayable: [],

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import type { Usage } from "../../../src/core/event.ts";
 import { openaiResponses } from "../../../src/host/providers/openai-responses.ts";
-import { toImage } from "./encoded.ts";
+import { toImage, withDepth } from "./encoded.ts";
 import type { Heard, HeardTurn, Said, SpokenWire, Story } from "./story.ts";
 
 type StreamEvent = { readonly type: string } & Readonly<Record<string, unknown>>;
@@ -44,6 +44,7 @@ export const responses: SpokenWire = {
         { type: "response.output_item.added", output_index: 0, item: { type: "function_call", call_id: "a" } },
       ]),
     ],
+    ["an item that no log could keep", withDepth((deep) => toStream([completed([{ type: "new", deep }])]))],
   ],
   sayable: { temperature: 0.5, topP: 0.9, maxOutputTokens: 99, reasoning: "high" },
   unsayable: [{ stop: ["END"] }, { seed: 7 }],
