@@ -4,6 +4,7 @@ import type { Run } from "../core/run.ts";
 import { demand } from "../permissions/demand.ts";
 import { lineageOf } from "../permissions/lineage.ts";
 import type { Host } from "../host/host.ts";
+import type { RunLine } from "../host/outcome.ts";
 import { loadRunGrant } from "../host/run-grant.ts";
 import { sleep } from "../host/sleep.ts";
 import type { RunSignal } from "../host/world.ts";
@@ -18,21 +19,21 @@ import { toTimeline } from "./timeline.ts";
 const elsewhereMs = 5_000;
 const pollMs = 250;
 
-/** `capstan runs ls`: the newest first. */
+/** `capstan runs ls`: the newest first. For damaged ones among them it says on stderr what is wrong; the exit code is 1 then. */
 export async function listRuns(session: Session, options: { json?: boolean; limit: string }): Promise<ExitCode> {
-  const { app, print } = session;
+  const { app, print, tell } = session;
   await demandRead(session);
   const runs = await app.host.list(parseCount(options.limit));
-  if (options.json === true) {
-    print(toJsonText(runs));
-    return 0;
-  }
-  for (const { runId, status, task, startedAt } of runs) {
-    print(
-      `${runId}  ${new Date(startedAt).toISOString()}  ${status.padEnd(9)}  ${task.replaceAll(/\s+/g, " ").slice(0, 60)}`,
-    );
-  }
-  return 0;
+  if (options.json === true) print(toJsonText(runs));
+  else for (const line of runs) print(toListLine(line));
+  const damages = runs.flatMap(({ damage }) => damage ?? []);
+  for (const damage of damages) tell(`run.corrupt: ${damage}`);
+  return damages.length === 0 ? 0 : 1;
+}
+
+function toListLine({ runId, status, task, startedAt }: RunLine): string {
+  const begins = task.replaceAll(/\s+/g, " ").slice(0, 60);
+  return `${runId}  ${new Date(startedAt).toISOString()}  ${status.padEnd(9)}  ${begins}`;
 }
 
 /** `capstan runs show ID`: the run as a timeline that a person reads, its events, or what its answers came from. */

@@ -5,6 +5,7 @@ import { foldRun } from "../core/run.ts";
 import type { Principal } from "../core/scope.ts";
 import type { Grant, Need } from "../permissions/grant.ts";
 import { lineageOf, maySee } from "../permissions/lineage.ts";
+import type { RunSummary } from "../store/store.ts";
 import type { HostServices, StartRequest } from "./host.ts";
 import { demandContinuable, lineage } from "./lineage.ts";
 import type { PreparedRun } from "./prepare.ts";
@@ -20,8 +21,8 @@ export interface ConversationRequest {
   readonly continue?: true;
 }
 
-/** Of how many of the newest runs the last conversation is looked for. */
-const recent = 100;
+/** So many runs are looked at together for the last conversation. */
+const pageRuns = 100;
 const kind = "conversation";
 /** The last run of a conversation. */
 const Last = z.strictObject({ runId: z.string() });
@@ -100,12 +101,25 @@ async function findNamed(name: string, parts: Parts): Promise<Found> {
 
 /** The conversation of the run that was begun last by the caller; what another run has started, or was imported, does not count. */
 async function lastName({ grant }: StartRequest, { services, recordedOf }: Parts): Promise<string> {
-  for (const { runId, first } of await services.store.runs(services.scope, recent)) {
-    if (first.type !== "run.created" || first.parent !== undefined || first.imported !== undefined) continue;
+  for await (const { runId, first, damage } of newestRuns(services)) {
+    const created = first?.type === "run.created" ? first : null;
+    if (created?.parent !== undefined || created?.imported !== undefined) continue;
     const recorded = await recordedOf(runId).catch(() => null);
-    if (recorded !== null && maySee(grant, lineageOf(recorded))) return first.conversation ?? runId;
+    if (recorded === null || !maySee(grant, lineageOf(recorded))) continue;
+    if (created !== null) return created.conversation ?? runId;
+    // Another conversation than the last would be none that was asked for.
+    const message = `${damage} Or name a conversation with --conversation.`;
+    throw new CapstanError("run.corrupt", message, { details: { runId } });
   }
   throw new CapstanError("run.not_found", "There is no conversation to go on with. Begin one with `capstan run`.");
+}
+
+/** All runs of a scope, the newest first. */
+async function* newestRuns({ store, scope }: HostServices): AsyncGenerator<RunSummary> {
+  for (let page: readonly RunSummary[] = await store.runs(scope, pageRuns); page.length > 0;) {
+    yield* page;
+    page = await store.runs(scope, pageRuns, page.at(-1));
+  }
 }
 
 async function loadLast(runId: string, { grant, isStarter }: StartRequest, parts: Parts): Promise<Run> {

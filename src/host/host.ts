@@ -132,7 +132,7 @@ export interface Host extends History {
   deny(runId: string, callId: string, reason: string, grant: Grant): Promise<void>;
   /** Ends a run by a person's word: at once where it is driven, else when it is resumed. Throws `run.finished`. */
   cancel(runId: string, reason: string, grant: Grant): Promise<void>;
-  /** Newest first. */
+  /** Newest first. A run whose log is damaged stands among them, with what is wrong. */
   list(limit: number): Promise<readonly RunLine[]>;
   /** A run and all its events, behind those of the runs that it goes on from. Throws `run.not_found`, `run.corrupt`. */
   load(runId: string): Promise<{ readonly run: Run; readonly events: readonly Event[] }>;

@@ -38,10 +38,12 @@ export interface RunLine {
   readonly runId: string;
   readonly task: string;
   readonly model: string;
-  /** `running`: being driven somewhere, or crashed. */
-  readonly status: Run["status"];
+  /** `running`: being driven somewhere, or crashed. `damaged`: its first or its last event can't be read. */
+  readonly status: Run["status"] | "damaged";
   readonly startedAt: number;
   readonly updatedAt: number;
+  /** Of a damaged run: which event can't be read, and what to do about it. */
+  readonly damage?: string;
 }
 
 /** How a run stands that nobody drives. */
@@ -72,10 +74,12 @@ export function toPending(run: Run): readonly PendingCall[] {
 }
 
 /** A run as lists show it, from the ends of its log. */
-export function toRunLine({ runId, first, last }: RunSummary): RunLine {
-  const { task, model } = first.type === "run.created" ? first : { task: "", model: "" };
+export function toRunLine({ runId, first, last, startedAt, updatedAt, damage }: RunSummary): RunLine {
+  const created = first?.type === "run.created" ? first : null;
+  const { task, model } = created ?? { task: "", model: "" };
+  const line = { runId, task, model, startedAt, updatedAt };
+  if (damage !== undefined) return { ...line, status: "damaged", damage };
   // Nobody drives what was imported.
-  const still = last.type === "run.suspended" || (first.type === "run.created" && first.imported !== undefined);
-  const status = last.type === "run.finished" ? last.status : still ? "suspended" : "running";
-  return { runId, task, model, status, startedAt: first.at, updatedAt: last.at };
+  const still = last?.type === "run.suspended" || created?.imported !== undefined;
+  return { ...line, status: last?.type === "run.finished" ? last.status : still ? "suspended" : "running" };
 }

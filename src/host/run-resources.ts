@@ -73,7 +73,7 @@ export function runResources({
         if (!(await isReadable(summary.runId, context))) continue;
         const { runId, task, status, startedAt } = toRunLine(summary);
         // A list carries no labels: it shows no words of others.
-        const isOwn = summary.first.type === "run.created" && (summary.first.taint ?? []).length === 0;
+        const isOwn = summary.first?.type === "run.created" && (summary.first.taint ?? []).length === 0;
         resources.push({
           uri: `${runPrefix}${runId}`,
           name: runId,

@@ -9,7 +9,7 @@ import { noWrites } from "./group-commit.ts";
 import type { Writes } from "./group-commit.ts";
 import { bytes, integer, scopeKey, text, toQuery } from "./sql.ts";
 import type { Row } from "./sql.ts";
-import type { Batch, EventRow, RunSummary } from "./store.ts";
+import type { Batch, EventRow, RunPlace, RunSummary } from "./store.ts";
 
 /** The first page is small: many readers want the first event alone. */
 const [firstRows, pageRows] = [8, 500];
@@ -32,7 +32,7 @@ export function openEvents(db: DatabaseSync, blobs: ReturnType<typeof openBlobs>
   );
   const newest = toQuery(
     db,
-    "select run, seq, at, body, large from events where scope = ? and seq = 1 order by at desc, run desc limit ?",
+    "select run, seq, at, body, large from events where scope = ? and seq = 1 and (at, run) < (?, ?) order by at desc, run desc limit ?",
   );
 
   /** What this process has written, by its batches: for good, and in the open transaction. */
@@ -72,6 +72,16 @@ export function openEvents(db: DatabaseSync, blobs: ReturnType<typeof openBlobs>
       return { v: 1, scope, runId, seq: place, at: integer(at), ...EventBody.parse(value) };
     } catch (cause) {
       throw corruptRun(runId, place, "can't be read", cause);
+    }
+  }
+
+  /** The event, or the sentence that says why it can't be read. */
+  function readWhole(scope: Scope, runId: string, row: Row): [event: Event] | [event: null, damage: string] {
+    try {
+      return [toEvent(scope, runId, row)];
+    } catch (thrown) {
+      if (thrown instanceof CapstanError && thrown.code === "run.corrupt") return [null, thrown.message];
+      throw thrown;
     }
   }
 
@@ -131,12 +141,17 @@ export function openEvents(db: DatabaseSync, blobs: ReturnType<typeof openBlobs>
       }
     },
 
-    runs(scope: Scope, limit: number): readonly RunSummary[] {
+    runs(scope: Scope, limit: number, before?: RunPlace): readonly RunSummary[] {
       const key = scopeKey(scope);
-      return newest.all(key, limit).map(([run, ...first]) => {
+      const { startedAt = Number.MAX_SAFE_INTEGER, runId: beforeId = "" } = before ?? {};
+      return newest.all(key, startedAt, beforeId, limit).map(([run, ...start]) => {
         const runId = text(run);
-        const end = last.get(key, runId) ?? first;
-        return { runId, first: toEvent(scope, runId, first), last: toEvent(scope, runId, end) };
+        const end = last.get(key, runId) ?? start;
+        const [first, firstDamage] = readWhole(scope, runId, start);
+        const [ending, lastDamage] = readWhole(scope, runId, end);
+        const damage = firstDamage ?? lastDamage;
+        const times = { startedAt: integer(start[1]), updatedAt: integer(end[1]) };
+        return { runId, ...times, first, last: ending, ...(damage === undefined ? {} : { damage }) };
       });
     },
   };

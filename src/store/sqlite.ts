@@ -109,7 +109,7 @@ function toStore(db: DatabaseSync, path: string, clock: Clock): Store {
     commit: (batch) => commits.add({ power: batch.durability === "power", plan: () => plan(batch) }),
     events: (scope, runId, fromSeq = 1) => readAll(events.read(scope, runId, fromSeq)),
     eventRows: (scope, runId, fromSeq = 1) => readAll(events.rows(scope, runId, fromSeq)),
-    runs: (scope, limit) => read(() => events.runs(scope, limit)),
+    runs: (scope, limit, before) => read(() => events.runs(scope, limit, before)),
     inbox: (scope, runId) => read(() => inbox.read(scope, runId)),
     record: (scope, kind, key) => read(() => records.get(scope, kind, key)),
     records: (scope, kind, options) => read(() => records.list(scope, kind, options)),

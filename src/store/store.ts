@@ -145,11 +145,19 @@ export interface EventRow {
   readonly hash: string;
 }
 
-/** A line of `runs ls`, read from the log's first and last events. */
-export interface RunSummary {
+/** Where a run stands among the others of its scope: by the time of its first event, in ms since the epoch, then by its id. */
+export interface RunPlace {
   readonly runId: string;
-  readonly first: Event;
-  readonly last: Event;
+  readonly startedAt: number;
+}
+
+/** A line of `runs ls`, read from the log's first and last events. */
+export interface RunSummary extends RunPlace {
+  readonly updatedAt: number;
+  /** null: it can't be read, and `damage` says so in a sentence. */
+  readonly first: Event | null;
+  readonly last: Event | null;
+  readonly damage?: string;
 }
 
 /**
@@ -164,8 +172,8 @@ export interface Store extends AsyncDisposable {
   events(scope: Scope, runId: string, fromSeq?: number): AsyncIterable<Event>;
   /** The same events as they are stored, whatever stands in them; the reader checks the chain. */
   eventRows(scope: Scope, runId: string, fromSeq?: number): AsyncIterable<EventRow>;
-  /** The newest first, by the time of their first event. Throws `run.corrupt`. */
-  runs(scope: Scope, limit: number): Promise<readonly RunSummary[]>;
+  /** The newest first, by the time of their first event, those behind `before` alone where it is given. */
+  runs(scope: Scope, limit: number, before?: RunPlace): Promise<readonly RunSummary[]>;
   /** Inputs not yet taken, oldest first. */
   inbox(scope: Scope, runId: string): Promise<readonly InboxItem[]>;
   record(scope: Scope, kind: string, key: string): Promise<StoredRecord | null>;

@@ -90,4 +90,32 @@ describe("capstan runs", () => {
       stderr: expect.stringMatching(/can't be read/),
     });
   });
+
+  test("lists the others beside a run whose log is damaged, and names that one", async () => {
+    await using home = await tempFolder();
+    const runs = (...words: string[]) => capstan(home.path, ["runs", ...words]);
+    const begin = async (said: string) => JSON.parse((await capstan(home.path, ["run", said, "--json"])).stdout).runId;
+    const whole = await begin('add todo "buy milk"');
+    const damaged = await begin('add todo "buy bread"');
+    expect(await runs("ls")).toMatchObject({ code: 0, stderr: "" });
+    {
+      using db = new DatabaseSync(join(home.path, "state.db"));
+      db.prepare("update events set body = '{' where run = ? and seq = 1").run(damaged);
+    }
+    const says = `run.corrupt: Event 1 of run ${damaged} can't be read`;
+    const listed = await runs("ls");
+    expect(listed).toMatchObject({ code: 1, stderr: expect.stringContaining(says) });
+    expect(listed.stdout).toMatch(new RegExp(`^${damaged}  \\S+  damaged .*\n${whole}  \\S+  done .*buy milk`));
+    const json = await runs("ls", "--json");
+    expect(json).toMatchObject({ code: 1, stderr: expect.stringContaining(says) });
+    expect(JSON.parse(json.stdout)).toMatchObject([
+      { runId: damaged, status: "damaged", damage: expect.stringContaining("Event 1") },
+      { runId: whole, status: "done" },
+    ]);
+    // What may be the last conversation is not passed over for an older one.
+    const next = await capstan(home.path, ["run", "--continue", task]);
+    expect(next).toMatchObject({ code: 1, stdout: "", stderr: expect.stringContaining(damaged) });
+    expect((await capstan(home.path, ["run", "--conversation", whole, task])).code).toBe(0);
+    expect((await capstan(home.path, ["run", "--continue", task])).code).toBe(0);
+  });
 });

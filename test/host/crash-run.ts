@@ -35,8 +35,11 @@ const script: Readonly<Record<number, Turn["calls"]>> = {
   8: [["once", { text: "9" }]],
 };
 
-/** A model that knows of its steps only what its context says, so that an asked one again says the same. */
-function model(answer: (request: ModelRequest) => Turn): Provider {
+/**
+ * A model that knows of its steps only what its context says, so that an asked one again says the same. What it bills stands in a file,
+ * also where nobody hears the answer.
+ */
+function model(answer: (request: ModelRequest) => Turn, home: string): Provider {
   return {
     name: "reference",
     identity: "reference",
@@ -46,6 +49,7 @@ function model(answer: (request: ModelRequest) => Turn): Provider {
       // The time that a run within the run took is of another length each time.
       const said = JSON.stringify(request.messages).replaceAll(/wallMs\W+\d+/g, "");
       const usage = { ...free, inputUncached: Math.ceil(said.length / 4), output: 5 };
+      appendFileSync(join(home, "billed"), `${usage.inputUncached + usage.output}\n`);
       for (const event of toEvents(answer(request))) yield event.type === "message.ended" ? { ...event, usage } : event;
     },
   };
@@ -113,8 +117,8 @@ const config = HostConfig.parse({
 
 async function live(home: string, reached: (point: number) => void): Promise<void> {
   const tools = [...openTools(home), ...agentTools({ host: (): Host => host, config })];
-  await using at = await openTestHost({ tools, provider: model(lead), config, home });
-  const openProvider = (name: string): Provider => model(name === "digger" ? digger : lead);
+  await using at = await openTestHost({ tools, provider: model(lead, home), config, home });
+  const openProvider = (name: string): Provider => model(name === "digger" ? digger : lead, home);
   const host = at.open({ store: withPoints(at.store, reached), config, openProvider });
   const { rights } = at.grant;
   const marked = rights.tools.map((right) => ({ ...right, ask: right.name === "marked" }));
@@ -122,7 +126,7 @@ async function live(home: string, reached: (point: number) => void): Promise<voi
   const request = { grant, signal: new AbortController().signal };
 
   const runs = await at.store.runs(localScope, 10);
-  const begun = runs.find(({ first }) => first.type === "run.created" && first.agent?.name === "lead");
+  const begun = runs.find(({ first }) => first?.type === "run.created" && first.agent?.name === "lead");
   const found = begun === undefined ? null : (await host.load(begun.runId)).run;
   let outcome = found === null ? null : toOutcome(found);
   if (outcome === null) {
@@ -146,7 +150,8 @@ async function live(home: string, reached: (point: number) => void): Promise<voi
     turns: run.turns,
     compactions: events.filter(({ type }) => type === "context.compacted").length,
     usage: run.usage,
-    used,
+    calls: used?.calls,
+    tokens: used?.tokens,
     runs: (await at.store.runs(localScope, 10)).length,
     isWhole: (await host.verify(outcome.runId)).ok,
     faults: at.faults.map(String),

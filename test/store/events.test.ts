@@ -176,4 +176,19 @@ describe.each(stores)("runs() in $name", ({ open }) => {
     expect((await store.runs(scope, 2)).map(({ runId }) => runId)).toEqual(["a", "c"]);
     expect(await store.runs({ org: "acme", project: "none" }, 10)).toEqual([]);
   });
+
+  test("goes on behind a run that it has listed, also where several began at once", async () => {
+    await using folder = await tempFolder();
+    const clock = handClock();
+    await using store = await open(folder.path, clock);
+    for (const [place, runId] of ["c", "a", "b", "d", "e"].entries()) {
+      if (place === 3) clock.advance(1);
+      await store.commit({ scope, runId, afterSeq: 0, events: [said(runId)] });
+    }
+    const found: string[] = [];
+    for (let page = await store.runs(scope, 2); page.length > 0; page = await store.runs(scope, 2, page.at(-1))) {
+      found.push(...page.map(({ runId }) => runId));
+    }
+    expect(found).toEqual(["e", "d", "c", "b", "a"]);
+  });
 });

@@ -36,6 +36,29 @@ describe("a damaged or changed file", () => {
   });
 
   test.each([
+    ["first", 1, "update events set body = 'no json' where run = 'r' and seq = 1"],
+    ["last", 3, "update events set body = '{}' where run = 'r' and seq = 3"],
+    ["first, whose text is gone,", 1, "delete from blobs"],
+  ] as const)("lists a run whose %s event can't be read among the others, and says so", async (_, seq, sql) => {
+    await using folder = await tempFolder();
+    const path = join(folder.path, "state.db");
+    await using store = await open(path);
+    await store.commit({ scope, runId: "whole", afterSeq: 0, events: [said("a")] });
+    await store.commit({ scope, runId: "r", afterSeq: 0, events: [said("a".repeat(10_000)), said("b"), said("c")] });
+    expect((await store.runs(scope, 9)).map(({ damage }) => damage)).toEqual([undefined, undefined]);
+    tamper(path, sql);
+    const runs = new Map((await store.runs(scope, 9)).map((run) => [run.runId, run]));
+    expect(runs.get("whole")).toMatchObject({ first: said("a"), last: said("a") });
+    const damage = expect.stringContaining(`Event ${seq} of run r can't be read`);
+    expect(runs.get("r")).toMatchObject({
+      damage,
+      startedAt: expect.any(Number),
+      [seq === 1 ? "first" : "last"]: null,
+    });
+    expect(runs.get("r")?.[seq === 1 ? "last" : "first"]).toMatchObject({ type: "input.received" });
+  });
+
+  test.each([
     ["an edited row", `update audit set entry = replace(entry, '"allow"', '"deny"') where id & 7 = 3`, " 3"],
     ["a row hashed anew", `update audit set hash = '${"a".repeat(64)}' where id & 7 = 3`, " 3, 4"],
     ["a removed row", "delete from audit where id & 7 = 2", " 3"],

@@ -66,10 +66,10 @@ async function live(commits: number, isCancelled = false) {
     const openProvider = (model: string) => scripted(model === "lead" ? models.lead : models.digger);
     host = at.open({ store: dying.store, openProvider });
     const begun = (await at.store.runs(localScope, 9)).find(
-      ({ first }) => first.type === "run.created" && first.agent?.name === "lead",
+      ({ first }) => first?.type === "run.created" && first.agent?.name === "lead",
     );
     try {
-      if (lives > 1 && isCancelled && begun !== undefined && begun.last.type !== "run.finished") {
+      if (lives > 1 && isCancelled && begun !== undefined && begun.last?.type !== "run.finished") {
         await host.cancel(begun.runId, "Enough.", grant);
       }
       outcome =
@@ -103,7 +103,7 @@ describe("a run whose process dies while the run of its agent goes on", () => {
     for (let commits = 0; commits <= smooth.total; commits += 1) {
       const rough = await live(commits);
       expect(rough.outcome, `after ${commits} commits`).toMatchObject({ status: "done", answer: "led" });
-      expect(rough.runs.map(({ last }) => last.type)).toEqual(["run.finished", "run.finished"]);
+      expect(rough.runs.map(({ last }) => last?.type)).toEqual(["run.finished", "run.finished"]);
       expect([rough.ran.size, rough.taint.toSorted()]).toEqual([4, smooth.taint.toSorted()]);
       // What does harm ran again only where a person said so, and what is marked only then at all.
       const tooOften = [...rough.ran].filter(([callId, { name, times }]) => {
@@ -122,7 +122,7 @@ describe("a run whose process dies while the run of its agent goes on", () => {
     for (let commits = 4; commits <= 24; commits += 4) {
       const { outcome, runs } = await live(commits, true);
       expect(outcome.status).toBe("cancelled");
-      ends.push(runs.map(({ last }) => (last.type === "run.finished" ? last.status : last.type)));
+      ends.push(runs.map(({ last }) => (last?.type === "run.finished" ? last.status : (last?.type ?? ""))));
     }
     // Of some the agent had not begun.
     expect(new Set(ends.flat())).toEqual(new Set(["cancelled"]));

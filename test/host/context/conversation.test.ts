@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { toCapstanError } from "../../../src/core/error.ts";
+import { newId } from "../../../src/core/id.ts";
 import { localPrincipal, localScope } from "../../../src/core/scope.ts";
 import { toArray } from "../../../src/core/sequence.ts";
 import type { ModelRequest, Provider } from "../../../src/host/provider.ts";
@@ -103,6 +104,25 @@ describe("a conversation", () => {
       expect((await at.start("Three.", { conversation: name })).answer).toBe("3: Three.");
     }
     expect(await at.store.runs(localScope, 10)).toHaveLength(6);
+  });
+
+  test("is found behind more runs that are none of it than are looked at together", async () => {
+    await using at = await openTestHost({ tools: [], provider: listener() });
+    const own = await at.start("Mine.", { conversation: "trip" });
+    const [first] = await at.events(own.runId);
+    if (first?.type !== "run.created") throw new Error("The run has no beginning.");
+    const { v: _v, scope, runId: _runId, seq: _seq, at: time, ...created } = first;
+    // Runs of others, and of calls.
+    const parent = { runId: own.runId, callId: "call_1" };
+    const begin = (place: number) =>
+      at.store.commit({
+        ...{ scope, runId: newId("run"), afterSeq: 0, at: time + 1 },
+        events: [place % 2 === 0 ? created : { ...created, parent }],
+      });
+    await Promise.all(Array.from({ length: 250 }, (_, place) => begin(place)));
+    expect(await at.start("And?", { continue: true })).toMatchObject({ answer: "2: And?", conversation: "trip" });
+    await Promise.all(Array.from({ length: 250 }, (_, place) => begin(place)));
+    expect(await at.start("Last.", { conversation: own.runId })).toMatchObject({ answer: "3: Last." });
   });
 
   test("is nobody else's: others of the scope find neither its name nor its runs", async () => {
