@@ -58,6 +58,8 @@ interface OpenBlock {
   /** What followed: text, thinking, or the text of a call's arguments. */
   text: string;
   signature: string;
+  /** It has come to its end. Looked into again with each of many ends, a long call would take hours. */
+  isClosed: boolean;
   /** Of a tool call. */
   readonly call?: { readonly callId: string; readonly name: string; readonly index: number };
 }
@@ -81,7 +83,7 @@ export function openMessageAnswer(request: ModelRequest, wire: Pick<WireCall, "w
   function open(at: number, start: JsonObject): readonly ModelEvent[] {
     if (blocks.has(at)) throw wire.badAnswer(`two blocks with the number ${at}`);
     if (start["type"] !== "tool_use") {
-      const block = { start, text: "", signature: toText(start["signature"]) };
+      const block = { start, text: "", signature: toText(start["signature"]), isClosed: false };
       blocks.set(at, block);
       return add(block, toText(start["text"]) + toText(start["thinking"]));
     }
@@ -89,7 +91,7 @@ export function openMessageAnswer(request: ModelRequest, wire: Pick<WireCall, "w
     if (name === "") throw wire.badAnswer("a tool call without a name");
     const call = { callId: toId(toText(start["id"])), name, index: calls };
     calls += 1;
-    blocks.set(at, { start, text: "", signature: "", call });
+    blocks.set(at, { start, text: "", signature: "", isClosed: false, call });
     return [{ type: "tool.started", ...call }];
   }
 
@@ -106,6 +108,13 @@ export function openMessageAnswer(request: ModelRequest, wire: Pick<WireCall, "w
         // What the provider's own tools are asked is no word of the model to anybody here.
         return [];
     }
+  }
+
+  function close(block: OpenBlock): readonly ModelEvent[] {
+    if (block.isClosed) return [];
+    block.isClosed = true;
+    // Whether no arguments at all are complete shows only when the message ends.
+    return isWhole(block) ? announce(block) : [];
   }
 
   function announce(block: OpenBlock): readonly ModelEvent[] {
@@ -136,11 +145,13 @@ export function openMessageAnswer(request: ModelRequest, wire: Pick<WireCall, "w
         default: {
           const block = blocks.get(event.index);
           if (block === undefined) throw wire.badAnswer(`more of a block ${event.index} that has not begun`);
-          // Whether no arguments at all are complete shows only when the message ends.
-          if (event.type === "content_block_stop") return isWhole(block) ? announce(block) : [];
+          if (event.type === "content_block_stop") return close(block);
           const { text, thinking, partial_json, signature = "" } = event.delta;
+          const added = text ?? thinking ?? partial_json ?? "";
+          if (block.isClosed && added + signature !== "")
+            throw wire.badAnswer(`more of a block ${event.index} that has ended`);
           block.signature += signature;
-          return add(block, text ?? thinking ?? partial_json ?? "");
+          return add(block, added);
         }
       }
     },
@@ -184,8 +195,8 @@ function toParts(block: OpenBlock): readonly AnswerPart[] {
 
 /**
  * The blocks as they go back to this API, where they say more than the parts do: thinking, redacted thinking, or a turn that is paused.
- * Left out are thinking without its signature, which was cut off, and empty text, which the API sends but does not take. Undefined where
- * nothing but parts goes back, and where a call can't be given back as it was.
+ * Left out are thinking without its signature, which was cut off, thinking at the very end, and empty text, which the API sends but does
+ * not take. Undefined where nothing but parts goes back, and where a call can't be given back as it was.
  */
 function toVerbatim(blocks: readonly OpenBlock[], stop: Stop): Json | undefined {
   const isPlain = ({ start }: OpenBlock): boolean => start["type"] === "text" || start["type"] === "tool_use";
@@ -203,7 +214,10 @@ function toVerbatim(blocks: readonly OpenBlock[], stop: Stop): Json | undefined 
       verbatim.push({ ...start, ...(block.call === undefined ? {} : { id: block.call.callId }), input });
     } else verbatim.push(start);
   }
-  return verbatim.length === 0 ? undefined : verbatim;
+  // With nothing behind it, thinking is refused.
+  const isThought = ({ type }: JsonObject): boolean => type === "thinking" || type === "redacted_thinking";
+  const said = verbatim.slice(0, verbatim.findLastIndex((block) => !isThought(block)) + 1);
+  return said.length === 0 ? undefined : said;
 }
 
 /** Some gateways send arguments with the block's start, and nothing after it. */

@@ -4,14 +4,14 @@ import type { Json, JsonObject } from "../../core/json.ts";
 import { estimateTokens, estimateUsage } from "../price.ts";
 import type { ModelEvent, ModelRequest } from "../provider.ts";
 import { parseArguments } from "./call-arguments.ts";
+import type { ObjectEnd } from "./object-end.ts";
+import { openObjectEnd } from "./object-end.ts";
 import type { WireCall } from "./wire.ts";
 import { WireObject } from "./wire-object.ts";
 import { TokenCount, openCallIds, toRaw } from "./wire.ts";
 
 /** How many tool calls one answer may hold. */
 const maxCalls = 128;
-/** A call with longer arguments is looked at when the answer has ended: it comes in pieces, and would be read again with each. */
-const maxEarlyChars = 256 * 1024;
 
 const text = z.string().nullish();
 
@@ -71,6 +71,9 @@ interface OpenCall {
   readonly callId: string;
   name: string;
   argumentsText: string;
+  readonly end: ObjectEnd;
+  /** Whether they are JSON, once they have reached their end: they come in pieces, and would be read again with each. */
+  isJson?: boolean;
   /** What the endpoint said of the call beside id, name and arguments. */
   readonly more: JsonObject;
   isStarted: boolean;
@@ -111,12 +114,12 @@ export function openChatAnswer(request: ModelRequest, wire: Pick<WireCall, "badA
     const isOther = same === undefined || isAnother(delta, same);
     if (isOther && open.length === maxCalls) throw wire.badAnswer(`more than ${maxCalls} tool calls in one answer`);
     const call: OpenCall = isOther
-      ? { ...newCall, more: {}, index: open.length, said: id ?? "", callId: toCallId(id) }
+      ? { ...newCall, more: {}, end: openObjectEnd(), index: open.length, said: id ?? "", callId: toCallId(id) }
       : same;
     const events: ModelEvent[] = [];
     if (isOther) {
       // What came before another call is complete, unless a server sends them by turns.
-      events.push(...open.filter(isEarlyWhole).flatMap(announce));
+      events.push(...open.filter((one) => !one.isReady && isEarlyWhole(one)).flatMap(announce));
       parts.push(call);
       open.push(call);
     }
@@ -128,6 +131,7 @@ export function openChatAnswer(request: ModelRequest, wire: Pick<WireCall, "badA
     }
     const added = called?.arguments ?? "";
     call.argumentsText += added;
+    call.end.push(added);
     if (added !== "") events.push({ type: "tool.delta", callId: call.callId, text: added });
     return events;
   }
@@ -183,13 +187,15 @@ function isCall(part: OpenPart): part is OpenCall {
 }
 
 /** Some servers number every call 0, or none, and send each whole: another id, or a name after whole arguments, is another call. */
-function isAnother({ index, id, function: called }: CallDelta, { said, argumentsText }: OpenCall): boolean {
-  if (id && said !== "") return id !== said;
-  return (index ?? undefined) === undefined && Boolean(called?.name) && isEarlyWhole({ argumentsText });
+function isAnother({ index, id, function: called }: CallDelta, call: OpenCall): boolean {
+  if (id && call.said !== "") return id !== call.said;
+  return (index ?? undefined) === undefined && Boolean(called?.name) && isEarlyWhole(call);
 }
 
-function isEarlyWhole(call: Pick<OpenCall, "argumentsText">): boolean {
-  return call.argumentsText.length <= maxEarlyChars && isWhole(call);
+function isEarlyWhole(call: OpenCall): boolean {
+  if (!call.end.isReached()) return false;
+  call.isJson ??= isWhole(call);
+  return call.isJson;
 }
 
 function isWhole({ argumentsText }: Pick<OpenCall, "argumentsText">): boolean {

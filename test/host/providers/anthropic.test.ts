@@ -1,4 +1,4 @@
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { CapstanError } from "../../../src/core/error.ts";
 import { anthropic } from "../../../src/host/providers/anthropic.ts";
 import { speak } from "../../../src/host/providers/wire.ts";
@@ -70,7 +70,13 @@ describe("thinking", () => {
     );
     const cut = endOf(await askOverPieces(wire, [Buffer.from(said("max_tokens", thought, called(1, '{"te')))]));
     expect(cut).toMatchObject({ stop: "length", parts: [{ type: "reasoning" }] });
-    expect(cut.raw?.blocks).toEqual([expect.objectContaining({ type: "thinking", signature: "RXFv+/dhcw==" })]);
+    // The API refuses thinking with nothing behind it.
+    expect(cut).not.toHaveProperty("raw");
+    const more = endOf(await askOverPieces(wire, [Buffer.from(said("max_tokens", thought, text(1, "So"), called(2)))]));
+    expect(more.raw?.blocks).toEqual([
+      expect.objectContaining({ type: "thinking", signature: "RXFv+/dhcw==" }),
+      { type: "text", text: "So" },
+    ]);
   });
 });
 
@@ -172,6 +178,21 @@ test("what is paused, refused or fails is the same wherever it is split", async 
     expect(Array.isArray(whole) ? whole.slice(-1) : whole).toEqual(expected);
     for (const pieces of splits(bytes)) expect(await told(pieces)).toEqual(whole);
   }
+});
+
+test("a block that has ended is looked into once, and nothing is added to it", async () => {
+  const long = called(0, `{"text":"${"x".repeat(2_000_000)}"}`);
+  const parsed = vi.spyOn(JSON, "parse");
+  try {
+    const ends = Array.from({ length: 200 }, () => stop(0));
+    const { parts } = endOf(await askOverPieces(wire, [Buffer.from(said("tool_use", long, ends))]));
+    expect(parts).toHaveLength(1);
+    expect(parsed.mock.calls.filter(([json]) => json.length > 1_000_000 && json.startsWith('{"text"'))).toHaveLength(1);
+  } finally {
+    parsed.mockRestore();
+  }
+  const added = said("tool_use", called(0, "{}"), [delta(0, { type: "input_json_delta", partial_json: " " })]);
+  await expect(askOverPieces(wire, [Buffer.from(added)])).rejects.toMatchObject({ code: "provider.bad_answer" });
 });
 
 test("what the provider's own tools are asked is not shown as words of the model", async () => {
