@@ -8,6 +8,7 @@ import { readResult } from "./context/read-result.ts";
 import type { Command } from "./decide.ts";
 import { decide } from "./decide.ts";
 import { screenInputs } from "./guardrails/screen-inputs.ts";
+import { readInbox } from "./inbox.ts";
 import { openInFlight } from "./in-flight.ts";
 import { openRunLog } from "./log.ts";
 import type { Work, World } from "./world.ts";
@@ -76,10 +77,10 @@ export async function drive(start: Run, world: World, signal: AbortSignal, bell 
 
 async function takeInbox({ world, log }: Work): Promise<void> {
   const { scope, runId } = log.run();
-  const items = await world.store.inbox(scope, runId);
-  if (items.length === 0) return;
-  const received = items.map(({ input }) => ({ type: "input.received" as const, input }));
-  await log.append(screenInputs(received, log.run().guardrails), { taken: items.map(({ id }) => id) });
+  const { inputs, ids } = await readInbox(world.store, scope, runId);
+  if (ids.length === 0) return;
+  const received = inputs.map((input) => ({ type: "input.received" as const, input }));
+  await log.append(screenInputs(received, log.run().guardrails), { taken: ids });
 }
 
 async function perform(command: Command, work: Work): Promise<void> {

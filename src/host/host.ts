@@ -26,6 +26,7 @@ import { drive } from "./drive.ts";
 import type { RuleRequest } from "./guardrails/run-rules.ts";
 import type { History } from "./history.ts";
 import { openHistory } from "./history.ts";
+import { readInbox } from "./inbox.ts";
 import { lineage } from "./lineage.ts";
 import { beginRun, openRunLog } from "./log.ts";
 import type { RunLine, RunOutcome } from "./outcome.ts";
@@ -316,12 +317,13 @@ export function openHost(services: HostServices): Host {
     );
   }
 
-  /** Whether a person must answer before anything can go on, and nobody has. */
+  /** Whether a person must answer before anything can go on, and nobody has. Throws as `readInbox` does. */
   async function stillWaits(run: Run): Promise<boolean> {
+    const { ids } = await readInbox(store, scope, run.runId);
     // Whether a run that it waits for goes on is seen when its call is made again.
-    if ([...run.calls.values()].some(({ state }) => state.type === "suspended")) return false;
+    if (ids.length > 0 || [...run.calls.values()].some(({ state }) => state.type === "suspended")) return false;
     const [command] = decide({ ...run, status: "running" });
-    return command?.type === "suspend" && (await store.inbox(scope, run.runId)).length === 0;
+    return command?.type === "suspend";
   }
 
   function toLogServices({ onSignal }: RunTrace) {

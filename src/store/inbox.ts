@@ -35,23 +35,19 @@ export function openInbox(db: DatabaseSync) {
       };
     },
 
-    /** Oldest first. Throws `run.corrupt`. */
+    /** Oldest first. */
     read(scope: Scope, runId: string): readonly InboxItem[] {
-      return waiting.all(scopeKey(scope), runId).map(([first, input]) => {
-        const id = integer(first);
-        try {
-          return { id, input: RunInput.parse(JSON.parse(text(input))) };
-        } catch (cause) {
-          throw new CapstanError(
-            "run.corrupt",
-            `Input ${id} for run ${runId} can't be read. Cancel the run and start a new one.`,
-            {
-              cause,
-              details: { runId, id },
-            },
-          );
-        }
-      });
+      return waiting
+        .all(scopeKey(scope), runId)
+        .map(([id, input]) => ({ id: integer(id), input: toInput(text(input)) }));
     },
   };
+}
+
+function toInput(json: string): RunInput | null {
+  try {
+    return RunInput.parse(JSON.parse(json));
+  } catch {
+    return null;
+  }
 }

@@ -133,7 +133,8 @@ export interface Batch {
 
 export interface InboxItem {
   readonly id: number;
-  readonly input: RunInput;
+  /** null: what came can't be read any more. */
+  readonly input: RunInput | null;
 }
 
 /** An event as it is stored, chained by `hash` to the one before it: event-chain.ts says what that covers, and what `large` is. */

@@ -87,7 +87,7 @@ describe("an approval", () => {
     const [anna, everybody] = run.pending;
     await at.host.approve(run.runId, anna?.callId ?? "", grant);
     const [item] = await at.store.inbox(localScope, run.runId);
-    if (item?.input.type !== "approval") throw new Error("no approval in the inbox");
+    if (item?.input?.type !== "approval") throw new Error("no approval in the inbox");
     const forged = { ...item.input, callId: everybody?.callId ?? "" };
     await at.store.commit({ scope: localScope, inbox: [{ runId: run.runId, input: forged }] });
 

@@ -114,23 +114,34 @@ describe("a damaged or changed file", () => {
   test.each([
     ["records", "update records set value = 'no json'", "store.corrupt"],
     ["ledger", "update calls set reserved = '{\"gold\":1}'", "store.corrupt"],
-    ["inbox", "update inbox set input = '{}'", "run.corrupt"],
   ] as const)("gives a typed error from the %s", async (kind, sql, code) => {
     await using folder = await tempFolder();
     const path = join(folder.path, "state.db");
     await using store = await open(path);
     const settle = { callId: "c", amounts: {}, outcome: "done" as const };
-    await store.commit({
-      ...put("a"),
-      charges: [oneCall("c", account("g"))],
-      inbox: [{ runId: "r", input: { type: "cancel", reason: "x" } }],
-    });
+    await store.commit({ ...put("a"), charges: [oneCall("c", account("g"))] });
     tamper(path, sql);
     const reads = {
       records: () => store.record(scope, "k", "a"),
       ledger: () => store.commit({ scope, settles: [settle] }),
-      inbox: () => store.inbox(scope, "r"),
     };
     expect(await codeOf(reads[kind]())).toBe(code);
   });
+
+  test.each(["{}", "no json", '{"type":"cancel"}'])(
+    "gives the inputs beside one that can't be read: %s",
+    async (input) => {
+      await using folder = await tempFolder();
+      const path = join(folder.path, "state.db");
+      await using store = await open(path);
+      const cancel = (reason: string) => ({ runId: "r", input: { type: "cancel" as const, reason } });
+      await store.commit({ scope, inbox: [cancel("a"), cancel("b"), cancel("c")] });
+      using db = new DatabaseSync(path);
+      db.prepare("update inbox set input = ? where id = 2").run(input);
+      const items = await store.inbox(scope, "r");
+      expect(items.map((item) => item.input)).toEqual([cancel("a").input, null, cancel("c").input]);
+      expect(await codeOf(store.commit({ scope, taken: items.map(({ id }) => id) }))).toBe("done");
+      expect(await store.inbox(scope, "r")).toEqual([]);
+    },
+  );
 });
