@@ -1,7 +1,8 @@
 import { counted } from "../core/counted.ts";
-import type { Event, ModelNotice, ToolOutcome } from "../core/event.ts";
+import type { Event, ModelNotice, Spent, ToolOutcome } from "../core/event.ts";
 import type { Run } from "../core/run.ts";
 import { applyEvent } from "../core/run.ts";
+import { noUsage } from "../core/usage.ts";
 import type { Tokenizer } from "../host/context/count.ts";
 import { loadTokenizer } from "../host/context/count.ts";
 import type { ContextPart } from "../host/context/explain.ts";
@@ -77,10 +78,11 @@ export async function explain(runId: string, events: readonly Event[], turn?: nu
         say(
           `  failed after ${seconds(event.at - (asked.get(event.callId) ?? event.at))}, ${event.code}: ${event.message}`,
         );
+        if (event.usage !== undefined) say(`  all the same it used: ${spentInWords(event)}`);
         break;
       case "model.answered": {
         for (const notice of event.notices ?? []) say(`  on the way: ${noticeInWords(notice)}`);
-        const took = [...usageInWords(event.usage), `${(event.costMicroUsd / 1e6).toFixed(6)} USD`].join(", ");
+        const took = spentInWords(event);
         const by = event.model === undefined ? "" : ` by ${event.model}`;
         say(
           `  answered${by} after ${seconds(event.at - (asked.get(event.callId) ?? event.at))} (${event.stop}): ${took}`,
@@ -194,5 +196,8 @@ function totalsInWords({ turns, toolCalls, usage, costMicroUsd, activeMs }: Run)
   const calls = [counted(turns, "turn"), counted(toolCalls, "tool call"), ...usageInWords(usage)];
   return [...calls, `${(costMicroUsd / 1e6).toFixed(6)} USD`, seconds(activeMs)].join(", ");
 }
+
+const spentInWords = ({ usage = noUsage, costMicroUsd = 0 }: Partial<Spent>): string =>
+  [...usageInWords(usage), `${(costMicroUsd / 1e6).toFixed(6)} USD`].join(", ");
 
 const seconds = (ms: number): string => `${(ms / 1_000).toFixed(2)} s`;

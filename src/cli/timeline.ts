@@ -1,6 +1,7 @@
 import { counted } from "../core/counted.ts";
 import type { Event, ModelTool, RunInput, ToolOutcome } from "../core/event.ts";
 import { readTools } from "../core/offered.ts";
+import { noUsage } from "../core/usage.ts";
 import { inShort as short } from "./in-short.ts";
 import { usageInWords } from "./run-end.ts";
 
@@ -31,7 +32,7 @@ function describe(event: Event): string {
     case "model.answered":
       return `model answered (${[event.stop, ...describeUse(event)].join(", ")}): ${short(event.parts.map(toText).join(" "))}`;
     case "model.failed":
-      return `model failed, ${event.code}: ${short(event.message)}`;
+      return `model failed${inBrackets(describeUse(event))}, ${event.code}: ${short(event.message)}`;
     case "tool.requested":
       return `${event.name} called (${event.effect}) ${event.callId}: ${short(JSON.stringify(event.args))}`;
     case "tool.finished":
@@ -72,15 +73,19 @@ function describeOrigin({ agent, previous, parent, imported }: Event & { type: "
 
 /** What an answer took, and what happened on the way to it. */
 function describeUse({
-  usage,
-  costMicroUsd,
+  usage = noUsage,
+  costMicroUsd = 0,
   model,
   notices = [],
-}: Event & { type: "model.answered" }): readonly string[] {
+}: Partial<
+  Pick<Event & { type: "model.answered" }, "usage" | "costMicroUsd" | "model" | "notices">
+>): readonly string[] {
   const cost = costMicroUsd === 0 ? [] : [`${(costMicroUsd / 1e6).toFixed(6)} USD`];
   const on = notices.map(({ type }) => type.replaceAll("_", " "));
   return [...(model === undefined ? [] : [`by ${model}`]), ...usageInWords(usage), ...cost, ...on];
 }
+
+const inBrackets = (words: readonly string[]): string => (words.length === 0 ? "" : ` (${words.join(", ")})`);
 
 const toEnd = ({ edited, outcome }: Event & { type: "tool.finished" }): string =>
   edited === true ? "result put in by hand for" : outcome.isError ? "failed" : "done";

@@ -91,6 +91,8 @@ export const ModelNotice = z.discriminatedUnion("type", [
     delayMs: z.int().min(0),
     code: z.string(),
     message: z.string(),
+    /** What the attempt used, where its endpoint said so. */
+    usage: Usage.exactOptional(),
   }),
   /** The next model of the list is asked; what was streamed is void. */
   z.strictObject({
@@ -99,7 +101,7 @@ export const ModelNotice = z.discriminatedUnion("type", [
     next: z.string(),
     code: z.string(),
     message: z.string(),
-    /** What the first one used, where it answered: it declined. */
+    /** What the first one used, where its endpoint said so: it declined, or failed. */
     usage: Usage.exactOptional(),
   }),
   z.strictObject({ type: z.literal("rate_limit_acquired"), model: z.string(), waitedMs: z.int().min(0) }),
@@ -252,6 +254,9 @@ export const EventBody = z.discriminatedUnion("type", [
     message: z.string(),
     retryAfterMs: z.int().min(0).optional(),
     notices: z.array(ModelNotice).exactOptional(),
+    /** What is known to be used: by an answer that can't be taken, and by attempts before. Missing: nothing is known. */
+    usage: Usage.exactOptional(),
+    costMicroUsd: z.int().min(0).exactOptional(),
   }),
   /** How many tokens the context has, by a tokenizer: written where that is more than the model takes in. */
   z.strictObject({ type: z.literal("context.counted"), tokens: z.int().min(0) }),

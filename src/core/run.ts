@@ -34,7 +34,7 @@ import type { Scope } from "./scope.ts";
 import type { Sequence } from "./sequence.ts";
 import type { Taint } from "./taint.ts";
 import { mergeTaint } from "./taint.ts";
-import { addUsage } from "./usage.ts";
+import { addUsage, noUsage } from "./usage.ts";
 
 /** One message of a model's context. `raw` is what the provider said in its own form, to go back to it verbatim. */
 export type ContextMessage =
@@ -194,9 +194,10 @@ export function applyEvent(run: Run | null, event: Event): Run {
     case "model.answered":
       return answer(next, event);
     case "model.failed": {
-      if (event.callId === run.context.summary?.callId) return withoutSummary(next);
-      const { code, message } = event;
-      return { ...next, modelCallId: null, failure: { code, message }, fatal: toFatal(code, message) };
+      const { code, message, usage = noUsage, costMicroUsd = 0 } = event;
+      const paid = { ...next, usage: addUsage(run.usage, usage), costMicroUsd: run.costMicroUsd + costMicroUsd };
+      if (event.callId === run.context.summary?.callId) return withoutSummary(paid);
+      return { ...paid, modelCallId: null, failure: { code, message }, fatal: toFatal(code, message) };
     }
     case "context.counted":
       return withCount(next, event.tokens);

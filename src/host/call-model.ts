@@ -6,8 +6,6 @@ import { writeTools } from "../core/offered.ts";
 import { hasSecret, redact, redactJsonText } from "../core/redact.ts";
 import type { Run } from "../core/run.ts";
 import { toArray } from "../core/sequence.ts";
-import { toCharge } from "../permissions/ledger.ts";
-import type { Grant } from "../permissions/grant.ts";
 import type { Tool } from "../tools/tool.ts";
 import { countWhereClose } from "./context/count.ts";
 import { withReadResult } from "./context/read-result.ts";
@@ -16,10 +14,9 @@ import { toCallId } from "./decide.ts";
 import type { Judged } from "./guardrails/judge.ts";
 import { judgeAnswer, toSecretHits } from "./guardrails/judge.ts";
 import { openShow } from "./guardrails/show.ts";
-import { estimateUsage, toAmounts } from "./price.ts";
 import type { ModelRequest } from "./provider.ts";
 import type { Ended } from "./receive.ts";
-import { isUnbilled, receive, toSpent } from "./receive.ts";
+import { receive, reserveAgain, toFailedCall, toReservation, toSettle, toSpent } from "./receive.ts";
 import { repairMessages } from "./repair.ts";
 import type { Work, World } from "./world.ts";
 
@@ -28,13 +25,15 @@ const maxCallsPerTurn = 128;
 
 /**
  * Makes one model call: reserves its tokens and cost together with the intention, streams, and records the answer or the failure, with
- * the notices of the policies around the model. After a person's abort it records nothing.
+ * the notices of the policies around the model. After a person's abort it records nothing but an answer that is complete.
  */
 export async function callModel(command: Command & { type: "call_model" }, work: Work): Promise<void> {
   const { id: callId, turn, again } = command;
   const { world, log, signal } = work;
-  const { permissions, grant, price, priceOf, provider } = world;
-  let isReserved = again && provider.metered;
+  const { permissions, grant, provider } = world;
+  /** What is settled when the call ends. */
+  let chargeId: string | undefined;
+  let ended: Ended | undefined;
   const notices: ModelNotice[] = [];
   try {
     await permissions.refresh();
@@ -49,15 +48,15 @@ export async function callModel(command: Command & { type: "call_model" }, work:
       if (tokens !== null) return await log.append([...offered, { type: "context.counted", tokens }]);
       const contextHash = hashContext(log.run(), request);
       const intention = { type: "model.requested" as const, callId, turn, contextHash };
-      const reserved = provider.metered ? [toReservation(grant, callId, request, world)] : [];
+      const reserved = provider.metered ? [toReservation(callId, request, world)] : [];
       await log.append([...offered, intention], { charges: reserved });
-      isReserved = provider.metered;
-    }
+      if (provider.metered) chargeId = callId;
+    } else if (provider.metered) chargeId = await reserveAgain(request, work);
     const show = openShow(log.run(), world.onSignal);
-    const ended = toRecorded(await world.within(callId, () => receive(request, work, notices, show)), log.run());
-    const { parts, stop, raw, model, hits } = ended;
-    show.end(ended);
-    const amounts = toAmounts(ended.usage, model === undefined ? price : priceOf(model));
+    const came = await world.within(callId, () => receive(request, work, notices, show));
+    ended = came;
+    const { parts, stop, raw, model, hits } = toRecorded(came, log.run());
+    show.end({ parts, hits });
     await log.record(
       [
         {
@@ -65,28 +64,30 @@ export async function callModel(command: Command & { type: "call_model" }, work:
           callId,
           parts: [...parts],
           stop,
-          ...toSpent(ended, notices, world),
+          ...toSpent(came, notices, world),
           ...(raw === undefined ? {} : { raw }),
           ...(model === undefined ? {} : { model }),
           ...(notices.length === 0 ? {} : { notices }),
         },
         ...hits,
       ],
-      isReserved ? { settles: [{ callId, amounts, outcome: "done" }] } : {},
+      chargeId === undefined ? {} : { settles: [toSettle(chargeId, came, "done", world)] },
     );
   } catch (thrown) {
-    if (signal.aborted) return;
-    const { code, message, details } = toCapstanError(thrown);
+    const error = toCapstanError(thrown);
+    const { code, message, details } = error;
+    const { spent, settles } = toFailedCall(error, { chargeId, ended, notices }, world);
+    if (signal.aborted && ended === undefined) {
+      // Asked again, it is charged anew: what was never sent is given back.
+      if (settles[0]?.outcome === "error") await world.store.commit({ scope: log.run().scope, settles });
+      return;
+    }
     if (code.startsWith("store.") || code === "run.corrupt") throw thrown;
     if (code === "core.internal") world.onFault(thrown);
     const { retryAfterMs } = details;
     const told = notices.length === 0 ? {} : { notices };
-    const failed = { type: "model.failed" as const, callId, code, message, ...told };
-    const outcome = isUnbilled(code, details) ? ("error" as const) : ("unknown" as const);
-    await log.record(
-      [typeof retryAfterMs === "number" ? { ...failed, retryAfterMs } : failed],
-      isReserved ? { settles: [{ callId, amounts: {}, outcome }] } : {},
-    );
+    const failed = { type: "model.failed" as const, callId, code, message, ...told, ...spent };
+    await log.record([typeof retryAfterMs === "number" ? { ...failed, retryAfterMs } : failed], { settles });
   }
 }
 
@@ -148,10 +149,6 @@ function toToolHash(tool: ModelTool): string {
   const hash = sha256(canonicalJson(tool));
   toolHashes.set(tool, hash);
   return hash;
-}
-
-function toReservation(grant: Grant, callId: string, request: ModelRequest, { price, permissions }: World) {
-  return toCharge(grant, callId, toAmounts(estimateUsage(request), price), permissions.now());
 }
 
 /** The answer as the log keeps it: bounded, with the run's own call ids, without what looks like a token, and judged by the run's rules. */

@@ -31,15 +31,24 @@ function withSmallImages(_: string, value: unknown): unknown {
   return "type" in value && value.type === "image" ? { ...value, data: value.data.slice(0, imageChars) } : value;
 }
 
-/** The usage of a request before it is made: its whole context as input, and the longest answer. */
-export function estimateUsage({ system = "", messages, tools, settings }: ModelRequest): Usage {
+/**
+ * The usage of a request before it is made: its whole context as input, and the longest answer that the settings allow, or, where they
+ * say nothing, the one that is assumed; never more than the model takes in, where that is known.
+ */
+export function estimateUsage({
+  system = "",
+  messages,
+  tools,
+  settings,
+  windowTokens = Infinity,
+}: ModelRequest): Usage {
   const inputUncached = [...messages, ...tools].reduce((sum, part) => sum + estimateOnce(part), estimateTokens(system));
   return {
     inputUncached,
     cacheRead: 0,
     cacheWrite5m: 0,
     cacheWrite1h: 0,
-    output: settings.maxOutputTokens ?? assumedOutputTokens,
+    output: Math.min(settings.maxOutputTokens ?? assumedOutputTokens, windowTokens),
     reasoning: 0,
   };
 }
@@ -71,6 +80,13 @@ export function toCostMicroUsd(usage: Usage, price: Price | undefined): number {
       usage.cacheWrite1h * cacheWrite1h +
       (usage.output + usage.reasoning) * output,
   );
+}
+
+/** The estimate of a request as amounts of the ledger, at the dearest price that input may have: some is written to the provider's cache. */
+export function estimateAmounts(request: ModelRequest, price: Price | undefined): Amounts {
+  const { input = 0, cacheWrite5m = 0, cacheWrite1h = 0 } = price ?? {};
+  const dearest = price === undefined ? undefined : { ...price, input: Math.max(input, cacheWrite5m, cacheWrite1h) };
+  return toAmounts(estimateUsage(request), dearest);
 }
 
 /** Usage and its cost as amounts of the ledger; a model call is no tool call, so `calls` is 0. */

@@ -22,7 +22,7 @@ export interface ModelRequest {
 
 /** The normalized stream of one model call. `message.ended` is its last event; a stream that ends without it was interrupted. */
 export type ModelEvent =
-  /** What comes from here on is of one answer. It comes again where a policy asks once more, before anything is sent. */
+  /** A call is sent now, and what comes from here on is of its answer. It comes again before another one; before it all is waiting. */
   | { readonly type: "message.started" }
   | { readonly type: "text.delta"; readonly text: string }
   | { readonly type: "reasoning.delta"; readonly text: string }

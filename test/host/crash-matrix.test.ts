@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
+import { z } from "zod";
 import { crashPoints } from "../support/cases.ts";
 import { tempFolder } from "../support/temp.ts";
 
@@ -25,15 +26,21 @@ async function readLines(path: string): Promise<readonly string[]> {
   return existsSync(path) ? (await readFile(path, "utf8")).trim().split("\n") : [];
 }
 
+const End = z.looseObject({ tokens: z.int() });
+const sum = (numbers: readonly number[]): number => numbers.reduce((total, one) => total + one, 0);
+/** No attempt of the reference run is reserved with more tokens: an answer as long as its window, and a context that is estimated. */
+const mostReserved = 3 * 1_500;
+
 /** What stands in a home after its run has ended. */
 async function readEnd(home: string) {
-  const end: unknown = JSON.parse(await readFile(join(home, "end.json"), "utf8"));
+  const { tokens, ...end } = End.parse(JSON.parse(await readFile(join(home, "end.json"), "utf8")));
+  const bills = (await readLines(join(home, "billed"))).map(Number);
   const effects = (await readLines(join(home, "effects"))).map((line) => {
     const [effect = "", step = "", callId = ""] = line.split(" ");
     return { effect, step, callId };
   });
   const asked = await readLines(join(home, "asked"));
-  return { end, effects, asked };
+  return { end, tokens, bills, effects, asked };
 }
 
 /** All points take a minute or two of a quiet machine. */
@@ -59,6 +66,7 @@ describe("the reference run, killed with SIGKILL before and after its commits", 
         faults: [],
       });
       expect(wanted.asked).toHaveLength(1);
+      expect(wanted.tokens).toBe(sum(wanted.bills));
       const stepsOf = ({ effects }: typeof wanted): readonly string[] =>
         [...new Set(effects.map(({ effect, step }) => `${effect} ${step}`))].sort();
 
@@ -79,6 +87,12 @@ describe("the reference run, killed with SIGKILL before and after its commits", 
       for (const point of points) {
         const found = await readEnd(homeOf(point));
         expect({ point, end: found.end }).toEqual({ point, end: wanted.end });
+        // Whatever was billed is charged; beyond that, the reservation of an attempt whose end nobody saw.
+        const charged = found.tokens - sum(found.bills);
+        const lost = found.bills.length - wanted.bills.length;
+        expect({ point, charged, isEnough: charged >= 0 }).toEqual({ point, charged, isEnough: true });
+        const most = (Math.max(lost, 0) + 1) * mostReserved;
+        expect({ point, charged, isTooMuch: charged > most }).toEqual({ point, charged, isTooMuch: false });
         expect({ point, steps: stepsOf(found) }).toEqual({ point, steps: stepsOf(wanted) });
         const times = Map.groupBy(
           found.effects.filter(({ effect }) => effect !== "read"),

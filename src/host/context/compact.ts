@@ -4,14 +4,12 @@ import { sha256 } from "../../core/json.ts";
 import { redact } from "../../core/redact.ts";
 import type { Run } from "../../core/run.ts";
 import { toArray } from "../../core/sequence.ts";
-import { toCharge } from "../../permissions/ledger.ts";
 import type { Command } from "../decide.ts";
 import { toRedacted } from "../guardrails/judge.ts";
 import { screen } from "../guardrails/rules.ts";
-import { estimateUsage, toAmounts } from "../price.ts";
 import type { ModelRequest } from "../provider.ts";
 import type { Ended } from "../receive.ts";
-import { isUnbilled, receive, toSpent } from "../receive.ts";
+import { receive, reserveAgain, toFailedCall, toReservation, toSettle, toSpent } from "../receive.ts";
 import type { Work, World } from "../world.ts";
 import { extractSummary } from "./extract.ts";
 import { toRoom, toSummaryBytes } from "./plan.ts";
@@ -28,7 +26,7 @@ const transcriptPart = 0.6;
 /**
  * Puts a summary in place of old messages: the model's, or, where it is not to be asked or there is none, one that is extracted. It is
  * reserved, charged and settled as any other call of the model is. A failure of the model is on record, and the next attempt extracts.
- * After a person's abort it records nothing.
+ * After a person's abort it records nothing but a summary that is complete.
  */
 export async function compact(command: Command & { type: "compact" }, work: Work): Promise<void> {
   const { messages, by } = command;
@@ -47,8 +45,11 @@ async function extract(messages: number, { log }: Work): Promise<void> {
 async function askForSummary(command: Command & { type: "compact" }, work: Work): Promise<void> {
   const { id: callId, messages, again } = command;
   const { world, log, signal } = work;
-  const { permissions, grant, price, priceOf } = world;
-  let isReserved = again;
+  const { permissions, grant } = world;
+  /** What is settled when the call ends. */
+  let chargeId: string | undefined;
+  let ended: Ended | undefined;
+  const notices: ModelNotice[] = [];
   try {
     await permissions.refresh();
     permissions.demandLive(grant);
@@ -57,33 +58,34 @@ async function askForSummary(command: Command & { type: "compact" }, work: Work)
     if (!again) {
       const contextHash = hashSummary(run, messages);
       const intention = { type: "model.requested" as const, callId, turn: run.turns + 1, contextHash };
-      const charge = toCharge(grant, callId, toAmounts(estimateUsage(request), price), permissions.now());
+      const charge = toReservation(callId, request, world);
       await log.append([{ ...intention, purpose: "summary", messages }], { charges: [charge] });
-      isReserved = true;
-    }
-    const notices: ModelNotice[] = [];
+      chargeId = callId;
+    } else chargeId = await reserveAgain(request, work);
     const silent = { ...work, world: { ...world, onSignal: () => {} } };
-    const ended = await receive(request, silent, notices);
+    const came = await receive(request, silent, notices);
+    ended = came;
     // A summary is no answer that could be held back: what rules for output find in it is taken out.
-    const screened = screen([redact(toText(ended))], "output", run.guardrails ?? {});
+    const screened = screen([redact(toText(came))], "output", run.guardrails ?? {});
     const summary = toBounded(screened.texts.join(""), toSummaryBytes(run));
     const hits = screened.hits.map((rule) => toRedacted({ rule, place: "output" }));
-    const spent = toSpent(ended, notices, world);
-    const amounts = toAmounts(ended.usage, ended.model === undefined ? price : priceOf(ended.model));
+    const spent = toSpent(came, notices, world);
     await log.append([{ type: "context.compacted", messages, summary, by: "model", callId, ...spent }, ...hits], {
-      settles: [{ callId, amounts, outcome: "done" }],
+      settles: [toSettle(chargeId, came, "done", world)],
     });
   } catch (thrown) {
-    if (signal.aborted) return;
-    const { code, message, details } = toCapstanError(thrown);
+    const error = toCapstanError(thrown);
+    const { code, message } = error;
+    const { spent, settles } = toFailedCall(error, { chargeId, ended, notices }, world);
+    if (signal.aborted && ended === undefined) {
+      if (settles[0]?.outcome === "error") await world.store.commit({ scope: log.run().scope, settles });
+      return;
+    }
     if (code.startsWith("store.") || code === "run.corrupt") throw thrown;
     if (code === "core.internal") world.onFault(thrown);
     // What can't even be reserved is not asked for.
-    if (!isReserved) return await extract(messages, work);
-    const outcome = isUnbilled(code, details) ? ("error" as const) : ("unknown" as const);
-    await log.append([{ type: "model.failed", callId, code, message }], {
-      settles: [{ callId, amounts: {}, outcome }],
-    });
+    if (chargeId === undefined && !again) return await extract(messages, work);
+    await log.append([{ type: "model.failed", callId, code, message, ...spent }], { settles });
   }
 }
 
@@ -105,6 +107,8 @@ function toSummaryRequest(run: Run, messages: number, { model, settings }: World
     messages: [{ role: "user", content: [{ type: "text", text }] }],
     tools: [],
     settings: { ...own, maxOutputTokens: summary * 2 },
+    // It is asked of the model that a route has chosen for the run.
+    cacheKey: run.conversation ?? run.runId,
     // A server that loads models anew for another window keeps the one that it has.
     ...(run.windowTokens === undefined ? {} : { windowTokens: run.windowTokens }),
   };

@@ -3,7 +3,7 @@ import { sha256 } from "../../core/json.ts";
 import type { ModelEvent, ModelRequest, Provider } from "../provider.ts";
 import { toModelName } from "../providers/all.ts";
 import type { Route } from "./config.ts";
-import { toRetryAfterMs } from "./retry.ts";
+import { toKnown, toRetryAfterMs } from "./retry.ts";
 
 /** One model of a route. */
 export interface Candidate {
@@ -55,7 +55,8 @@ export function withFailover({ name, candidates, declined, begin }: RouteParts):
         if (!error.code.startsWith("provider.")) throw thrown;
         failures.push({ model, error });
         const { code, message } = error;
-        if (next !== undefined) yield { type: "notice", notice: { type: "failover", model, next, code, message } };
+        const why = { code, message, ...toKnown(error) };
+        if (next !== undefined) yield { type: "notice", notice: { type: "failover", model, next, ...why } };
       }
     }
     throw toRouteError(name, failures);
@@ -82,6 +83,10 @@ function toRouteError(name: string, failures: readonly Failure[]): CapstanError 
   const retryAfterMs = Math.min(...limited.map(toRetryAfterMs));
   return new CapstanError(code, `No model of ${name} answered: ${told}`, {
     cause: last,
-    details: { ...(limited.length > 0 ? { retryAfterMs } : {}), lastCode: last?.code },
+    details: {
+      ...(limited.length > 0 ? { retryAfterMs } : {}),
+      lastCode: last?.code,
+      ...(last === undefined ? {} : toKnown(last)),
+    },
   });
 }

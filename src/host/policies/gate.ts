@@ -21,7 +21,8 @@ export type Gate = (request: ModelRequest, signal: AbortSignal) => Promise<Passe
 
 /**
  * Lets a call pass the gates in their order, and tells them how it ended in the opposite one; at once when the signal aborts, so that a
- * call that hangs in spite of it keeps no place. An answer that ends without `message.ended` was cut: `provider.unavailable`.
+ * call that hangs in spite of it keeps no place. An answer that ends without `message.ended` was cut: `provider.unavailable`. Before
+ * `message.started` nothing is sent.
  */
 export function withGates(inner: Provider, gates: readonly Gate[]): Provider {
   async function* stream(request: ModelRequest, signal: AbortSignal): AsyncGenerator<ModelEvent> {
@@ -42,6 +43,7 @@ export function withGates(inner: Provider, gates: readonly Gate[]): Provider {
       }
       signal.throwIfAborted();
       isMade = true;
+      yield { type: "message.started" };
       for await (const event of inner.stream(request, signal)) {
         if (event.type === "message.ended") {
           yield* leave({ type: "answered", usage: event.usage });

@@ -1,6 +1,8 @@
 import { CapstanError, meaningOf, toCapstanError } from "../../core/error.ts";
 import type { ErrorCode } from "../../core/error.ts";
+import type { Usage } from "../../core/event.ts";
 import type { ModelEvent, ModelRequest, Provider } from "../provider.ts";
+import { usageOf } from "../receive.ts";
 import type { Retries } from "./config.ts";
 
 type Sleep = (ms: number, signal: AbortSignal) => Promise<void>;
@@ -12,6 +14,12 @@ const ownRefusals: ReadonlySet<ErrorCode> = new Set(["provider.circuit_open", "p
 export function toRetryAfterMs({ details }: CapstanError): number {
   const { retryAfterMs } = details;
   return typeof retryAfterMs === "number" ? retryAfterMs : 0;
+}
+
+/** What a failed attempt used, for a notice; empty where its endpoint did not say so. */
+export function toKnown(error: CapstanError): { readonly usage?: Usage } {
+  const usage = usageOf(error);
+  return usage === undefined ? {} : { usage };
 }
 
 /**
@@ -39,9 +47,9 @@ export function withRetries(
         const passes = meaningOf(code)?.retryable === true && !ownRefusals.has(code);
         if (!passes || failed[kind] > most || askedMs > capMs) throw thrown;
         const delayMs = Math.min(capMs, Math.max(askedMs, firstMs * 2 ** (failed[kind] - 1)));
-        yield { type: "notice", notice: { type: "retry", model, attempt, delayMs, code, message } };
+        const told = { attempt, delayMs, code, message, ...toKnown(error) };
+        yield { type: "notice", notice: { type: "retry", model, ...told } };
         await sleep(delayMs, signal);
-        yield { type: "message.started" };
       }
     }
   }
@@ -72,10 +80,9 @@ export function withQueue(
         if (code !== "provider.rate_limited" || waitedMs > retries.rateLimited.queueMs) throw thrown;
         // Of a route the last failure is the one that no notice has told of: it says whether something may have been billed.
         const { lastCode } = error.details;
-        const told = { attempt, delayMs, code: typeof lastCode === "string" ? lastCode : code, message };
-        yield { type: "notice", notice: { type: "retry", model, ...told } };
+        const why = { code: typeof lastCode === "string" ? lastCode : code, message, ...toKnown(error) };
+        yield { type: "notice", notice: { type: "retry", model, attempt, delayMs, ...why } };
         await sleep(delayMs, signal);
-        yield { type: "message.started" };
       }
     }
   }

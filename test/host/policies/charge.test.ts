@@ -1,9 +1,11 @@
 import { describe, expect, test } from "vitest";
+import type { Price } from "../../../src/host/config.ts";
 import { HostConfig } from "../../../src/host/config.ts";
 import { openPolicies } from "../../../src/host/policies/all.ts";
+import { estimateAmounts } from "../../../src/host/price.ts";
 import { openTestHost } from "../scripted.ts";
 import type { Fate } from "./faulty.ts";
-import { faulty } from "./faulty.ts";
+import { faulty, simpleRequest } from "./faulty.ts";
 
 const away: Fate = { code: "provider.unavailable" };
 const limited: Fate = { code: "provider.rate_limited" };
@@ -99,5 +101,24 @@ describe("the charge of a model call", () => {
     expect(
       (await spend([], { model: "x:a", config: { ...config, limits: { costMicroUsd: 50_000 } } })).outcome.status,
     ).toBe("done");
+  });
+});
+
+describe("the estimate of a call", () => {
+  const costOf = (over: Partial<typeof simpleRequest>, dear: Partial<Price> = {}): number =>
+    estimateAmounts({ ...simpleRequest, ...over }, { input: 0, output: 1, ...dear }).costMicroUsd ?? 0;
+
+  test("has the longest answer that the settings allow and the model's window holds", () => {
+    expect(costOf({})).toBe(4_096);
+    expect(costOf({ settings: { maxOutputTokens: 100_000 } })).toBe(100_000);
+    expect(costOf({ settings: { maxOutputTokens: 100_000 }, windowTokens: 8_000 })).toBe(8_000);
+    expect(costOf({ windowTokens: 2_000 })).toBe(2_000);
+  });
+
+  test("takes all input for as dear as any of it may be", () => {
+    const input = costOf({}, { input: 1, output: 0 });
+    expect(input).toBeGreaterThan(0);
+    expect(costOf({}, { input: 1, output: 0, cacheRead: 0 })).toBe(input);
+    expect(costOf({}, { input: 1, output: 0, cacheWrite5m: 3 })).toBe(3 * input);
   });
 });
