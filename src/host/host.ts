@@ -157,11 +157,12 @@ export function openHost(services: HostServices): Host {
     const { runId, provider, grant, bodies, records = [], ...from } = prepared;
     using held = new DisposableStack();
     held.use(await places.enter({ runId, agent: bodies[0].agent?.name }, request));
+    const bell = held.adopt(claim(runId), () => driven.delete(runId));
     const along = { records: [toGrantRecord(grant, runId), ...records] };
     using trace = await openRunTrace(request.onSignal, config.telemetry);
     const run = await beginRun({ scope, runId, ...from }, bodies, along, toLogServices(trace)).catch(rethrowConflict);
     if (!drives) return toOutcome(run);
-    return await driveOn(run, provider, grant, { ...request, ...trace });
+    return await driveOn(run, provider, grant, { ...request, ...trace, bell });
   }
 
   async function prepare(request: StartRequest): Promise<PreparedRun> {
@@ -174,7 +175,7 @@ export function openHost(services: HostServices): Host {
     await demandRights(request.grant, [{ type: "run", action: request.isStarter ? "create" : "resume", runId }]);
     const { run, recorded } = await loadOwn(runId);
     demandOpen(run);
-    if (driven.has(runId)) throw new CapstanError("store.conflict", `This process already drives ${runId}.`);
+    demandFree(runId);
     const isCancelled = request.cancelled?.aborted === true;
     if (!isCancelled && (await stillWaits(run)) && run.status === "suspended") return toOutcome(run);
     const provider = services.openProvider(run.model, run.baseUrl);
@@ -184,19 +185,32 @@ export function openHost(services: HostServices): Host {
     permissions.demandLive(grant);
     using held = new DisposableStack();
     held.use(await places.enter({ runId, agent: run.agent?.name }, request));
+    const bell = held.adopt(claim(runId), () => driven.delete(runId));
     using trace = await openRunTrace(request.onSignal, config.telemetry, () => store.events(scope, runId));
     const log = openRunLog(run, toLogServices(trace));
     await log.append([{ type: "run.resumed", grantId: grant.id }]);
-    return await driveOn(log.run(), provider, grant, { ...request, ...trace });
+    return await driveOn(log.run(), provider, grant, { ...request, ...trace, bell });
+  }
+
+  function demandFree(runId: string): void {
+    if (driven.has(runId)) throw new CapstanError("store.conflict", `This process already drives ${runId}.`);
+  }
+
+  /** Makes the caller the one driver of a run in this process, until it deletes the bell. Throws `store.conflict` where there is another. */
+  function claim(runId: string): Bell {
+    demandFree(runId);
+    const bell = openBell();
+    driven.set(runId, bell);
+    return bell;
   }
 
   async function driveOn(
     run: Run,
     provider: Provider,
     grant: Grant,
-    request: ResumeRequest & RunTrace,
+    request: ResumeRequest & RunTrace & { readonly bell: Bell },
   ): Promise<RunOutcome> {
-    const { onSignal, within, signal, cancelled, depth = 0 } = request;
+    const { onSignal, within, signal, cancelled, bell, depth = 0 } = request;
     const { onFault = () => {} } = services;
     const world: World = {
       ...toLogServices(request),
@@ -215,12 +229,11 @@ export function openHost(services: HostServices): Host {
     const end = (): Promise<void> =>
       send(run.runId, { type: "cancel", reason: "Whoever started the run cancelled it." });
     const onCancelled = (): void => void end().catch(onFault);
-    const bell = openBell();
-    driven.set(run.runId, bell);
     cancelled?.addEventListener("abort", onCancelled, { once: true });
+    let left = run;
     try {
       if (cancelled?.aborted === true) await end();
-      const left = await drive(run, world, signal, bell);
+      left = await drive(run, world, signal, bell);
       if (left.end !== null) {
         await endSubRuns(left, request);
         await sealRun(left, services).catch(onFault);
@@ -229,10 +242,9 @@ export function openHost(services: HostServices): Host {
       await permissions.taints.add(request.grant, left.taint);
       return toOutcome(left);
     } catch (thrown) {
-      throw toStopped(thrown, run.runId);
+      throw toStopped(thrown, left);
     } finally {
       cancelled?.removeEventListener("abort", onCancelled);
-      driven.delete(run.runId);
     }
   }
 

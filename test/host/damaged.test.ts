@@ -37,9 +37,9 @@ async function openWaiting() {
 describe("a run with an input that can't be read", () => {
   test("does not go on past what may be a person's no, writes nothing, and can be cancelled", async () => {
     await using given = await openWaiting();
-    const { at, grant, runId, callId, sent, tamper } = given;
+    const { at, grant, runId, callId, sent } = given;
     await at.host.deny(runId, callId, "Not today.", grant);
-    tamper("update inbox set input = '{}' where run = ?", runId);
+    given.tamper("update inbox set input = '{}' where run = ?", runId);
     await at.host.approve(runId, callId, at.grant);
     const before = await at.events(runId);
     const refused = at.resume(runId, { grant });
