@@ -12,7 +12,7 @@ import { withReadResult } from "./context/read-result.ts";
 import type { Command } from "./decide.ts";
 import { toCallId } from "./decide.ts";
 import type { Judged } from "./guardrails/judge.ts";
-import { judgeAnswer, toSecretHits } from "./guardrails/judge.ts";
+import { judgeAnswer, takenName, toSecretHits } from "./guardrails/judge.ts";
 import { openShow } from "./guardrails/show.ts";
 import type { ModelRequest } from "./provider.ts";
 import type { Ended } from "./receive.ts";
@@ -169,7 +169,8 @@ function toRecorded(ended: Ended, run: Run): Ended & Judged {
       return { type: part.type, text: redact(text) };
     }
     const callId = toCallId(run, "tool", run.turns, index++);
-    return { type: "tool_call", callId, name: part.name, argumentsText: redactJsonText(part.argumentsText) };
+    const name = redact(part.name) === part.name ? part.name : takenName;
+    return { type: "tool_call", callId, name, argumentsText: redactJsonText(part.argumentsText) };
   });
   // What was said in the provider's own form goes back unchanged or not at all.
   const { raw, ...rest } = ended;

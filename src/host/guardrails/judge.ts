@@ -20,6 +20,8 @@ export interface Judged {
 const schemaRule = "answer_schema";
 const sizeRule = "answer_size";
 const defaultTries = 2;
+/** Stands for the name of a tool that held what must not be on record. Every model's API takes it, and no tool has it. */
+export const takenName = "redacted";
 
 /** Whether an answer may be shown only once it is judged. */
 export function isJudgedWhole({ guardrails, answerSchema }: Pick<Run, "guardrails" | "answerSchema">): boolean {
@@ -33,8 +35,7 @@ export function isJudgedWhole({ guardrails, answerSchema }: Pick<Run, "guardrail
  */
 export function judgeAnswer({ parts, stop }: Pick<Judged, "parts" | "stop">, run: Run): Judged {
   const { guardrails, answerSchema } = run;
-  const screened =
-    guardrails === undefined ? { parts, found: [] } : screenParts(parts, guardrails, answerSchema !== undefined);
+  const screened = guardrails === undefined ? { parts, found: [] } : screenParts(parts, run, guardrails);
   const held = [
     ...screened.found.filter(({ holds }) => holds).map((found) => toHeld(found, run)),
     ...toTooLong(parts, run),
@@ -53,7 +54,7 @@ export function judgeAnswer({ parts, stop }: Pick<Judged, "parts" | "stop">, run
 export function toSecretHits(said: readonly AnswerPart[], left: readonly AnswerPart[]): readonly Hit[] {
   const places = ["output", "tool"] as const;
   return places
-    .filter((place) => said.some((part, at) => placeOf(part) === place && textOf(part) !== textOf(left[at] ?? part)))
+    .filter((place) => said.some((part, at) => placeOf(part) === place && isChanged(part, left[at] ?? part)))
     .map((place) => toSecretHit(place));
 }
 
@@ -66,6 +67,11 @@ export function toSecretHit(place: "output" | "tool", callId?: string): Hit {
 }
 
 const placeOf = ({ type }: AnswerPart): Hit["place"] => (type === "tool_call" ? "tool" : "output");
+
+const isChanged = (part: AnswerPart, left: AnswerPart): boolean =>
+  textOf(part) !== textOf(left) || nameOf(part) !== nameOf(left);
+
+const nameOf = (part: AnswerPart): string => (part.type === "tool_call" ? part.name : "");
 
 function textOf(part: AnswerPart): string {
   if (part.type === "image") return "";
@@ -81,29 +87,60 @@ interface Found {
 
 function screenParts(
   parts: readonly AnswerPart[],
+  { answerSchema, tools }: Pick<Run, "answerSchema" | "tools">,
   guardrails: Guardrails,
-  isRead: boolean,
 ): { readonly parts: readonly AnswerPart[]; readonly found: readonly Found[] } {
   // Words are read as one text, whatever comes between them. What was only thought is never held against an answer.
   const words = screen(textsOf(parts, "text"), "output", guardrails);
-  const said = isRead ? screenValue(words, guardrails) : words;
+  const said = answerSchema === undefined ? words : screenValue(words, guardrails);
   const thought = screen(textsOf(parts, "reasoning"), "output", guardrails);
   const calls = screenAll(textsOf(parts, "tool_call"), "arguments", guardrails);
+  const names = screenNames(parts, tools, guardrails);
   const found = [
     ...said.hits.map((rule): Found => ({ rule, place: "output", holds: rule.action !== "redact" })),
     ...thought.hits
       .filter((rule) => !said.hits.includes(rule))
       .map((rule): Found => ({ rule, place: "output", holds: false })),
-    ...calls.hits.map((rule): Found => ({ rule, place: "tool", holds: rule.action !== "redact" })),
+    ...[...new Set([...calls.hits, ...names.hits])].map((rule): Found => ({
+      rule,
+      place: "tool",
+      holds: rule.action !== "redact",
+    })),
   ];
   if (found.length === 0) return { parts, found };
   const left = { text: [...said.texts], reasoning: [...thought.texts], tool_call: [...calls.texts] };
   const clean = parts.map((part): AnswerPart => {
     if (part.type === "image") return part;
     const text = left[part.type].shift() ?? "";
-    return part.type === "tool_call" ? { ...part, argumentsText: text } : { ...part, text };
+    if (part.type !== "tool_call") return { ...part, text };
+    return { ...part, name: names.taken.has(part.name) ? takenName : part.name, argumentsText: text };
   });
   return { parts: clean, found };
+}
+
+/**
+ * What a model calls a tool by that it was not offered is its own words: rules for output and for arguments are for them too. The name of
+ * one that it was offered says nothing.
+ */
+function screenNames(
+  parts: readonly AnswerPart[],
+  tools: Run["tools"],
+  guardrails: Guardrails,
+): { readonly taken: ReadonlySet<string>; readonly hits: readonly GuardrailRule[] } {
+  const offered = new Set(tools.map(({ name }) => name));
+  const hits = new Set<GuardrailRule>();
+  const taken = new Set<string>();
+  for (const name of new Set(parts.map(nameOf))) {
+    if (name === "" || offered.has(name)) continue;
+    // In a name, words stand with a line or a dot between them.
+    const texts = [name, name.replaceAll(/[^\p{L}\p{N}]+/gu, " ")];
+    const found = texts.flatMap((text) =>
+      (["output", "arguments"] as const).flatMap((on) => screen([text], on, guardrails).hits),
+    );
+    for (const rule of found) hits.add(rule);
+    if (found.length > 0) taken.add(name);
+  }
+  return { taken, hits: [...hits] };
 }
 
 function textsOf(parts: readonly AnswerPart[], type: "text" | "reasoning" | "tool_call"): readonly string[] {

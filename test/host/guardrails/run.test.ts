@@ -113,6 +113,26 @@ describe("a rule for output", () => {
     expect(lawful).toMatchObject({ outcome: { status: "done" }, shown: "It is called Project Beta.", hits: [] });
   });
 
+  test("holds for the name of a tool that was not offered, and not for one that was", async () => {
+    for (const on of ["output", "arguments"] as const) {
+      for (const name of ["Project Alpha", "project_alpha", "x.project-alpha"]) {
+        const turns = [{ calls: [[name, {}] as const] }, { text: "fine" }];
+        const blocked = await runWith(rule({ on: [on] }), turns);
+        expect(blocked.outcome).toMatchObject({ status: "refused", code: "guardrail.output" });
+        expect(blocked.hits).toMatchObject([{ rule: "no_project", place: "tool", action: "blocked" }]);
+        const taken = await runWith(rule({ on: [on], action: "redact" }), turns);
+        expect(taken).toMatchObject({ outcome: { status: "done", answer: "fine" }, replayed: true });
+        expect(taken.requests[1]?.messages.slice(-2)).toMatchObject([
+          { parts: [{ type: "tool_call", name: "redacted" }] },
+          { role: "tool", name: "redacted", outcome: { isError: true, code: "tool.unknown" } },
+        ]);
+        expect([blocked.all, taken.all].join("")).not.toMatch(/alpha/i);
+      }
+    }
+    const lawful = await runWith(rule({ words: ["echo"] }), [{ calls: [["echo", {}]] }, { text: "fine" }]);
+    expect(lawful).toMatchObject({ outcome: { status: "done", toolCalls: 1 }, hits: [] });
+  });
+
   test("takes a part out of what is shown, recorded and seen again", async () => {
     const turns = [{ text: "On Project Alpha: ", calls: [["echo", {}] as const] }, { text: "project  alpha is late" }];
     const { outcome, shown, requests, all } = await runWith(rule({ action: "redact" }), turns);
@@ -331,4 +351,12 @@ describe("what looks like a secret", () => {
     expect(more).toEqual([]);
     expect(await at.host.replay(runId)).toMatchObject({ ok: true });
   });
+});
+
+test("a token that a model calls a tool by is nowhere, and goes to no provider", async () => {
+  const key = `sk-proj-${"a1B2".repeat(8)}`;
+  const { hits, all, requests, outcome } = await runWith({}, [{ calls: [[key, {}]] }, { text: "fine" }]);
+  expect(outcome).toMatchObject({ status: "done" });
+  expect(hits).toMatchObject([{ rule: "secrets", place: "tool", action: "redacted" }]);
+  expect(all + JSON.stringify(requests)).not.toContain(key);
 });
