@@ -41,10 +41,11 @@ export const Endpoint = z.strictObject({
   silenceMs: z.int().min(100).max(300_000).default(120_000),
   /** Of type `ollama`: how many tokens of context the model is loaded with. Missing: the run's window, else the server's own choice. */
   contextTokens: z.int().min(1).exactOptional(),
-  /** Of type `ollama`: how long the model stays loaded after a call: `10m`, seconds, `-1` for ever. Missing: the server's own choice. */
+  /** Of type `ollama`: how long the model stays loaded after a call: `1h30m`, seconds, `-1` for ever. Missing: the server's own choice. */
   keepAlive: z
-    .string()
-    .regex(/^-?\d+(?:\.\d+)?(?:ms|s|m|h)?$/, "a time is a number of seconds, or one with ms, s, m or h")
+    .union([z.number().min(-1).max(1e9), z.string().regex(/^-?(?:\d+(?:\.\d+)?|(?:\d+(?:\.\d+)?(?:ms|s|m|h))+)$/)], {
+      error: "a time is a number of seconds, or numbers with ms, s, m or h",
+    })
     .exactOptional(),
   /** How its models write tool calls: `native` by the API, else as text in this form. */
   toolCalls: z.enum(["native", ...TextCallFormat.options]).default("native"),

@@ -60,20 +60,24 @@ async function open(request: ModelRequest, call: WireCall): Promise<OpenAnswer> 
 }
 
 /**
- * Whether an answer can be held to a schema here: the API takes a type or a choice everywhere, no object with properties of any name, and
- * none that holds itself, which is looked for no closer than whether a definition refers to any. The host checks every answer, so a schema
- * that can't be enforced is left out.
+ * Whether an answer can be held to a schema here: the API takes a type or a choice of plain values everywhere, no object with properties of
+ * any name, and none that holds itself, which is looked for no closer than whether a definition refers to any; of references it knows
+ * those to `$defs`. The host checks every answer, so a schema that can't be enforced is left out.
  */
 function isEnforceable(schema: Json | undefined): boolean {
   if (!isJsonObject(schema)) return false;
   const { type, properties = {}, items, $defs = {}, additionalProperties = false, patternProperties } = schema;
   if (additionalProperties !== false || patternProperties !== undefined) return false;
   if (!["type", "enum", "const", "anyOf", "oneOf", "allOf", "$ref"].some((key) => key in schema)) return false;
+  const { enum: values = [], const: value = null, $ref = "#/$defs/" } = schema;
+  if (!Array.isArray(values) || ![...values, value].every((one) => typeof one !== "object" || one === null))
+    return false;
+  if (typeof $ref !== "string" || !$ref.startsWith("#/$defs/")) return false;
   const choices = [schema["anyOf"], schema["oneOf"], schema["allOf"]].flatMap((list) =>
     Array.isArray(list) ? list : [],
   );
   const within = [...valuesOf(properties), ...valuesOf($defs), ...choices, ...(items === undefined ? [] : [items])];
-  if (schema["$ref"] === "#" || JSON.stringify($defs).includes('"$ref":')) return false;
+  if (JSON.stringify($defs).includes('"$ref":')) return false;
   return !Array.isArray(type) && within.every(isEnforceable);
 }
 

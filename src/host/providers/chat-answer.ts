@@ -90,7 +90,10 @@ export interface ChatAnswer {
 }
 
 /** Puts the chunks of one answer together. */
-export function openChatAnswer(request: ModelRequest, wire: Pick<WireCall, "badAnswer" | "wire">): ChatAnswer {
+export function openChatAnswer(
+  request: ModelRequest,
+  wire: Pick<WireCall, "badAnswer" | "broke" | "wire">,
+): ChatAnswer {
   const parts: OpenPart[] = [];
   const open: OpenCall[] = [];
   const toCallId = openCallIds();
@@ -163,6 +166,7 @@ export function openChatAnswer(request: ModelRequest, wire: Pick<WireCall, "badA
     end() {
       const reason = finishReason;
       if (reason === undefined) return [];
+      if (isBroken(reason)) throw wire.broke("provider.unavailable", `its reason to end is "${reason}"`);
       if (parts.some((part) => isCall(part) && part.name === "")) throw wire.badAnswer("a tool call without a name");
       // A model that refuses has none of its calls performed; one that was cut, those that are whole.
       const isKept = (call: OpenCall): boolean => !refused && (!isCut(reason) || isWhole(call));
@@ -245,6 +249,11 @@ function toMessage(parts: readonly OpenPart[], reasoningField: string): Json | u
 
 function joinTexts(parts: readonly OpenPart[], type: "text" | "reasoning"): string {
   return parts.flatMap((part) => (part.type === type ? [part.text] : [])).join("");
+}
+
+/** Words of vLLM, SGLang and gateways for an answer that they did not bring to its end. */
+function isBroken(reason: string): boolean {
+  return reason === "abort" || reason === "error";
 }
 
 /** The reasons for which an answer may end in the middle of a call. */

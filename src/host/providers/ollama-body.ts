@@ -14,8 +14,8 @@ import { rawBlocks } from "./wire.ts";
 export interface OllamaOptions {
   /** The size of the context that the model is loaded with, in tokens. Missing: the run's window, else the server's own choice. */
   readonly contextTokens?: number | undefined;
-  /** How long the model stays loaded after a call, as Ollama writes it: `10m`, seconds, `-1` for ever. Missing: the server's own choice. */
-  readonly keepAlive?: string | undefined;
+  /** How long the model stays loaded after a call, as Ollama writes it: `1h30m`, seconds, `-1` for ever. Missing: the server's own choice. */
+  readonly keepAlive?: string | number | undefined;
 }
 
 /** The fields of a request that the package's types don't have yet. */
@@ -62,9 +62,10 @@ function toThink(model: string, reasoning: "off" | "low" | "medium" | "high"): b
   return model.includes("gpt-oss") ? reasoning : true;
 }
 
-/** A bare number means seconds and has to be sent as one. */
-function toKeepAlive(text: string): string | number {
-  return /^-?\d+$/.test(text) ? Number(text) : text;
+/** A bare number means seconds, whole or not, and has to be sent as one. */
+function toKeepAlive(time: string | number): string | number {
+  const seconds = Number(time);
+  return Number.isNaN(seconds) ? time : seconds;
 }
 
 function toTool({ name, description, inputSchema }: ModelRequest["tools"][number]): Tool {

@@ -96,8 +96,9 @@ export function openResponse(
   }
 
   function end(response: Response): readonly ModelEvent[] {
-    // A server may tell its items at the end alone.
-    if (items.size === 0) for (const [place, item] of (response.output ?? []).entries()) items.set(place, item);
+    // A server may tell its items at the end alone, or number them all 0.
+    const { output } = response;
+    if (output && output.length > items.size) for (const [place, item] of output.entries()) items.set(place, item);
     const began = [...items].flatMap(([place, item]) => begin(place, item));
     const isCut = response.status === "incomplete";
     const ordered = [...items].sort(([a], [b]) => a - b);
@@ -207,14 +208,17 @@ function toText(value: Json | undefined): string {
 
 /**
  * The items as they go back to this API, where they say more than the parts do: reasoning, the phase of a message, what a tool of the
- * provider's own did. Undefined where nothing but parts goes back, where the answer was cut or refused, and where calls have no ids of their own.
+ * provider's own did. Undefined where nothing but parts goes back, where the answer was cut or refused, where calls have no ids of their
+ * own, and where what it thought was kept there: with `store: false` nobody finds it again, and the items behind it are refused without it.
  */
 function toRawItems(items: readonly JsonObject[], isBroken: boolean): Json | undefined {
   const isPlain = ({ type, phase }: JsonObject): boolean =>
     type === "function_call" || (type === "message" && (phase ?? null) === null);
   const ids = items.flatMap((item) => (item["type"] === "function_call" ? [toText(item["call_id"])] : []));
   const areApart = new Set(ids).size === ids.length && !ids.includes("");
-  return isBroken || !areApart || items.every(isPlain) ? undefined : items;
+  const isLost = ({ type, encrypted_content: sealed, content }: JsonObject): boolean =>
+    type === "reasoning" && !sealed && readParts(content).length === 0;
+  return isBroken || !areApart || items.every(isPlain) || items.some(isLost) ? undefined : items;
 }
 
 function toStop({ status, incomplete_details: why }: Response, items: readonly JsonObject[]): Stop {
@@ -228,7 +232,7 @@ function toFailure(
   { code, message }: { code?: string | null | undefined; message?: string | null | undefined },
   wire: Pick<WireCall, "broke">,
 ) {
-  const said = message ?? code ?? "it gave no reason";
+  const said = [code, message].filter(Boolean).join(": ") || "it gave no reason";
   if (code === "rate_limit_exceeded") return wire.broke("provider.rate_limited", said);
   const passes = code === undefined || code === null || /^(?:server_error|.*timeout|.*overloaded.*)$/.test(code);
   return wire.broke(passes ? "provider.unavailable" : "provider.bad_request", said);

@@ -11,6 +11,7 @@ import type { ContextMessage } from "../../core/run.ts";
 import type { ModelRequest } from "../provider.ts";
 import { toResultText } from "../../core/result-text.ts";
 import { joinUsers } from "./chat-body.ts";
+import { alwaysReasons, isPlain, reasons, takesSampling } from "./openai-models.ts";
 import { toFunction } from "./openai-tool.ts";
 import { isStrict } from "./strict-schema.ts";
 import type { WireCall } from "./wire.ts";
@@ -24,7 +25,8 @@ export function toResponsesBody(request: ModelRequest, wire: Pick<WireCall, "wir
   const { model, system = "", tools, settings, answerSchema, cacheKey } = request;
   // The API refuses every other root; the host checks the answer in any case.
   const schema = answerSchema?.["type"] === "object" ? answerSchema : undefined;
-  const { maxOutputTokens, temperature, topP } = settings;
+  const { maxOutputTokens, reasoning } = settings;
+  const { temperature, topP } = takesSampling(model, reasoning) ? settings : {};
   return {
     model,
     input: toItems(request, wire),
@@ -45,21 +47,16 @@ export function toResponsesBody(request: ModelRequest, wire: Pick<WireCall, "wir
 
 /**
  * Models that don't reason refuse every word about it. Names of the others are known, and where people deploy a model under a name of
- * their own, a setting tells.
+ * their own, a setting tells. A summary is asked for only with a setting: OpenAI refuses it to organizations that are not verified.
  */
 function toReasoning({ model, settings: { reasoning } }: ModelRequest) {
-  if (isPlain(model) || (reasoning === undefined && !/^(?:o\d|gpt-[5-9]|codex)/.test(model))) return {};
-  if (reasoning === "off") return { reasoning: { effort: "none" as const } };
-  const effort = reasoning === undefined ? {} : { effort: reasoning };
+  if (isPlain(model) || (reasoning === undefined && !reasons(model))) return {};
+  const level = reasoning === "off" && alwaysReasons(model) ? undefined : reasoning;
+  if (level === "off") return { reasoning: { effort: "none" as const } };
   return {
-    reasoning: { ...effort, summary: "auto" as const },
+    ...(level === undefined ? {} : { reasoning: { effort: level, summary: "auto" as const } }),
     include: ["reasoning.encrypted_content" as const],
   };
-}
-
-/** Whether a model is known not to reason. */
-export function isPlain(model: string): boolean {
-  return /^(?:gpt-3|gpt-4|chatgpt|gpt-5-chat)/.test(model);
 }
 
 function toTool(tool: ModelRequest["tools"][number]): FunctionTool {

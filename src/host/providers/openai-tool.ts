@@ -6,6 +6,8 @@ import { isJsonObject } from "../../core/json.ts";
 const choices: ReadonlySet<string> = new Set(["anyOf", "oneOf", "allOf", "enum", "not"]);
 /** Below these stands data, which may look like a schema. */
 const data: ReadonlySet<string> = new Set(["enum", "const", "default", "examples"]);
+/** Below these stand schemas by names. */
+const named: ReadonlySet<string> = new Set(["properties", "patternProperties", "$defs", "definitions"]);
 
 /**
  * A tool as OpenAI's APIs take its function. One schema that they don't take has them refuse the whole request, and tools of MCP servers
@@ -34,6 +36,13 @@ function completeObject(value: JsonObject): Record<string, Json> {
   return {
     ...(type === "object" ? { properties: {} } : {}),
     ...(type === "array" ? { items: {} } : {}),
-    ...Object.fromEntries(Object.entries(value).map(([key, part]) => [key, data.has(key) ? part : complete(part)])),
+    ...Object.fromEntries(Object.entries(value).map(([key, part]) => [key, completePart(key, part)])),
   };
+}
+
+function completePart(word: string, part: Json): Json {
+  if (data.has(word)) return part;
+  // What stands here has names of its own, which may be those of data.
+  if (!named.has(word) || !isJsonObject(part)) return complete(part);
+  return Object.fromEntries(Object.entries(part).map(([name, schema]) => [name, complete(schema)]));
 }

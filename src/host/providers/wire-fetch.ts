@@ -209,7 +209,8 @@ async function toStatusError(response: Response, endpoint: WireEndpoint, missing
         : `It refused the key of ${apiKeyEnv}. Check that it is the right one, and that it may use the model.`;
     return new CapstanError("provider.sign_in", `${words}. ${next}`);
   }
-  const isFull = saysContextFull(page);
+  // 413: the body is larger than is taken, whatever is in it.
+  const isFull = status === 413 || saysContextFull(page);
   const details = { status, isFull, retryAfterMs: toRetryAfterMs(headers) };
   if (status === 429) {
     return new CapstanError("provider.rate_limited", `${words}. There were too many requests, or no credit is left.`, {

@@ -181,6 +181,10 @@ describe("a request to the Messages API", () => {
       object({ map: { type: "object", additionalProperties: { type: "string" } } }),
       object({ list: { type: "array", items: {} } }),
       { type: ["object", "null"] },
+      object({ one: { enum: [{ a: 1 }] } }),
+      object({ one: { const: [1] } }),
+      object({ one: { $ref: "#/properties/two" }, two: { type: "string" } }),
+      { ...object({ one: { $ref: "#/definitions/two" } }), definitions: { two: { type: "string" } } },
     ]) {
       expect([schema, await format(schema)]).toEqual([schema, undefined]);
     }

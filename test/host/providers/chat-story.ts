@@ -26,6 +26,8 @@ export const chat: SpokenWire = {
   refusal: (words) => toSse([delta({ refusal: words }), delta({}, "stop")]).toString(),
   errors: [
     [toSse([delta({ content: "well" }), { error: { message: "overloaded" } }]).toString(), "provider.unavailable"],
+    [toSse([delta({ content: "well" }), delta({}, "abort")]).toString(), "provider.unavailable"],
+    [toSse([delta({ content: "well" }), delta({}, "error")]).toString(), "provider.unavailable"],
   ],
   garbled: [
     ["a chunk that is none", toSse(["hello"]).toString()],

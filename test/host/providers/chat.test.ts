@@ -33,7 +33,11 @@ describe("servers that differ", () => {
 
   test("that name a call in each of many pieces don't have all of it read with each", () => {
     const bad = (what: string) => new CapstanError("provider.bad_answer", what);
-    const answer = openChatAnswer(request, { wire: "test", badAnswer: bad });
+    const answer = openChatAnswer(request, {
+      wire: "test",
+      badAnswer: bad,
+      broke: (code, said) => new CapstanError(code, said),
+    });
     const piece = (text: string): unknown => delta({ tool_calls: [{ function: { name: "echo", arguments: text } }] });
     using parse = vi.spyOn(JSON, "parse");
     for (const text of ['{"text":"', ...Array<string>(2_000).fill("}".repeat(1_000)), '"}']) answer.push(piece(text));

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { describe, expect, test, vi } from "vitest";
 import type { Block } from "../../../src/core/event.ts";
 import type { ContextMessage } from "../../../src/core/run.ts";
-import { HostConfig } from "../../../src/host/config.ts";
+import { Endpoint, HostConfig } from "../../../src/host/config.ts";
 import type { ModelRequest } from "../../../src/host/provider.ts";
 import { openProvider } from "../../../src/host/providers/all.ts";
 import type { OllamaOptions } from "../../../src/host/providers/ollama-body.ts";
@@ -135,8 +135,18 @@ describe("a request to Ollama", () => {
 
   test("says how long to stay loaded, a bare number as a number", () => {
     expect(body({})).not.toHaveProperty("keep_alive");
-    const said = ["10m", "-1", "300"].map((keepAlive) => body({}, { keepAlive }).keep_alive);
-    expect(said).toEqual(["10m", -1, 300]);
+    const said = ["10m", "1h30m", "-1", "300", "1.5", 300, -1].map((keepAlive) => body({}, { keepAlive }).keep_alive);
+    expect(said).toEqual(["10m", "1h30m", -1, 300, 1.5, 300, -1]);
+  });
+
+  test("takes of the config a time that Ollama can read, and no other", () => {
+    const isTaken = (keepAlive: unknown) => Endpoint.safeParse({ type: "ollama", keepAlive }).success;
+    for (const time of ["10m", "1h30m", "1.5h", "500ms", "0", "-1", "-1m", "300", "1.5", 300, 0, -1]) {
+      expect([time, isTaken(time)]).toEqual([time, true]);
+    }
+    for (const time of ["", "10 m", "m", "1d", "1h30", "1.h", "for ever", "1e3", "0x10", Number.NaN, -2, null]) {
+      expect([time, isTaken(time)]).toEqual([time, false]);
+    }
   });
 
   test("names levels of thinking to the models that know them, and else says yes or no", () => {

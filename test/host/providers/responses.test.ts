@@ -3,6 +3,7 @@ import type { JsonSchema } from "../../../src/core/json.ts";
 import type { ContextMessage } from "../../../src/core/run.ts";
 import { openResponse } from "../../../src/host/providers/openai-answer.ts";
 import { toResponsesBody } from "../../../src/host/providers/openai-body.ts";
+import { openaiResponses } from "../../../src/host/providers/openai-responses.ts";
 import { toFunction } from "../../../src/host/providers/openai-tool.ts";
 import { isStrict } from "../../../src/host/providers/strict-schema.ts";
 import { CapstanError } from "../../../src/core/error.ts";
@@ -55,10 +56,28 @@ describe("an answer of the Responses API", () => {
       [{ type: "web_search_call", id: "w" }, message],
       [{ type: "web_search_call", id: "w" }, message],
     ],
+    [
+      "reasoning that stands open, as servers of one's own tell it",
+      [{ ...reasoning, encrypted_content: null, content: [{ type: "reasoning_text", text: "So." }] }, call],
+      [{ ...reasoning, encrypted_content: null, content: [{ type: "reasoning_text", text: "So." }] }, call],
+    ],
+    ["reasoning that was left there", [{ ...reasoning, encrypted_content: null }, call], undefined],
     ["calls that have one id", [reasoning, call, call], undefined],
     ["a call without an id", [reasoning, { ...call, call_id: "" }], undefined],
   ])("keeps %s for the next request as it came, or not at all", (_, output, blocks) => {
     expect(end({ status: "completed", output }).raw?.blocks).toEqual(blocks);
+  });
+
+  test("whose items all have the number 0 is read as it ends", () => {
+    const answer = openResponse(request, wire);
+    for (const item of [message, call]) answer.push({ type: "response.output_item.done", output_index: 0, item });
+    const response = { status: "completed", output: [message, call] };
+    expect(answer.push({ type: "response.completed", response }).at(-1)).toMatchObject({
+      parts: [
+        { type: "text", text: "Hi." },
+        { type: "tool_call", name: "echo" },
+      ],
+    });
   });
 
   test("that was cut gives back nothing that is half, and performs nothing that is half", () => {
@@ -108,13 +127,43 @@ describe("a request over the Responses API", () => {
     ["gpt-5-chat-latest", undefined, undefined],
     ["my-deployment", undefined, undefined],
     ["my-deployment", "low", { effort: "low", summary: "auto" }],
-    ["gpt-5.2", undefined, { summary: "auto" }],
+    ["my-deployment", "off", { effort: "none" }],
     ["o4-mini", "high", { effort: "high", summary: "auto" }],
     ["gpt-5.2", "off", { effort: "none" }],
   ] as const)("asks %s for reasoning only where it knows the word (%s)", (model, level, said) => {
     const { reasoning: asked, include } = body({ model, settings: level === undefined ? {} : { reasoning: level } });
     expect(asked).toEqual(said);
     expect(include).toEqual(said !== undefined && "summary" in said ? ["reasoning.encrypted_content"] : undefined);
+  });
+
+  test("wants what was thought back of every model that reasons, and no summary that nobody asked for", () => {
+    const said = body({ model: "gpt-5.2", settings: {} });
+    expect([said.reasoning, said.include]).toEqual([undefined, ["reasoning.encrypted_content"]]);
+  });
+
+  test("leaves out what a model refuses while it reasons, and names it", () => {
+    const asked = (model: string, settings: typeof request.settings) => {
+      const { temperature, top_p, reasoning: said, include } = body({ model, settings });
+      const problems = openaiResponses.validate({ model, settings }).join(" ");
+      return [temperature, top_p, said, include !== undefined, problems];
+    };
+    for (const model of ["o3", "o4-mini", "gpt-5", "gpt-5-mini", "gpt-5-pro", "gpt-5.3-codex", "codex-mini-latest"]) {
+      const always = `${model} always reasons. Leave reasoning out, or set it to low.`;
+      expect(asked(model, { reasoning: "off" })).toEqual([undefined, undefined, undefined, true, always]);
+    }
+    const sampled = { temperature: 0.2, topP: 0.9 };
+    for (const model of ["gpt-4.1", "gpt-5-chat-latest", "my-deployment"]) {
+      expect(asked(model, sampled)).toEqual([0.2, 0.9, undefined, false, ""]);
+    }
+    expect(asked("gpt-5.2", { ...sampled, reasoning: "off" })).toEqual([0.2, 0.9, { effort: "none" }, false, ""]);
+    expect(asked("gpt-5.2", { temperature: 0 })).toEqual([
+      undefined,
+      undefined,
+      undefined,
+      true,
+      "gpt-5.2 takes no temperature while it reasons. Leave it out, or set reasoning to off.",
+    ]);
+    expect(asked("o3", { topP: 1 }).at(-1)).toBe("o3 takes no topP while it reasons. Leave it out.");
   });
 
   test("leaves out a schema of the answer whose root is no object, which the API would refuse", () => {
@@ -175,6 +224,25 @@ describe("toFunction()", () => {
   });
 });
 
+test("toFunction() completes arguments that are named as data of schemas is", () => {
+  const properties = { default: { type: "array" }, examples: { type: "object" }, const: { type: "string" } };
+  expect(toFunction({ name: "t", description: "", inputSchema: { type: "object", properties } }).parameters).toEqual({
+    type: "object",
+    properties: {
+      default: { type: "array", items: {} },
+      examples: { type: "object", properties: {} },
+      const: { type: "string" },
+    },
+  });
+});
+
+const nested = (levels: number): JsonSchema => (levels === 0 ? { type: "string" } : closed(nested(levels - 1)));
+const wide = (count: number): JsonSchema => {
+  const names = Array.from({ length: count }, (_, place) => `p${place}`);
+  const properties = Object.fromEntries(names.map((name) => [name, { type: "string" }]));
+  return { type: "object", properties, required: names, additionalProperties: false };
+};
+
 const closed = (a: JsonSchema): JsonSchema => ({
   type: "object",
   properties: { a },
@@ -213,6 +281,18 @@ test.each([
   ],
   [{ type: "array", items: { type: "string" } }, false],
   [{}, false],
+  [{ $schema: "https://json-schema.org/draft/2020-12/schema", ...closed({ type: "string" }) }, true],
+  [closed({ type: ["string", "null"], enum: ["a", null] }), true],
+  [closed({ type: ["array", "null"] }), false],
+  [closed({ type: ["object", "null"] }), false],
+  [{ ...closed({ $ref: "#/$defs/b" }), $defs: { b: { type: "string" } } }, false],
+  [closed({ $ref: "#" }), false],
+  [nested(5), true],
+  [nested(6), false],
+  [wide(100), true],
+  [wide(101), false],
+  [closed({ type: "string", enum: Array.from({ length: 501 }, (_, place) => `${place}`) }), false],
+  [closed({ type: "string", description: "x".repeat(15_000) }), false],
 ])("isStrict() says whether OpenAI can hold an answer to %j", (schema, strict) => {
   expect(isStrict(schema)).toBe(strict);
 });
