@@ -4,12 +4,21 @@ import { EventBody } from "../core/event.ts";
 import type { Event } from "../core/event.ts";
 import type { Scope } from "../core/scope.ts";
 import type { openBlobs } from "./blobs.ts";
+import { dropOldest } from "./drop-oldest.ts";
 import { hashEvent, noEventHash, packBody, unpackBody } from "./event-chain.ts";
 import { noWrites } from "./group-commit.ts";
 import type { Writes } from "./group-commit.ts";
 import { bytes, integer, scopeKey, text, toQuery } from "./sql.ts";
 import type { Row } from "./sql.ts";
 import type { Batch, EventRow, RunPlace, RunSummary } from "./store.ts";
+
+/** The last event of a log; none of an empty one. */
+interface Head {
+  readonly seq: number;
+  readonly hash: string;
+}
+
+const noHead: Head = { seq: 0, hash: noEventHash };
 
 /** The first page is small: many readers want the first event alone. */
 const [firstRows, pageRows] = [8, 500];
@@ -34,6 +43,9 @@ export function openEvents(db: DatabaseSync, blobs: ReturnType<typeof openBlobs>
     db,
     "select run, seq, at, body, large from events where scope = ? and seq = 1 and (at, run) < (?, ?) order by at desc, run desc limit ?",
   );
+
+  /** The last events of logs, as the open transaction knows them. */
+  const heads = new Map<string, Head>();
 
   /** What this process has written, by its batches: for good, and in the open transaction. */
   const written = new WeakSet<readonly EventBody[]>();
@@ -63,6 +75,13 @@ export function openEvents(db: DatabaseSync, blobs: ReturnType<typeof openBlobs>
     );
   }
 
+  function headOf(key: string, runId: string): Head {
+    const kept = heads.get(`${key}/${runId}`);
+    if (kept !== undefined) return kept;
+    const [seq = 0, hash] = head.get(key, runId) ?? [];
+    return seq === 0 ? noHead : { seq: integer(seq), hash: toHash(hash) };
+  }
+
   function toEvent(scope: Scope, runId: string, [seq, at, body, large = null]: Row): Event {
     const place = integer(seq);
     try {
@@ -86,7 +105,13 @@ export function openEvents(db: DatabaseSync, blobs: ReturnType<typeof openBlobs>
   }
 
   return {
+    /** What is remembered may not be what the file says. */
+    forget(): void {
+      heads.clear();
+    },
+
     begin(): void {
+      dropOldest(heads);
       added = new Set();
     },
 
@@ -100,11 +125,11 @@ export function openEvents(db: DatabaseSync, blobs: ReturnType<typeof openBlobs>
         );
       }
       const key = scopeKey(scope);
-      const [found = 0, lastHash] = head.get(key, runId) ?? [];
-      if (found !== afterSeq) throw conflict(runId, afterSeq, integer(found));
+      const { seq: found, hash: lastHash } = headOf(key, runId);
+      if (found !== afterSeq) throw conflict(runId, afterSeq, found);
       if (behind !== undefined && !added.has(behind) && !written.has(behind)) throw conflict(runId, afterSeq, found);
       if (events.length === 0) return noWrites;
-      let hash = afterSeq === 0 ? toStart(scope, runId, events) : toHash(lastHash);
+      let hash = afterSeq === 0 ? toStart(scope, runId, events) : lastHash;
       const rows = events.map((event, index) => {
         const { texts, ...packed } = packBody(event);
         const row = { seq: afterSeq + 1 + index, at: eventsAt?.[index] ?? at, ...packed };
@@ -113,6 +138,7 @@ export function openEvents(db: DatabaseSync, blobs: ReturnType<typeof openBlobs>
       });
       return () => {
         added.add(events);
+        heads.set(`${key}/${runId}`, { seq: afterSeq + rows.length, hash });
         for (const row of rows) {
           for (const keep of row.kept) keep();
           insert.run(key, runId, row.seq, row.at, row.body, row.large, Buffer.from(row.hash, "hex"));

@@ -4,6 +4,7 @@ import { CapstanError } from "../core/error.ts";
 import type { ErrorCode } from "../core/error.ts";
 import { counterNames } from "../core/limits.ts";
 import type { Amounts, CounterName } from "../core/limits.ts";
+import { dropOldest } from "./drop-oldest.ts";
 import { noWrites } from "./group-commit.ts";
 import type { Writes } from "./group-commit.ts";
 import { integer, text, toQuery } from "./sql.ts";
@@ -34,8 +35,8 @@ const refusals = {
 } as const satisfies Record<CounterName, { readonly code: ErrorCode; readonly unit: string }>;
 
 /**
- * The accounts of grants. A transaction reads each account once and writes it once, however many commits share it: between
- * `begin` and `finish` the amounts live here.
+ * The accounts of grants. A transaction writes each account once, however many commits share it: between `begin` and `finish` the
+ * amounts live here. They stay here until `forget`, as long as nobody else writes to the file.
  */
 export function openLedger(db: DatabaseSync) {
   const columns = "calls, tokens, cost_micro_usd, cpu_ms, wall_ms, bytes";
@@ -45,12 +46,12 @@ export function openLedger(db: DatabaseSync) {
     `insert or replace into accounts (grant_id, ${columns}) values (?, ?, ?, ?, ?, ?, ?)`,
   );
   const readCall = toQuery(db, "select at, grants, reserved, outcome from calls where call_id = ?");
-  const writeCall = toQuery(
-    db,
-    "insert or replace into calls (call_id, at, grants, reserved, outcome) values (?, ?, ?, ?, ?)",
-  );
+  const addCall = toQuery(db, "insert into calls (call_id, at, grants, reserved, outcome) values (?, ?, ?, ?, ?)");
+  const endCall = toQuery(db, "update calls set outcome = ? where call_id = ?");
   const stored = (grantId: string): Counters => readAccount.get(grantId)?.map(integer) ?? zero;
 
+  /** Calls that have not settled. */
+  const open = new Map<string, Call>();
   /** As the open transaction knows them; those in `changed` are not written yet. */
   const known = new Map<string, Counters>();
   const changed = new Set<string>();
@@ -61,8 +62,15 @@ export function openLedger(db: DatabaseSync) {
   };
 
   return {
-    begin(): void {
+    /** What is remembered may not be what the file says. */
+    forget(): void {
       known.clear();
+      open.clear();
+    },
+
+    begin(): void {
+      dropOldest(known);
+      dropOldest(open);
       changed.clear();
     },
 
@@ -73,7 +81,9 @@ export function openLedger(db: DatabaseSync) {
       const accounts = new Map<string, Counters>();
       const calls = new Map<string, Call>();
       const used = (grantId: string): Counters => accounts.get(grantId) ?? inTransaction(grantId);
-      const find = (callId: string): Call | undefined => calls.get(callId) ?? toCall(readCall.get(callId));
+      const added = new Set<string>();
+      const find = (callId: string): Call | undefined =>
+        calls.get(callId) ?? open.get(callId) ?? toCall(readCall.get(callId));
 
       for (const charge of charges) {
         if (find(charge.callId) !== undefined) continue;
@@ -83,6 +93,7 @@ export function openLedger(db: DatabaseSync) {
         const grants = [...new Set(inOrder.map((account) => account.grantId))];
         for (const grantId of grants) accounts.set(grantId, shift(used(grantId), reserved, zero));
         calls.set(charge.callId, { at: charge.at, grants, reserved, outcome: null });
+        added.add(charge.callId);
       }
       for (const settle of settles) {
         const call = find(settle.callId);
@@ -97,8 +108,12 @@ export function openLedger(db: DatabaseSync) {
           known.set(grantId, counters);
           changed.add(grantId);
         }
-        for (const [callId, { at, grants, reserved, outcome }] of calls) {
-          writeCall.run(callId, at, JSON.stringify(grants), JSON.stringify(toAmounts(reserved)), outcome);
+        for (const [callId, call] of calls) {
+          const { at, grants, reserved, outcome } = call;
+          if (outcome === null) open.set(callId, call);
+          else open.delete(callId);
+          if (!added.has(callId)) endCall.run(outcome, callId);
+          else addCall.run(callId, at, JSON.stringify(grants), JSON.stringify(toAmounts(reserved)), outcome);
         }
       };
     },

@@ -12,7 +12,7 @@ import { openInbox } from "./inbox.ts";
 import { openLedger } from "./ledger.ts";
 import { openRecords } from "./records.ts";
 import { openDatabase } from "./schema.ts";
-import { toQuery } from "./sql.ts";
+import { integer, toQuery } from "./sql.ts";
 import { isSyncFailure, toStoreError } from "./sqlite-error.ts";
 import type { Batch, Store } from "./store.ts";
 
@@ -45,6 +45,10 @@ function toStore(db: DatabaseSync, path: string, clock: Clock): Store {
 
   const begin = toQuery(db, "begin immediate");
   const end = toQuery(db, "commit");
+  /** Changes with each commit of another connection, and with none of this one. */
+  const dataVersion = toQuery(db, "pragma data_version");
+  /** That of the last transaction, after which what is kept in memory is what the file says; null: it may not be. */
+  let keptAt: number | null = null;
   let fsyncs = false;
   let broken = false;
 
@@ -57,6 +61,12 @@ function toStore(db: DatabaseSync, path: string, clock: Clock): Store {
         fsyncs = power;
       }
       begin.run();
+      const version = integer(dataVersion.get()?.[0]);
+      if (version !== keptAt) {
+        events.forget();
+        ledger.forget();
+        keptAt = version;
+      }
       events.begin();
       ledger.begin();
       audit.begin();
@@ -68,6 +78,7 @@ function toStore(db: DatabaseSync, path: string, clock: Clock): Store {
       audit.committed();
     },
     rollback() {
+      keptAt = null;
       if (db.isTransaction) db.exec("rollback");
     },
     translate(thrown) {

@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import type { Amounts } from "../../src/core/limits.ts";
 import { slowCases } from "../support/cases.ts";
 import { tempFolder } from "../support/temp.ts";
-import { account, codeOf, codesOf, oneCall, scope, stores } from "./stores.ts";
+import { account, codeOf, codesOf, oneCall, said, scope, stores } from "./stores.ts";
 
 describe.each(stores)("parallel charges in $name", ({ open }) => {
   test("are exactly 20 of 50 at a limit of 20", async () => {
@@ -32,6 +32,24 @@ describe.each(stores)("parallel charges in $name", ({ open }) => {
         ["leaf", { calls: 20 }],
       ]),
     );
+  });
+
+  test("of two stores in turns see what the other has charged, settled and written", async () => {
+    await using folder = await tempFolder();
+    await using first = await open(folder.path);
+    await using second = await open(folder.path);
+    const charge = (callId: string) => ({ scope, charges: [oneCall(callId, account("g", 2))] });
+    await first.commit({ ...charge("a"), runId: "r", afterSeq: 0, events: [said("one")] });
+    await second.commit({ ...charge("b"), runId: "r", afterSeq: 1, events: [said("two")] });
+    expect(await codeOf(first.commit(charge("c")))).toBe("budget.calls");
+    expect(await codeOf(first.commit({ scope, runId: "r", afterSeq: 1, events: [said("three")] }))).toBe(
+      "store.conflict",
+    );
+    await second.commit({ scope, settles: [{ callId: "a", amounts: {}, outcome: "error" }] });
+    await first.commit({ scope, settles: [{ callId: "a", amounts: { calls: 1 }, outcome: "done" }] });
+    expect((await first.used(["g"])).get("g")).toEqual({ calls: 1 });
+    await first.commit({ ...charge("c"), runId: "r", afterSeq: 2, events: [said("three")] });
+    expect((await second.used(["g"])).get("g")).toEqual({ calls: 2 });
   });
 
   test("through two stores on the same state hold the same cap", async () => {
