@@ -5,7 +5,7 @@ import { demand } from "../permissions/demand.ts";
 import { lineageOf } from "../permissions/lineage.ts";
 import type { Host } from "../host/host.ts";
 import type { RunLine } from "../host/outcome.ts";
-import { loadRunGrant } from "../host/run-grant.ts";
+import { demandSeen, loadRunGrant } from "../host/run-grant.ts";
 import { sleep } from "../host/sleep.ts";
 import type { RunSignal } from "../host/world.ts";
 import type { ExitCode, GrantFlags, Session } from "./command.ts";
@@ -19,11 +19,11 @@ import { toTimeline } from "./timeline.ts";
 const elsewhereMs = 5_000;
 const pollMs = 250;
 
-/** `capstan runs ls`: the newest first. For damaged ones among them it says on stderr what is wrong; the exit code is 1 then. */
+/** `capstan runs ls`: the newest first, for the holder of a token those that it sees. For damaged ones among them it says on stderr what is wrong; the exit code is 1 then. */
 export async function listRuns(session: Session, options: { json?: boolean; limit: string }): Promise<ExitCode> {
-  const { app, print, tell } = session;
+  const { app, confined, print, tell } = session;
   await demandRead(session);
-  const runs = await app.host.list(parseCount(options.limit));
+  const runs = await app.host.list(parseCount(options.limit), confined ? await session.grant() : undefined);
   if (options.json === true) print(toJsonText(runs));
   else for (const line of runs) print(toListLine(line));
   const damages = runs.flatMap(({ damage }) => damage ?? []);
@@ -151,8 +151,11 @@ export async function readRun(
   return read;
 }
 
-/** A log holds what its run saw: only who may read runs may read it. */
+/** A log holds what its run saw: only who may read runs, and sees this one, may read it. */
 export async function demandRead(session: Session, runId?: string): Promise<void> {
+  const { store, scope, permissions } = session.app;
+  const grant = await session.grant();
   const need = { type: "run", action: "read", ...(runId === undefined ? {} : { runId }) } as const;
-  demand(await session.grant(), [need], session.app.permissions.now());
+  demand(grant, [need], permissions.now());
+  if (runId !== undefined) demandSeen(grant, await loadRunGrant(store, scope, runId), runId);
 }

@@ -5,10 +5,11 @@ import { foldRun } from "../core/run.ts";
 import type { Principal } from "../core/scope.ts";
 import type { Grant, Need } from "../permissions/grant.ts";
 import { lineageOf, maySee } from "../permissions/lineage.ts";
-import type { RunSummary } from "../store/store.ts";
 import type { HostServices, StartRequest } from "./host.ts";
 import { demandContinuable, lineage } from "./lineage.ts";
+import { newestRuns } from "./list-runs.ts";
 import type { PreparedRun } from "./prepare.ts";
+import { demandSeen } from "./run-grant.ts";
 
 /** How a run is to be part of a conversation. */
 export interface ConversationRequest {
@@ -21,8 +22,6 @@ export interface ConversationRequest {
   readonly continue?: true;
 }
 
-/** So many runs are looked at together for the last conversation. */
-const pageRuns = 100;
 const kind = "conversation";
 /** The last run of a conversation. */
 const Last = z.strictObject({ runId: z.string() });
@@ -114,20 +113,9 @@ async function lastName({ grant }: StartRequest, { services, recordedOf }: Parts
   throw new CapstanError("run.not_found", "There is no conversation to go on with. Begin one with `capstan run`.");
 }
 
-/** All runs of a scope, the newest first. */
-async function* newestRuns({ store, scope }: HostServices): AsyncGenerator<RunSummary> {
-  for (let page: readonly RunSummary[] = await store.runs(scope, pageRuns); page.length > 0;) {
-    yield* page;
-    page = await store.runs(scope, pageRuns, page.at(-1));
-  }
-}
-
 async function loadLast(runId: string, { grant, isStarter }: StartRequest, parts: Parts): Promise<Run> {
   if (isStarter === undefined) await parts.demandRights(grant, [{ type: "run", action: "read", runId }]);
-  const recorded = await parts.recordedOf(runId);
-  if (!maySee(grant, lineageOf(recorded))) {
-    throw new CapstanError("run.not_found", `There is no run ${runId}. See \`capstan runs ls\`.`);
-  }
+  demandSeen(grant, await parts.recordedOf(runId), runId);
   const run = await foldRun(lineage(parts.services.store, parts.services.scope, runId, 1));
   demandContinuable(run);
   return run;

@@ -6,6 +6,7 @@ import type { HostServices, ResumeRequest } from "./host.ts";
 import type { RunOutcome } from "./outcome.ts";
 import { lineage } from "./lineage.ts";
 import type { PreparedRun } from "./prepare.ts";
+import { demandSeen } from "./run-grant.ts";
 import type { ReplayVerdict } from "./replay.ts";
 import { replayRun } from "./replay.ts";
 import { parseRunFile } from "./run-file.ts";
@@ -18,11 +19,12 @@ export interface ForkRequest extends ResumeRequest, ForkChanges {
   readonly drives?: boolean;
 }
 
-/** What can be done with the log of a run, beside going on with it. Whoever may not see the run gets `run.not_found`. */
+/** What can be done with the log of a run, beside going on with it. The run of somebody else is not there: `run.not_found`. */
 export interface History {
   /**
    * Goes on from an event of a run as another run, with what `ForkChanges` changes, under what the present grant and that of the run both
-   * allow. Nothing that was approved stays approved. Throws `usage.bad_option`, `permission.*`, `token.*`, `provider.unknown`.
+   * allow. Nothing that was approved stays approved. Throws `run.not_found` where the grant does not see the run (`maySee`),
+   * `usage.bad_option`, `permission.*`, `token.*`, `provider.unknown`.
    */
   fork(runId: string, request: ForkRequest): Promise<RunOutcome>;
   /**
@@ -62,6 +64,7 @@ export function openHistory({ services, recordedOf, demandRights, begin }: Parts
         { type: "run", action: "read", runId },
       ]);
       const recorded = await recordedOf(runId);
+      demandSeen(grant, recorded, runId);
       const original = { runId, events: await Array.fromAsync(lineage(store, scope, runId, 1)), recorded };
       return await begin(await prepareFork(original, request, grant, services), request, drives);
     },

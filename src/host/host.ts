@@ -28,6 +28,7 @@ import type { History } from "./history.ts";
 import { openHistory } from "./history.ts";
 import { readInbox } from "./inbox.ts";
 import { lineage } from "./lineage.ts";
+import { listSeen } from "./list-runs.ts";
 import { beginRun, openRunLog } from "./log.ts";
 import type { RunLine, RunOutcome } from "./outcome.ts";
 import { toOutcome, toPending, toRunLine } from "./outcome.ts";
@@ -133,8 +134,8 @@ export interface Host extends History {
   deny(runId: string, callId: string, reason: string, grant: Grant): Promise<void>;
   /** Ends a run by a person's word: at once where it is driven, else when it is resumed. Throws `run.finished`. */
   cancel(runId: string, reason: string, grant: Grant): Promise<void>;
-  /** Newest first. A run whose log is damaged stands among them, with what is wrong. */
-  list(limit: number): Promise<readonly RunLine[]>;
+  /** Newest first, where a grant is given those that it sees (`maySee`). A run whose log is damaged stands among them, with what is wrong. */
+  list(limit: number, grant?: Grant): Promise<readonly RunLine[]>;
   /** A run and all its events, behind those of the runs that it goes on from. Throws `run.not_found`, `run.corrupt`. */
   load(runId: string): Promise<{ readonly run: Run; readonly events: readonly Event[] }>;
   /** As `load` reads them. Throws `run.not_found`. */
@@ -364,7 +365,10 @@ export function openHost(services: HostServices): Host {
     approve,
     deny,
     cancel,
-    list: async (limit) => (await store.runs(scope, limit)).map(toRunLine),
+    list: async (limit, grant) =>
+      grant === undefined
+        ? (await store.runs(scope, limit)).map(toRunLine)
+        : await listSeen(limit, grant, { store, scope, recordedOf: loadOwnGrant }),
     load: async (runId) => ({
       run: (await loadOwn(runId)).run,
       events: await Array.fromAsync(lineage(store, scope, runId)),

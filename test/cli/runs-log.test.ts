@@ -118,4 +118,24 @@ describe("capstan runs", () => {
     expect((await capstan(home.path, ["run", "--conversation", whole, task])).code).toBe(0);
     expect((await capstan(home.path, ["run", "--continue", task])).code).toBe(0);
   });
+
+  test("shows the holder of a token what was begun under it, and nothing of what was begun beside it", async () => {
+    await using home = await tempFolder();
+    const rights = ["--allow", "todo_add", "--allow", "run_agent", "--resource", "capstan://runs/"];
+    const create = async () => (await capstan(home.path, ["grant", "create", ...rights])).stdout.trim();
+    const [one, beside] = [await create(), await create()];
+    const as = (token: string, ...words: string[]) => capstan(home.path, ["--grant", token, ...words]);
+    const { runId } = JSON.parse((await as(one, "run", 'add todo "buy milk"', "--json")).stdout);
+    const listed = async (token: string) => JSON.parse((await as(token, "runs", "ls", "--json")).stdout);
+    expect(await listed(one)).toMatchObject([{ runId, status: "done" }]);
+    expect(await listed(beside)).toEqual([]);
+    for (const words of [["show"], ["export"], ["verify"], ["replay"], ["fork", "--at", "1"]]) {
+      const [command = "", ...rest] = words;
+      const refused = await as(beside, "runs", command, runId, ...rest);
+      expect(refused, command).toMatchObject({ code: 2, stdout: "", stderr: expect.stringContaining("run.not_found") });
+      expect(refused.stderr).not.toContain("milk");
+      expect((await as(one, "runs", command, runId, ...rest)).code, command).toBe(0);
+    }
+    expect((await capstan(home.path, ["runs", "ls"])).stdout).toContain(runId);
+  });
 });

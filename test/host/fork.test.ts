@@ -245,6 +245,19 @@ describe("what a fork may do", () => {
     });
     expect(await at.host.fork(runId, { at: 1, drives: false, grant: at.grant, signal })).toBeDefined();
   });
+
+  test("is nothing for a token beside the one that the run was started under, and what it was for that one", async () => {
+    const { opening } = openCounted([{ text: "The end." }]);
+    await using at = await opening;
+    const ancestors = [{ id: at.grant.id, limits: {} }];
+    const [one, beside] = [newId("grant"), newId("grant")].map((id) => ({ ...at.grant, id, ancestors }));
+    if (one === undefined || beside === undefined) throw new Error("There are no grants.");
+    const { runId } = await at.start("A secret.", { grant: one });
+    const fork = (grant: typeof one) => at.host.fork(runId, { at: 1, grant, signal: new AbortController().signal });
+    await expect(fork(beside)).rejects.toMatchObject({ code: "run.not_found" });
+    expect(await fork(one)).toMatchObject({ status: "done" });
+    expect(await fork(at.grant)).toMatchObject({ status: "done" });
+  });
 });
 
 function toTexts(messages: readonly unknown[]): string[] {
