@@ -13,6 +13,7 @@ import { openPolicies } from "./host/policies/all.ts";
 import { openProvider } from "./host/providers/all.ts";
 import { agentTools } from "./host/run-agent.ts";
 import { runResources } from "./host/run-resources.ts";
+import { type Logger, type LogSink, openLogger, parseLogLevel, withFaultLog } from "./host/telemetry/logger.ts";
 import { openGraphs } from "./knowledge/graphs.ts";
 import { openHome } from "./permissions/keys.ts";
 import { openPermissions } from "./permissions/open-permissions.ts";
@@ -50,6 +51,8 @@ export interface AppOptions {
   readonly onFault?: (fault: unknown) => void;
   /** Gets lines about the MCP servers behind. Missing: they are dropped. */
   readonly log?: (line: string) => void;
+  /** Where the records of `host.telemetry.logs` go; missing: to stderr. */
+  readonly logTo?: LogSink;
   readonly clock?: Clock;
 }
 
@@ -71,14 +74,18 @@ export interface App extends AsyncDisposable {
   /** Every tool there is now, as grants name them. */
   readonly toolNames: readonly ToolName[];
   readonly onFault: (fault: unknown) => void;
+  /** The log of the process; undefined where it is off. */
+  readonly logger: Logger | undefined;
 }
 
 /** Opens the parts in their order; what is expensive opens when it is first used. Throws `config.*`, `store.*`. */
 export async function openApp(options: AppOptions): Promise<App> {
-  const { home, clock = systemClock, env = {}, onFault = () => {}, log = () => {} } = options;
+  const { home, clock = systemClock, env = {}, log = () => {} } = options;
   await openHome(home);
   const given = options.config;
   const config = typeof given === "object" ? given : await loadConfig(home, given);
+  const logger = await openLogger(parseLogLevel(env["CAPSTAN_LOG"]) ?? config.host.telemetry.logs, options.logTo);
+  const onFault = withFaultLog(options.onFault ?? (() => {}), logger, clock);
   const scope = localScope;
   const principal = localPrincipal;
 
@@ -122,6 +129,7 @@ export async function openApp(options: AppOptions): Promise<App> {
     config: config.host,
     home,
     onFault,
+    logger,
     ...policies,
   });
 
@@ -143,6 +151,7 @@ export async function openApp(options: AppOptions): Promise<App> {
       return toolbox.tools.map(toToolName);
     },
     onFault,
+    logger,
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
 }

@@ -14,13 +14,13 @@ export interface ServeOptions extends GrantFlags {
 /** `capstan serve`: MCP on stdin and stdout until stdin closes, or over HTTP; until Ctrl-C. */
 export async function serve(session: Session, options: ServeOptions): Promise<ExitCode> {
   const { app, signal, tell } = session;
-  const { artifacts, door, permissions, store, onFault } = app;
+  const { artifacts, door, permissions, store, onFault, logger } = app;
   const { discovery, discoveryTokens, resultBytes } = app.config.server;
   const offering = { artifacts, discovery: options.discovery ?? discovery, discoveryTokens, resultBytes };
   await app.bridge?.ready(signal, "start");
   const grant = await session.grant(options);
   const isExplicit = session.isGrantNamed(options);
-  const services = { door, permissions, store, grant, isExplicit, version, offering, signal };
+  const services = { door, permissions, store, grant, isExplicit, version, offering, logger, signal };
   if (options.http === undefined) {
     await serveStdio({ ...services, input: process.stdin, output: process.stdout, log: tell });
     return 0;

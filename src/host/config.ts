@@ -4,6 +4,7 @@ import { AgentConfigs } from "./agents/config.ts";
 import { longestMs } from "../core/clock.ts";
 import { Models, ResultTokens } from "./context/config.ts";
 import { GuardrailsConfig } from "./guardrails/rules.ts";
+import { LogLevel } from "./telemetry/logger.ts";
 import { Cache, Circuit, Pacing, Retries, Route, routeProblems } from "./policies/config.ts";
 import { TextCallFormat } from "./text-calls/format.ts";
 
@@ -92,9 +93,11 @@ export const HostConfig = z
         queueMs: z.int().min(0).max(longestMs).default(60_000),
       })
       .prefault({}),
-    /** What the trace of a run holds, where an SDK of OpenTelemetry is registered. */
+    /** How runs, and calls of MCP clients, are observed. */
     telemetry: z
       .strictObject({
+        /** From which level on records are written to stderr as lines of JSON; `CAPSTAN_LOG` stands before it. */
+        logs: LogLevel.default("off"),
         /** What people, models and tools said stands in spans too. */
         content: z.boolean().default(false),
       })

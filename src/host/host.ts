@@ -45,7 +45,8 @@ import { findRunGrant, loadRunGrant, toGrantRecord } from "./run-grant.ts";
 import { sleep } from "./sleep.ts";
 import { toStopped } from "./stopped.ts";
 import { sealRun } from "./verify.ts";
-import type { RunTrace } from "./telemetry/trace.ts";
+import type { Logger } from "./telemetry/logger.ts";
+import type { Observing, RunTrace } from "./telemetry/trace.ts";
 import { openRunTrace } from "./telemetry/trace.ts";
 import type { RunSignal, World } from "./world.ts";
 
@@ -65,6 +66,8 @@ export interface HostServices {
   readonly health?: Host["health"];
   /** Gets what no run may show, such as a fault inside a provider. Missing: it is dropped. Must not throw. */
   readonly onFault?: World["onFault"];
+  /** The log of the process; missing: it is off. */
+  readonly logger?: Logger | undefined;
   /** How a retry waits; missing: on the clock of the machine. */
   readonly sleep?: World["sleep"];
 }
@@ -149,6 +152,7 @@ export function openHost(services: HostServices): Host {
   const agents = openAgents({ ...services, agents: config.agents });
   const places = openPlaces(config.concurrency, config.agents);
   const driven = new Map<string, Bell>();
+  const observing: Observing = { ...config.telemetry, logger: services.logger };
 
   async function start(request: StartRequest): Promise<RunOutcome> {
     return await begin(await prepare(request), request);
@@ -160,7 +164,7 @@ export function openHost(services: HostServices): Host {
     held.use(await places.enter({ runId, agent: bodies[0].agent?.name }, request));
     const bell = held.adopt(claim(runId), () => driven.delete(runId));
     const along = { records: [toGrantRecord(grant, runId), ...records] };
-    using trace = await openRunTrace(request.onSignal, config.telemetry);
+    using trace = await openRunTrace(request.onSignal, observing);
     const run = await beginRun({ scope, runId, ...from }, bodies, along, toLogServices(trace)).catch(rethrowConflict);
     if (!drives) return toOutcome(run);
     return await driveOn(run, provider, grant, { ...request, ...trace, bell });
@@ -187,7 +191,7 @@ export function openHost(services: HostServices): Host {
     using held = new DisposableStack();
     held.use(await places.enter({ runId, agent: run.agent?.name }, request));
     const bell = held.adopt(claim(runId), () => driven.delete(runId));
-    using trace = await openRunTrace(request.onSignal, config.telemetry, () => store.events(scope, runId));
+    using trace = await openRunTrace(request.onSignal, observing, () => store.events(scope, runId));
     const log = openRunLog(run, toLogServices(trace));
     await log.append([{ type: "run.resumed", grantId: grant.id }]);
     return await driveOn(log.run(), provider, grant, { ...request, ...trace, bell });

@@ -91,6 +91,7 @@ export interface TestHostOptions {
   readonly clock?: Clock;
   readonly config?: Partial<HostConfig>;
   readonly grant?: Partial<Grant>;
+  readonly logger?: HostServices["logger"];
   /** A home that outlives this host; missing: a new one that goes away with it. */
   readonly home?: string;
 }
@@ -122,6 +123,7 @@ export async function openTestHost(options: TestHostOptions) {
       scope: localScope,
       principal: localPrincipal,
       config: settings,
+      logger: options.logger,
       ...openPolicies({ config: settings, open: () => provider, sleep }),
       sleep,
       ...over,

@@ -12,6 +12,19 @@ export function isObserved(): boolean {
   return Symbol.for("opentelemetry.js.api.1") in globalThis;
 }
 
+/** What ties a line of a log to a span. */
+export interface SpanIds {
+  readonly traceId: string;
+  readonly spanId: string;
+}
+
+/** The span that is active here; undefined where there is none, or nobody listens. */
+export async function activeSpan(): Promise<SpanIds | undefined> {
+  if (!isObserved()) return undefined;
+  const { context, trace } = await import("@opentelemetry/api");
+  return trace.getSpanContext(context.active());
+}
+
 /** Acts within the trace that a request's `_meta` names, if it names one and somebody listens. */
 export async function inTraceOf<T>(
   meta: Readonly<Record<string, unknown>> | undefined,

@@ -2,8 +2,11 @@ import type * as OpenTelemetry from "@opentelemetry/api";
 import type { Context, Histogram, Span, SpanContext } from "@opentelemetry/api";
 import type { Event } from "../../core/event.ts";
 import type { RunSignal } from "../world.ts";
+import type { SpanIds } from "./carry.ts";
 import { isObserved } from "./carry.ts";
 import { metricNames, semconvUrl } from "./conventions.ts";
+import type { Logger } from "./logger.ts";
+import { openRunLogger } from "./run-logger.ts";
 import type { TraceState, TraceStep } from "./steps.ts";
 import { runSpan, traceEvent } from "./steps.ts";
 
@@ -11,6 +14,11 @@ import { runSpan, traceEvent } from "./steps.ts";
 export interface TraceConfig {
   /** Whether spans hold what people, models and tools said. */
   readonly content: boolean;
+}
+
+/** The same, with what writes the log of the process; missing: it is off. */
+export interface Observing extends TraceConfig {
+  readonly logger?: Logger | undefined;
 }
 
 /** The trace of one run while it is driven. Disposing ends what is open. */
@@ -21,31 +29,41 @@ export interface RunTrace extends Disposable {
 }
 
 /**
- * Opens the trace of a run, whose log has `before` so far. Where no SDK of OpenTelemetry is registered it does nothing but pass on the
- * signals.
+ * Opens the trace of a run, whose log has `before` so far: its spans, where an SDK of OpenTelemetry is registered, and its records in the
+ * log of the process. Where neither is wanted it does nothing but pass on the signals.
  */
 export async function openRunTrace(
   onSignal: ((signal: RunSignal) => void) | undefined,
-  config: TraceConfig,
+  config: Observing,
   before: () => AsyncIterable<Event> = none,
 ): Promise<RunTrace> {
   const pass = onSignal ?? (() => {});
-  if (!isObserved()) return { onSignal: pass, within: (_, act) => act(), [Symbol.dispose]: () => {} };
-  const api = await import("@opentelemetry/api");
+  const { logger } = config;
+  const api = isObserved() ? await import("@opentelemetry/api") : undefined;
+  if (api === undefined && logger === undefined) {
+    return { onSignal: pass, within: (_, act) => act(), [Symbol.dispose]: () => {} };
+  }
   let state: TraceState | null = null;
   for await (const event of before()) ({ state } = traceEvent(state, event, config));
-  const spans = openSpans(api);
+  const spans = api === undefined ? undefined : openSpans(api);
+  const records = logger === undefined ? undefined : openRunLogger(logger);
   return {
     onSignal(signal) {
       if (signal.type === "event") {
         const traced = traceEvent(state, signal.event, config);
         ({ state } = traced);
-        for (const step of traced.steps) spans.perform(step);
+        for (const step of traced.steps) {
+          const ids = spans?.perform(step); // Whether anybody logs or not.
+          records?.write(step, ids);
+        }
       }
       pass(signal);
     },
-    within: (callId, act) => api.context.with(spans.contextIn(callId), act),
-    [Symbol.dispose]: () => spans.end(),
+    within: (callId, act) => spans?.within(callId, act) ?? act(),
+    [Symbol.dispose]() {
+      spans?.end();
+      records?.[Symbol.dispose]();
+    },
   };
 }
 
@@ -101,31 +119,34 @@ function openSpans({ INVALID_SPAN_CONTEXT, SpanKind, SpanStatusCode, context, me
     });
   }
 
-  function perform(step: TraceStep): void {
+  /** Gives the span that the step is about, if it is open. */
+  function perform(step: TraceStep): SpanIds | undefined {
     const { span: name, attributes } = step;
     const span = open.get(name);
     switch (step.type) {
       case "start": {
         const kind = step.kind === "client" ? SpanKind.CLIENT : SpanKind.INTERNAL;
         const parent = name === runSpan ? around : contextOf(runSpan);
-        open.set(name, tracer.startSpan(step.name, { kind, startTime: toTime(step.at), attributes }, parent));
-        return;
+        const started = tracer.startSpan(step.name, { kind, startTime: toTime(step.at), attributes }, parent);
+        open.set(name, started);
+        return started.spanContext();
       }
       case "event":
         span?.addEvent(step.name, attributes, toTime(step.at));
-        return;
+        break;
       case "measure":
         histograms[step.metric].record(step.value, attributes, contextOf(name));
-        return;
+        break;
       case "end":
         span?.setAttributes(attributes);
         if (step.error !== undefined) span?.setStatus({ code: SpanStatusCode.ERROR, message: step.error });
         span?.end(toTime(step.at));
         open.delete(name);
-        return;
+        break;
       default:
         step satisfies never;
     }
+    return span?.spanContext();
   }
 
   /** What is still open is left to another driver, or to a later one. */
@@ -133,7 +154,8 @@ function openSpans({ INVALID_SPAN_CONTEXT, SpanKind, SpanStatusCode, context, me
     for (const span of [...open.values()].reverse()) span.end();
     open.clear();
   }
-  return { perform, contextIn, end, [Symbol.dispose]: end };
+  const within = <T>(callId: string, act: () => Promise<T>): Promise<T> => context.with(contextIn(callId), act);
+  return { perform, within, end, [Symbol.dispose]: end };
 }
 
 /** As seconds and nanoseconds: a small number alone would stand for a time since the process began. */

@@ -3,6 +3,7 @@ import { newId } from "../../core/id.ts";
 import type { Principal, Scope } from "../../core/scope.ts";
 import { trusted } from "../../core/taint.ts";
 import type { Grant } from "../../permissions/grant.ts";
+import type { Logger } from "../../host/telemetry/logger.ts";
 import type { Store } from "../../store/store.ts";
 
 /** A request that is refused before it comes to the door, which records its own refusals. */
@@ -16,7 +17,7 @@ export interface Refusal {
   readonly grant?: Grant;
 }
 
-/** Adds a refusal to the audit log. */
+/** Adds a refusal to the audit log, and tells of it in the log of the process. */
 export type RecordRefusal = (refusal: Refusal) => Promise<void>;
 
 /** Opens the record of refusals; `owner` stands for requests without a grant. */
@@ -24,6 +25,7 @@ export function openRefusals(services: {
   readonly store: Store;
   readonly now: () => number;
   readonly owner: { readonly scope: Scope; readonly principal: Principal };
+  readonly logger?: Logger | undefined;
 }): RecordRefusal {
   return async ({ action, name, code, grant }) => {
     const { scope, principal } = grant ?? services.owner;
@@ -40,6 +42,8 @@ export function openRefusals(services: {
       decision: "deny",
       reason: code,
     } as const;
+    const { at, grantId, callId } = entry;
+    services.logger?.write("warn", { name: "request_refused", at, action, grantId, callId, code });
     await services.store.commit({ scope, audit: [entry] });
   };
 }

@@ -3,7 +3,10 @@ import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promi
 import { toCapstanError } from "../../core/error.ts";
 import type { Permissions } from "../../permissions/permissions.ts";
 import type { Store } from "../../store/store.ts";
+import { withCallLog } from "../../host/telemetry/call-log.ts";
+import type { Logger } from "../../host/telemetry/logger.ts";
 import type { Door } from "../../tools/call.ts";
+import { logConnection } from "./connection-log.ts";
 import { type Dispatch, openDispatch } from "./dispatch.ts";
 import { serveEras } from "./eras.ts";
 import { openGrants, type ProcessGrant } from "./grants.ts";
@@ -25,6 +28,8 @@ export interface StdioServices extends ProcessGrant {
   readonly output: Writable;
   /** Gets a line for a person, on stderr or in a file; never on `output`. */
   readonly log: (line: string) => void;
+  /** The log of the process; missing: it is off. */
+  readonly logger?: Logger | undefined;
   /** Ends serving: calls in flight are cancelled and awaited. */
   readonly signal: AbortSignal;
 }
@@ -38,8 +43,10 @@ const lastWordsMs = 500;
  * when the connection has ended, for whatever reason, and nothing runs any more. Never rejects for what a client does.
  */
 export async function serveStdio(services: StdioServices): Promise<void> {
-  const { door, permissions, store, grant, version, offering, input, output, log, signal } = services;
-  const recordRefusal = openRefusals({ store, now: () => permissions.now(), owner: grant });
+  const { permissions, store, grant, version, offering, input, output, log, signal, logger } = services;
+  const now = (): number => permissions.now();
+  const door = withCallLog(services.door, logger, now);
+  const recordRefusal = openRefusals({ store, now, owner: grant, logger });
   const grantFor = openGrants(permissions, services, recordRefusal);
   const notices = openNotices(services);
   const onError = (error: Error): void => log(`mcp: ${toLogText(error.message)}`);
@@ -58,6 +65,7 @@ export async function serveStdio(services: StdioServices): Promise<void> {
   });
   using closing = openClosing(signal, dispatch);
   const wire = openWire({ input, output, signal: closing.signal });
+  using _ = logConnection({ logger, now }, { transport: "stdio", grantId: grant.id });
   await serveEras(wire, { dispatch, opener: grant, onError });
   await dispatch.endSubscriptions();
   await tasks.end();

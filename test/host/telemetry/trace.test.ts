@@ -81,7 +81,7 @@ describe("the trace of a run", () => {
   });
 
   test("holds what was said where the config wants it", async () => {
-    const config = { ...zero, telemetry: { content: true } };
+    const config = { ...zero, telemetry: { content: true, logs: "off" as const } };
     await using at = await openTestHost({ tools: [testTool("look")], provider: counting(turns), config });
     await at.start("find it", { model: "openai:m" });
     const said = plain().map(({ attributes }) => attributes);

@@ -12,6 +12,7 @@ export async function openHttpServer(
   const { url, closed, counts } = await serveHttp({
     ...{ door, permissions, store, grant, isExplicit: false, version: "0.0.0-test", host: "127.0.0.1", port: 0 },
     offering: over.offering,
+    logger: over.logger,
     hosts: over.hosts ?? [],
     origins: over.origins ?? [],
     onFault: (fault) => server.faults.push(fault),

@@ -2,6 +2,7 @@ import { PassThrough } from "node:stream";
 import { type Clock, systemClock } from "../../../src/core/clock.ts";
 import type { Grant, Rights } from "../../../src/permissions/grant.ts";
 import type { Offering } from "../../../src/server/mcp/offering.ts";
+import type { StdioServices } from "../../../src/server/mcp/stdio.ts";
 import { serveStdio } from "../../../src/server/mcp/stdio.ts";
 import type { Door } from "../../../src/tools/call.ts";
 import type { ResourceSource } from "../../../src/tools/resource.ts";
@@ -19,6 +20,7 @@ export interface TestServerParts {
   readonly sources?: readonly Source[];
   readonly offering?: Offering;
   readonly clock?: Clock;
+  readonly logger?: StdioServices["logger"];
 }
 
 /**
@@ -31,6 +33,7 @@ export async function openTestServer({
   sources = [],
   offering,
   clock = systemClock,
+  logger,
 }: TestServerParts = {}) {
   const log: string[] = [];
   const logged: string[] = [];
@@ -69,6 +72,7 @@ export async function openTestServer({
       input,
       output,
       log: (line) => logged.push(line),
+      logger,
       signal: ending.signal,
     });
     connections.push(ended);

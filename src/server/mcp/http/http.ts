@@ -4,6 +4,8 @@ import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promi
 import { isJSONRPCRequest, type JSONRPCRequest } from "@modelcontextprotocol/server";
 import { CapstanError, type ErrorCode, toCapstanError, toText } from "../../../core/error.ts";
 import { isJsonObject } from "../../../core/json.ts";
+import { withCallLog } from "../../../host/telemetry/call-log.ts";
+import type { Logger } from "../../../host/telemetry/logger.ts";
 import type { Permissions } from "../../../permissions/permissions.ts";
 import type { Store } from "../../../store/store.ts";
 import type { Door } from "../../../tools/call.ts";
@@ -39,6 +41,8 @@ export interface HttpServices extends ProcessGrant {
   /** The address that clients know it by, where a proxy stands in front. */
   readonly publicUrl?: string;
   readonly onFault: (fault: unknown) => void;
+  /** The log of the process; missing: it is off. */
+  readonly logger?: Logger | undefined;
   /** Ends serving: nothing new is accepted, what runs may end within `drainMs`, then it is cancelled. */
   readonly signal: AbortSignal;
 }
@@ -61,9 +65,10 @@ const metadataPath = "/.well-known/oauth-protected-resource";
  * `usage.bad_option` where the address can't be listened on.
  */
 export async function serveHttp(services: HttpServices): Promise<HttpServing> {
-  const { permissions, store, host, hosts, origins, version, offering, door, onFault, signal } = services;
+  const { permissions, store, host, hosts, origins, version, offering, onFault, signal, logger } = services;
   const now = (): number => permissions.now();
-  const recordRefusal = openRefusals({ store, now, owner: services.grant });
+  const door = withCallLog(services.door, logger, now);
+  const recordRefusal = openRefusals({ store, now, owner: services.grant, logger });
   const grantFor = openGrants(permissions, services, recordRefusal);
   const own = toBearerGrants(grantFor, permissions);
   const notices = openNotices(services);
@@ -73,7 +78,7 @@ export async function serveHttp(services: HttpServices): Promise<HttpServing> {
   const openOwn = () => openDispatch(shared);
   const room = openRoom();
   const streams = openStreams(permissions, services.isExplicit ? services.grant : null, () => sessions.sweep());
-  const sessions = openSessions({ toDispatch: openOwn, now, room, streams, onFault });
+  const sessions = openSessions({ toDispatch: openOwn, now, room, streams, onFault, logger });
   const running = new Set<Promise<void>>();
   const posts = new Set<ServerResponse>();
   let refusedAt = -Infinity;

@@ -8,7 +8,9 @@ import {
   type JSONRPCMessage,
   SUPPORTED_PROTOCOL_VERSIONS,
 } from "@modelcontextprotocol/server";
+import type { Logger } from "../../../host/telemetry/logger.ts";
 import type { Grant } from "../../../permissions/grant.ts";
+import { logConnection } from "../connection-log.ts";
 import type { Dispatch } from "../dispatch.ts";
 import { answerError, openAnswer } from "./answer.ts";
 import { noRoom, ownerOf, type Room } from "./room.ts";
@@ -55,6 +57,8 @@ interface Session {
   readonly older: Older;
   /** Gives its place back. */
   readonly leave: () => void;
+  /** Tells of its end. */
+  readonly logged: Disposable;
   /** Where it listens; null: nowhere. */
   listening: ServerResponse | null;
   /** Notices, as they are written, that came while it listened nowhere. */
@@ -68,6 +72,7 @@ interface SessionsServices {
   readonly room: Room;
   readonly streams: Streams;
   readonly onFault: (fault: unknown) => void;
+  readonly logger?: Logger | undefined;
 }
 
 /**
@@ -75,7 +80,7 @@ interface SessionsServices {
  * message acts under the token that came with it; a stream lives as long as the grant that opened it. The connection of a session
  * is never shared.
  */
-export function openSessions({ toDispatch, now, room, streams, onFault }: SessionsServices): Sessions {
+export function openSessions({ toDispatch, now, room, streams, onFault, logger }: SessionsServices): Sessions {
   const sessions = new Map<string, Session>();
 
   async function begin(kind: Session["kind"], grant: Grant): Promise<Session | null> {
@@ -92,6 +97,7 @@ export function openSessions({ toDispatch, now, room, streams, onFault }: Sessio
       dispatch,
       older,
       leave,
+      logged: logConnection({ logger, now }, { transport: kind === "mcp" ? "http" : "sse", grantId: grant.id }),
       listening: null,
       missed: new Set(),
       usedAt: now(),
@@ -100,9 +106,10 @@ export function openSessions({ toDispatch, now, room, streams, onFault }: Sessio
     return session;
   }
 
-  async function end({ id, older, dispatch, leave, listening }: Session): Promise<void> {
+  async function end({ id, older, dispatch, leave, listening, logged }: Session): Promise<void> {
     if (!sessions.delete(id)) return;
     leave();
+    logged[Symbol.dispose]();
     listening?.end();
     older.close();
     await dispatch.endSubscriptions();
