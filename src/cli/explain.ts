@@ -22,6 +22,7 @@ interface Call {
   readonly grantId: string;
   readonly asked?: string;
   readonly decided?: string;
+  readonly retry?: number;
 }
 
 /**
@@ -97,9 +98,18 @@ export async function explain(runId: string, events: readonly Event[], turn?: nu
       }
       case "tool.requested": {
         const call = calls.get(event.callId);
-        const { name, effect, at } = event;
-        const { grantId } = run;
-        calls.set(event.callId, { ...call, name, args: JSON.stringify(event.args), effect, at, grantId });
+        const { name, effect, retry } = event;
+        const again = retry === undefined ? {} : { retry };
+        const at = call !== undefined && retry !== undefined ? call.at : event.at;
+        calls.set(event.callId, {
+          ...call,
+          name,
+          args: JSON.stringify(event.args),
+          effect,
+          at,
+          grantId: run.grantId,
+          ...again,
+        });
         break;
       }
       case "approval.requested": {
@@ -173,11 +183,12 @@ function noticeInWords(notice: ModelNotice): string {
 }
 
 function callInWords(
-  { name, args, at, effect, grantId, asked, decided }: Call,
+  { name, args, at, effect, grantId, asked, decided, retry }: Call,
   event: Event & { type: "tool.finished" },
 ) {
   const person = [asked === undefined ? [] : [`asked (${asked})`], decided === undefined ? [] : [decided]].flat();
-  const how = [effect, `under ${grantId}`, ...person, seconds(event.at - at)].join(", ");
+  const late = retry === undefined ? [] : [`late, and called again ${counted(retry, "time")}`];
+  const how = [effect, `under ${grantId}`, ...person, ...late, seconds(event.at - at)].join(", ");
   const taint = event.taint.length === 0 ? "" : `; untrusted: ${event.taint.join(", ")}`;
   return `${inShort(`${name} ${args}`)} (${how}): ${outcomeInShort(event.outcome)}${taint}`;
 }

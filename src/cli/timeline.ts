@@ -34,7 +34,7 @@ function describe(event: Event): string {
     case "model.failed":
       return `model failed${inBrackets(describeUse(event))}, ${event.code}: ${short(event.message)}`;
     case "tool.requested":
-      return `${event.name} called (${event.effect}) ${event.callId}: ${short(JSON.stringify(event.args))}`;
+      return `${event.name} called${toAgain(event)} (${event.effect}) ${event.callId}: ${short(JSON.stringify(event.args))}`;
     case "tool.finished":
       return `${toEnd(event)} ${event.callId}: ${short(outcomeText(event.outcome))}`;
     case "tool.suspended":
@@ -86,6 +86,9 @@ function describeUse({
 }
 
 const inBrackets = (words: readonly string[]): string => (words.length === 0 ? "" : ` (${words.join(", ")})`);
+
+const toAgain = ({ retry }: Event & { type: "tool.requested" }): string =>
+  retry === undefined ? "" : ` again, since it did not end in its time (retry ${retry})`;
 
 const toEnd = ({ edited, outcome }: Event & { type: "tool.finished" }): string =>
   edited === true ? "result put in by hand for" : outcome.isError ? "failed" : "done";

@@ -60,7 +60,13 @@ export type ContextMessage =
  */
 type CallState =
   | { readonly type: "new" }
-  | { readonly type: "requested"; readonly args: JsonObject; readonly effect: "read" | "idempotent" | "once" }
+  | {
+      readonly type: "requested";
+      readonly args: JsonObject;
+      readonly effect: "read" | "idempotent" | "once";
+      /** How often it was made again because it did not end in its time; missing: never. */
+      readonly retry?: number;
+    }
   | {
       readonly type: "waiting";
       readonly args: JsonObject;
@@ -74,6 +80,7 @@ type CallState =
       readonly type: "suspended";
       readonly args: JsonObject;
       readonly effect: "read" | "idempotent" | "once";
+      readonly retry?: number;
       readonly by: SuspendedRun;
     }
   | { readonly type: "approved"; readonly approvalId: string }
@@ -205,8 +212,10 @@ export function applyEvent(run: Run | null, event: Event): Run {
       return withCompaction(next, event);
     case "guardrail.hit":
       return hit(next, event);
-    case "tool.requested":
-      return withCall(next, event, { type: "requested", args: event.args, effect: event.effect });
+    case "tool.requested": {
+      const { args, effect, retry } = event;
+      return withCall(next, event, { type: "requested", args, effect, ...(retry === undefined ? {} : { retry }) });
+    }
     case "tool.finished":
       return finish(next, event);
     case "tool.suspended":
@@ -340,8 +349,8 @@ function takenUp(calls: Run["calls"]): Run["calls"] {
     [...calls].map(([callId, call]) => {
       const { state } = call;
       if (state.type !== "suspended") return [callId, call];
-      const { args, effect } = state;
-      return [callId, { ...call, state: { type: "requested", args, effect } }];
+      const { by: _, ...begun } = state;
+      return [callId, { ...call, state: { ...begun, type: "requested" } }];
     }),
   );
 }

@@ -26,15 +26,15 @@ const maxShownChars = 2_000;
  * not be repeated. Records how it ended, or the question that a person must answer first. After a person's abort it records nothing.
  */
 export async function callTool(command: Command & { type: "call_tool" }, work: Work): Promise<void> {
-  const { id: callId, name, args, approvalId, again } = command;
+  const { id: callId, name, args, approvalId, again, retry: first = 0 } = command;
   const { world, log, signal, halt } = work;
   const { tool, bound } = find(work, name, args);
   const effect = toEffect(work, tool, bound);
   const intention = { type: "tool.requested" as const, callId, name, args: { ...(bound?.args ?? args) }, effect };
   /** What the door refuses begins and ends at once. */
   let unsaid: readonly EventBody[] = again ? [] : [intention];
-  const commit = async (admission: Admission): Promise<void> => {
-    await log.append([intention], admission);
+  const commit = async (retry: number, admission: Admission): Promise<void> => {
+    await log.append([retry === 0 ? intention : { ...intention, retry }], admission);
     unsaid = [];
   };
   const run = log.run();
@@ -46,7 +46,6 @@ export async function callTool(command: Command & { type: "call_tool" }, work: W
       args,
       callId,
       ...(approvalId === undefined ? {} : { approvalId }),
-      ...(again ? {} : { commit }),
       signal: halt,
       progress: ({ message }) => {
         if (message !== undefined) world.onSignal({ type: "progress", text: `${name}: ${redact(message)}` });
@@ -55,9 +54,14 @@ export async function callTool(command: Command & { type: "call_tool" }, work: W
     const mayRepeat = approvalId === undefined && toEffect(work, tool, bound) !== "once";
     const tell = (text: string): void => world.onSignal({ type: "progress", text });
     result = await world.within(callId, () => {
-      const call = (): Promise<CallResult> => world.door.call(request);
-      if (!mayRepeat) return call();
-      return withToolRetries(call, { name, retries: world.retries.tool, sleep: world.sleep, tell, signal: halt });
+      const call = (retry: number): Promise<CallResult> => {
+        const isOnRecord = again && retry === first;
+        const recording = isOnRecord ? {} : { commit: (admission: Admission) => commit(retry, admission) };
+        return world.door.call({ ...request, retry, ...recording });
+      };
+      if (!mayRepeat) return call(first);
+      const retries = world.retries.tool;
+      return withToolRetries(call, { name, retries, first, sleep: world.sleep, tell, signal: halt });
     });
   } catch (thrown) {
     if (signal.aborted) return;

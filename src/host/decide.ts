@@ -27,6 +27,8 @@ export type Command =
       readonly args: JsonObject;
       readonly approvalId?: string;
       readonly again: boolean;
+      /** Where it is made again: for which time it was, because it did not end in its time, when it was last seen. Missing: none. */
+      readonly retry?: number;
     }
   /** Ends a call without the door: its arguments are no JSON, or a person refused it. */
   | { readonly type: "end_call"; readonly id: string; readonly outcome: ToolOutcome }
@@ -192,11 +194,11 @@ function decideCall({ callId: id, name, argumentsText, state }: RunCall, { conte
         id,
         new CapstanError("permission.approval_refused", `A person refused this call. ${state.reason}`),
       );
-    case "requested":
-      if (state.effect === "once") {
-        return { type: "ask", id, name, args: state.args, question: interrupted(name) };
-      }
-      return { type: "call_tool", id, name, args: state.args, again: true };
+    case "requested": {
+      const { args, effect, retry } = state;
+      if (effect === "once") return { type: "ask", id, name, args, question: interrupted(name) };
+      return { type: "call_tool", id, name, args, again: true, ...(retry === undefined ? {} : { retry }) };
+    }
     default: {
       const args = parseArguments(argumentsText);
       if (args instanceof CapstanError) return endCall(id, args);

@@ -15,9 +15,13 @@ import type { BoundCall, Tool } from "./tool.ts";
 /** How deep calls may nest where no grant says less. */
 const maxDepth = 4;
 
-/** A call that was let in: authorized, charged, on record. `amounts` is what was reserved. Disposing gives its place in flight back. */
+/**
+ * A call that was let in: authorized, charged, on record. `amounts` is what was reserved, under `chargeId`. Disposing gives its place in
+ * flight back.
+ */
 export interface Admitted extends Disposable {
   readonly call: BoundCall;
+  readonly chargeId: string;
   readonly amounts: Amounts;
   readonly deadlineMs: number;
 }
@@ -31,8 +35,9 @@ export type AdmitServices = DoorServices & { readonly inFlight: InFlight };
  */
 export async function admit(services: AdmitServices, request: CallRequest): Promise<Admitted> {
   const { store, permissions } = services;
-  const { caller, callId } = request;
+  const { caller, callId, retry = 0 } = request;
   const { grant } = caller;
+  const chargeId = retry === 0 ? callId : `${callId} retry ${retry}`;
   const { commit = (admission: Admission) => store.commit({ scope: caller.scope, ...admission }) } = request;
   let entry = toAuditEntry("tools/call", request.name, request, permissions.now());
   try {
@@ -48,8 +53,9 @@ export async function admit(services: AdmitServices, request: CallRequest): Prom
     const leftMs = depth > 0 ? undefined : left.wallMs;
     const deadlineMs = toDeadlineMs(call, grant, leftMs, now);
     const times = { ...(leftMs === undefined ? {} : { deadlineMs }), leftCpuMs: left.cpuMs, depth };
-    const amounts = toReserved(call, grant, times);
-    const charges = [toCharge(charged, callId, amounts, now)];
+    const reserved = toReserved(call, grant, times);
+    const amounts = retry === 0 ? reserved : { ...reserved, calls: 0 };
+    const charges = [toCharge(charged, chargeId, amounts, now)];
     if (request.resumed === undefined && mustAsk(right, call.sink, caller.taint)) {
       charges.push(await release(services, request, toApprovable(request, tool, call), right, call.sink));
       entry = { ...entry, ...(request.approvalId === undefined ? {} : { approvalId: request.approvalId }) };
@@ -64,7 +70,7 @@ export async function admit(services: AdmitServices, request: CallRequest): Prom
       place[Symbol.dispose]();
       throw refused;
     }
-    return { call, amounts, deadlineMs, [Symbol.dispose]: () => place[Symbol.dispose]() };
+    return { call, chargeId, amounts, deadlineMs, [Symbol.dispose]: () => place[Symbol.dispose]() };
   } catch (thrown) {
     const refusal = toCapstanError(thrown);
     if (refusal.code === "core.internal") services.onFault(thrown);

@@ -45,6 +45,11 @@ export interface CallRequest {
   /** What a call around this one has reserved; missing: nothing. */
   readonly reservedAround?: Amounts;
   readonly approvalId?: string;
+  /**
+   * How often its caller made it before because it did not end in its time. Then it is no further call, and its times are charged beside
+   * those before. Missing: never.
+   */
+  readonly retry?: number;
   /** A call that waited goes on: it was let in before with these arguments, so it neither asks nor is charged again. */
   readonly resumed?: Resumed;
   /** Gives the caller a handle, for tools that let it go. Missing: the caller waits for the end. */
@@ -101,7 +106,7 @@ export function openDoor(services: DoorServices): Door {
   const now = (): number => permissions.now();
 
   async function call(request: CallRequest): Promise<CallResult> {
-    const { caller, callId } = request;
+    const { caller } = request;
     if (request.signal.aborted) throw cancelled(request.name);
     using admitted = await admit(admitting, request);
     const startedAt = now();
@@ -123,7 +128,7 @@ export function openDoor(services: DoorServices): Door {
     async function settle(from: Admitted, done: Outcome & { type: "done" }, elapsedMs: number): Promise<void> {
       const amounts = toUsed(from.amounts, done, elapsedMs);
       const ended = done.isError === true ? "error" : "done";
-      const settles = [{ callId, amounts, outcome: ended }] as const;
+      const settles = [{ callId: from.chargeId, amounts, outcome: ended }] as const;
       await store.commit({ scope: caller.scope, settles }).catch(onFault);
     }
   }

@@ -11,17 +11,28 @@ interface Again {
 
 const timeouts: ReadonlySet<string> = new Set(["tool.timeout", "mcp.timeout"]);
 
-/** Makes a call that may be repeated again while it does not end in its time; its last result is the one that counts. */
+interface ToolRetries extends Again {
+  readonly name: string;
+  readonly retries: Retries["tool"];
+  /** How often the call was made again before. */
+  readonly first: number;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Makes a call that may be repeated again while it does not end in its time; its last result is the one that counts. `call` gets how often
+ * it was made again, from `first` on.
+ */
 export async function withToolRetries(
-  call: () => Promise<CallResult>,
-  { name, retries, sleep, tell, signal }: Again & { name: string; retries: Retries["tool"]; signal: AbortSignal },
+  call: (retry: number) => Promise<CallResult>,
+  { name, retries, first, sleep, tell, signal }: ToolRetries,
 ): Promise<CallResult> {
-  for (let retry = 1; ; retry += 1) {
-    const result = await call();
+  for (let retry = first; ; retry += 1) {
+    const result = await call(retry);
     const { outcome } = result;
     const isLate = outcome.type === "done" && outcome.isError === true && timeouts.has(outcome.code ?? "");
-    if (!isLate || retry > retries.retries) return result;
-    tell(`${name} did not end in its time. Calling it again, ${retry} of ${retries.retries}.`);
+    if (!isLate || retry >= retries.retries) return result;
+    tell(`${name} did not end in its time. Calling it again, ${retry + 1} of ${retries.retries}.`);
     await sleep(retries.delayMs, signal);
   }
 }

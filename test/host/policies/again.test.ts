@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { toTimeline } from "../../../src/cli/timeline.ts";
 import { systemClock } from "../../../src/core/clock.ts";
 import { CapstanError } from "../../../src/core/error.ts";
 import { localScope } from "../../../src/core/scope.ts";
@@ -51,6 +52,70 @@ describe("a tool that does not end in its time", () => {
     expect(finished).toMatchObject({
       outcome: isStillLate ? { isError: true, code: "tool.timeout" } : { isError: false },
     });
+  });
+});
+
+describe("a late call that is made again", () => {
+  /** A tool that takes its time so often before it is quick, and what it was called by. */
+  function openSlow(lateTimes: number) {
+    const ids: string[] = [];
+    const tool = testTool("slow", {
+      effect: "idempotent",
+      timeoutMs: () => 40,
+      reserve: () => ({ wallMs: 40, cpuMs: 40 }),
+      run: async (_, { signal, callId }) => {
+        ids.push(callId);
+        if (ids.length <= lateTimes) await wait(60_000, undefined, { signal });
+        return { type: "done", value: "in time", usage: { cpuMs: 7, wallMs: 5 } };
+      },
+    });
+    return { tool, ids };
+  }
+  const limits = { limits: { wallMs: 10_000, cpuMs: 10_000, calls: 10 } };
+
+  test("is on record each time, as one call, with the time that each took", async () => {
+    const { tool, ids } = openSlow(2);
+    await using at = await openTestHost({ tools: [tool], provider: scripted(turns), grant: limits });
+    const { runId, status, toolCalls } = await at.start("go");
+    expect([status, toolCalls, ids.length, new Set(ids).size]).toEqual(["done", 1, 3, 1]);
+    const events = await at.events(runId);
+    const requested = events.flatMap((event) => (event.type === "tool.requested" ? [event.retry] : []));
+    expect(requested).toEqual([undefined, 1, 2]);
+    const shown = toTimeline(events).filter((line) => line.includes("slow called"));
+    expect(shown.map((line) => / again, since it did not end in its time \(retry \d\)/.exec(line)?.[0] ?? "")).toEqual([
+      "",
+      " again, since it did not end in its time (retry 1)",
+      " again, since it did not end in its time (retry 2)",
+    ]);
+    const used = (await at.store.used([at.grant.id])).get(at.grant.id);
+    expect(used).toMatchObject({ calls: 1 });
+    // Two that did not end in their 40 ms, and one that says what it took.
+    expect(used?.wallMs).toBeGreaterThanOrEqual(85);
+    expect(used?.cpuMs).toBe(40 + 40 + 7);
+    expect((await at.host.replay(runId)).ok).toBe(true);
+  });
+
+  test("goes on counting where its process died, under the charge of the attempt that was lost", async () => {
+    const { tool, ids } = openSlow(2);
+    await using at = await openTestHost({ tools: [tool], provider: scripted(turns), grant: limits });
+    const dying: Store = {
+      ...at.store,
+      async commit(batch) {
+        await at.store.commit(batch);
+        const isRetry = batch.events?.some((event) => event.type === "tool.requested" && event.retry === 1) === true;
+        if (isRetry) throw new CapstanError("store.full", "The process is gone.");
+      },
+    };
+    const request = { task: "go", model: "scripted", grant: at.grant, signal: new AbortController().signal };
+    await expect(at.open({ store: dying }).start(request)).rejects.toMatchObject({ code: "store.full" });
+    const runId = (await at.host.list(1))[0]?.runId ?? "";
+    expect(await at.resume(runId)).toMatchObject({ status: "done", toolCalls: 1 });
+    const requested = (await at.events(runId)).flatMap((event) =>
+      event.type === "tool.requested" ? [event.retry] : [],
+    );
+    expect([requested, ids.length]).toEqual([[undefined, 1, 2], 3]);
+    const used = (await at.store.used([at.grant.id])).get(at.grant.id);
+    expect(used).toMatchObject({ calls: 1, cpuMs: 40 + 40 + 7 });
   });
 });
 
