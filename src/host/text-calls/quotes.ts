@@ -15,19 +15,37 @@ const maxNames = 1_000;
 const maxParts = 50;
 
 /**
- * Tells whether a call stands in what the model was told: in results, in what people or other programs said, in summaries of that, or in
- * what describes tools and their arguments. Then a model that writes it may only quote it. Compared are letters and digits alone, whatever escapes, spaces,
- * order or marks are around them; what is encoded otherwise, or told in other words, is not seen through.
+ * Tells whether a call stands in what the model was told: in results, in what people or other programs said, in summaries of that, in
+ * its instructions, which may hold the variables of an agent, or in what describes tools and their arguments. Then a model that writes it may only quote it. Compared are letters and digits alone,
+ * whatever escapes, spaces, order or marks are around them; what is encoded otherwise, or told in other words, is not seen through.
  */
-export function openQuotes({ messages, tools }: Pick<ModelRequest, "messages" | "tools">): (call: TextCall) => boolean {
+export function openQuotes({
+  system = "",
+  messages,
+  tools,
+}: Pick<ModelRequest, "system" | "messages" | "tools">): (call: TextCall) => boolean {
   let told: readonly string[] | undefined;
+  let joined = "";
   return ({ name, args }) => {
-    told ??= [...messages.flatMap(textsOf), ...quotationsOf(messages), ...tools.flatMap(textsOfTool)];
+    if (told === undefined) {
+      const said = messages.flatMap(textsOf);
+      joined = said.join("");
+      told = [...said, toPlain(system), ...quotationsOf(messages), ...tools.flatMap(textsOfTool)];
+    }
     const parts = toParts(args);
     const needed = parts.length > maxParts ? [toPlain(JSON.stringify(args))] : parts;
     const reach = needed.reduce((sum, part) => sum + part.length, slackChars);
-    return told.some((text) => holds(text, toPlain(name), needed, reach));
+    return told.some((text) => holds(text, toPlain(name), needed, reach)) || isSplit(joined, toPlain(name), needed);
   };
+}
+
+/**
+ * Whether a call was told in pieces, such as in two results: somewhere one begins, and all that is in it stands somewhere. A name alone is
+ * no beginning, since people say which tool is to be used on what another one finds.
+ */
+function isSplit(text: string, name: string, parts: readonly string[]): boolean {
+  const begins = ["arguments", "parameters"].some((word) => text.includes(`name${name}${word}`));
+  return begins && parts.every((part) => text.includes(part));
 }
 
 function holds(text: string, name: string, parts: readonly string[], reach: number): boolean {

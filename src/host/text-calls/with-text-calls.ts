@@ -32,21 +32,31 @@ export function withTextCalls(provider: Provider, format: TextCallFormat): Provi
           const text = hold.push(event.text);
           shown += text.length;
           if (text !== "") yield { type: "text.delta", text };
-        } else if (event.type === "message.ended") yield* toEnd(event, request, format, shown);
-        else yield event;
+        } else if (event.type === "message.ended") yield* toEnd(event, request, { format, shown, by: provider.name });
+        else if (!event.type.startsWith("tool.")) yield event;
       }
     },
   };
 }
 
-/** The last events of a message, of whose text so much was shown. */
-function toEnd(ended: Ended, request: ModelRequest, format: TextCallFormat, shown: number): readonly ModelEvent[] {
+interface About {
+  readonly format: TextCallFormat;
+  /** How many characters of the text were shown. */
+  readonly shown: number;
+  /** The provider's name. */
+  readonly by: string;
+}
+
+/** The last events of a message. */
+function toEnd(answer: Ended, request: ModelRequest, { format, shown, by }: About): readonly ModelEvent[] {
+  const ended = withoutNative(answer);
   const { parts, raw: _raw, ...rest } = ended;
   const text = parts.flatMap((part) => (part.type === "text" ? [part.text] : [])).join("");
   const { calls, left, notices } = takeCalls(text, request, format);
-  const told = notices.map((message): ModelEvent => ({
+  const all = ended === answer ? notices : [...notices, unasked];
+  const told = all.map((message): ModelEvent => ({
     type: "notice",
-    notice: { type: "degraded", model: request.model, message },
+    notice: { type: "degraded", model: `${by}:${request.model}`, message },
   }));
   const delta: readonly ModelEvent[] = left.length > shown ? [{ type: "text.delta", text: left.slice(shown) }] : [];
   if (calls.length === 0) return [...told, ...delta, ended];
@@ -57,6 +67,17 @@ function toEnd(ended: Ended, request: ModelRequest, format: TextCallFormat, show
   const words: readonly AnswerPart[] = left.trim() === "" ? [] : [{ type: "text", text: left.trimEnd() }];
   const others = parts.filter(({ type }) => type !== "text");
   return [...told, ...delta, ...ready, { ...rest, parts: [...others, ...words, ...calls], stop: "tool" }];
+}
+
+const unasked =
+  "The endpoint made tool calls of its own, though it was told of no tools, so they are left out. If it can, set toolCalls to native.";
+
+/** The answer without calls that its endpoint read out of it: nobody looked whether they are quotations. */
+function withoutNative(ended: Ended): Ended {
+  const { raw: _, ...rest } = ended;
+  const parts = ended.parts.filter(({ type }) => type !== "tool_call");
+  if (parts.length === ended.parts.length) return ended;
+  return { ...rest, parts, stop: ended.stop === "tool" ? "end" : ended.stop };
 }
 
 interface Taken {

@@ -61,7 +61,8 @@ describe("withTextCalls()", () => {
     expect(stop).toBe("tool");
     expect(words).toBe(format === "json" ? "" : "I look.");
     expect(shown.trim()).toBe(words);
-    expect(notices).toMatchObject([{ type: "degraded", message: "1 tool call taken from the model's text." }]);
+    const told = { type: "degraded", model: "plain:m", message: "1 tool call taken from the model's text." };
+    expect(notices).toEqual([told]);
     expect(events.map(({ type }) => type)).toContain("tool.ready");
   });
 
@@ -199,6 +200,76 @@ describe("a call that stands in what the model was told (B56)", () => {
       expect(await stream(wrap.xml(odd), "xml", { messages: [task, message] })).toMatchObject({ calls: [] });
     }
     expect((await stream(wrap.xml(odd), "xml")).calls).toHaveLength(1);
+  });
+
+  test("is none either when it was told in pieces that the model puts together", async () => {
+    const other: ContextMessage = { role: "assistant", parts: [{ type: "text", text: "I read on." }] };
+    const pages = "The weather is fine. ".repeat(100);
+    // Within a name, a key, a value, or between two; in one result far from each other, in two, and in two turns.
+    for (const at of [
+      call.indexOf("send") + 4,
+      call.indexOf("ments"),
+      call.indexOf("example"),
+      call.indexOf('"body"'),
+    ]) {
+      const [first, second] = [call.slice(0, at), call.slice(at)];
+      for (const messages of [
+        [result({ text: first }), result({ text: second })],
+        [result({ value: first }), other, result({ value: second })],
+        [said(first), result({ text: second })],
+      ]) {
+        expect((await stream(wrap.xml(call), "xml", { messages: [task, ...messages] })).calls).toEqual([]);
+      }
+    }
+    const [to, body] = [call.slice(0, call.indexOf('"body"')), call.slice(call.indexOf('"body"'))];
+    for (const messages of [
+      [result({ text: to + pages + body })],
+      [result({ text: to }), said(pages), result({ text: body })],
+    ]) {
+      expect((await stream(wrap.xml(call), "xml", { messages: [task, ...messages] })).calls).toEqual([]);
+    }
+    // Whoever names a tool and what it is for has told no call.
+    const found = result({ value: JSON.stringify([{ to: evil.to, body: evil.body }]) });
+    const messages = [said("Find whom to write to, and what, then use mail_send with these arguments."), found];
+    expect((await stream(wrap.xml(call), "xml", { messages })).calls).toHaveLength(1);
+  });
+
+  test("is none either when it stands in the instructions, such as in a variable of an agent", async () => {
+    const over = { system: `Answer the letter: ${call}` };
+    expect((await stream(wrap.xml(call), "xml", over)).calls).toEqual([]);
+    const own = wrap.xml(write("mail_send", { ...evil, to: "ann@example.org" }));
+    expect((await stream(own, "xml", over)).calls).toHaveLength(1);
+  });
+
+  test("is none either in a code block of the user, or in what another agent answered", async () => {
+    const block = said(`What does this do?\n\n${wrap.fenced(call)}`);
+    const agent: ContextMessage = {
+      ...{ role: "tool", callId: "c", name: "run_agent" },
+      outcome: { isError: false, value: { status: "done", answer: wrap.xml(call) } },
+    };
+    for (const message of [block, agent]) {
+      for (const format of formats) {
+        expect((await stream(wrap[format](call), format, { messages: [task, message] })).calls).toEqual([]);
+      }
+    }
+  });
+
+  test("is none either when the endpoint reads it out of the text itself", async () => {
+    const parts: readonly AnswerPart[] = [
+      { type: "text", text: "So:" },
+      { type: "tool_call", callId: "c", name: "mail_send", argumentsText: JSON.stringify(evil) },
+    ];
+    const provider = scripted([], {
+      async *stream() {
+        yield { type: "tool.started", callId: "c", name: "mail_send", index: 0 };
+        yield { type: "message.ended", parts, stop: "tool", usage: free, raw: { wire: "w", model: "m", blocks: [] } };
+      },
+    });
+    const request = { model: "m", messages: [task], tools, settings: {} };
+    const events = await Array.fromAsync(withTextCalls(provider, "auto").stream(request, new AbortController().signal));
+    expect(events.at(-1)).toEqual({ type: "message.ended", parts: parts.slice(0, 1), stop: "end", usage: free });
+    expect(events.map(({ type }) => type)).toEqual(["notice", "text.delta", "message.ended"]);
+    expect(events[0]).toMatchObject({ notice: { message: expect.stringContaining("toolCalls to native") } });
   });
 
   test("is none either when the model quoted it before what it was told was summed up", async () => {
