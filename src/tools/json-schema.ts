@@ -118,17 +118,20 @@ function compile(json: JsonSchema, isForeign: boolean, allErrors = false): Check
     const dialect = toDialect(json);
     if (dialect === undefined) throw new Error("It is of no dialect that is known here.");
     const { $schema: _dialect, ...schema } = json;
-    const ajv = dialect.open({
-      ...common,
-      allErrors,
-      // The form was looked at already, by an instance that has compiled its dialect's own schema.
-      ...{ validateSchema: false, meta: false },
-      // To make its code shorter takes with the square of its length.
-      ...(isForeign ? { code: { regExp: anything, optimize: false } } : {}),
-    });
-    // Where every pattern matches, what stands under one says nothing, nor what stands beside all of them.
-    if (isForeign) for (const keyword of unchecked) ajv.removeKeyword(keyword);
-    const made = () => ajv.compile(schema);
+    // An instance of its own each time: one that was given up is half done.
+    const made = () => {
+      const ajv = dialect.open({
+        ...common,
+        allErrors,
+        // The form was looked at already, by an instance that has compiled its dialect's own schema.
+        ...{ validateSchema: false, meta: false },
+        // To make its code shorter takes with the square of its length.
+        ...(isForeign ? { code: { regExp: anything, optimize: false } } : {}),
+      });
+      // Where every pattern matches, what stands under one says nothing, nor what stands beside all of them.
+      if (isForeign) for (const keyword of unchecked) ajv.removeKeyword(keyword);
+      return ajv.compile(schema);
+    };
     return isForeign ? bounded("Compiling the tool's schema", foreignMs, made) : made();
   } catch (cause) {
     if (cause instanceof CapstanError) throw cause;
