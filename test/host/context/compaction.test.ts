@@ -4,7 +4,9 @@ import type { Event } from "../../../src/core/event.ts";
 import { newId } from "../../../src/core/id.ts";
 import { localScope } from "../../../src/core/scope.ts";
 import { toArray } from "../../../src/core/sequence.ts";
+import { HostConfig } from "../../../src/host/config.ts";
 import { toRoom } from "../../../src/host/context/plan.ts";
+import { openPolicies } from "../../../src/host/policies/all.ts";
 import { testTool } from "../../support/door.ts";
 import { free, openTestHost, toEvents } from "../scripted.ts";
 import { dyingAfter } from "../dying.ts";
@@ -157,6 +159,27 @@ describe("a run whose context is larger than the window of its model", () => {
     expect([...made.values()].every((times) => times === 1)).toBe(true);
     expect(compactions((await at.host.load(outcome.runId)).events)).toHaveLength(refused);
     expect(requests.length).toBeGreaterThan(0);
+  });
+
+  test("is summed up by the model of a route that it began with", async () => {
+    const [one, two] = [worker({ steps: 30 }), worker({ steps: 30 })];
+    const { tool } = stepTool(600);
+    const config = HostConfig.parse({
+      providers: { x: {} },
+      routes: { both: { models: ["x:a", "x:b"], pick: "turn" } },
+      models: { "x:a": { windowTokens: 4_000 } },
+      resultTokens: 500,
+    });
+    await using at = await openTestHost({ tools: [tool], provider: one.provider, config });
+    const host = at.open(openPolicies({ config, open: (name) => (name === "x:a" ? one : two).provider }));
+    const signal = new AbortController().signal;
+    const start = () => host.start({ task: "Do all steps.", model: "both", grant: at.grant, limits, signal });
+    expect(await start()).toMatchObject({ status: "done" });
+    expect(one.requests.filter(isForSummary).length).toBeGreaterThan(0);
+    expect(two.requests).toEqual([]);
+    // The next run takes its turn.
+    expect(await start()).toMatchObject({ status: "done" });
+    expect(two.requests.filter(isForSummary).length).toBeGreaterThan(0);
   });
 
   test("sums up what is old while a person is waited for, and leaves the call that waits as it is", async () => {
