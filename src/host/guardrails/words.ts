@@ -1,3 +1,4 @@
+import { CapstanError } from "../../core/error.ts";
 import type { Finder, Span } from "./span.ts";
 import { addSpan } from "./span.ts";
 
@@ -21,10 +22,16 @@ interface Node {
  * Compiles words and phrases into one search that takes time linear in the text, however many there are. Compared are letters without
  * case, width, accents and invisible characters, and any white space is one space. A word is found as a whole: not within a longer one,
  * save in scripts that write no spaces. Look-alikes of other scripts, digits for letters and letters set apart are not seen through.
+ * Throws `usage.bad_option` for a word of nothing but what is not compared.
  */
 export function compileWords(words: readonly string[]): Finder {
   const root: Node = { next: new Map(), lengths: [], fail: undefined };
-  for (const word of words) insert(root, fold(word).text.trim());
+  for (const word of words) {
+    const folded = fold(word).text.trim();
+    if (folded === "")
+      throw new CapstanError("usage.bad_option", `The word ${JSON.stringify(word)} has no letter that could be found.`);
+    insert(root, folded);
+  }
   link(root);
   return (text) => {
     const folded = fold(text);
@@ -45,7 +52,6 @@ export function compileWords(words: readonly string[]): Finder {
 }
 
 function insert(root: Node, word: string): void {
-  if (word === "") return;
   let node = root;
   for (let place = 0; place < word.length; place += 1) {
     const unit = word.charAt(place);
@@ -112,7 +118,7 @@ function fold(text: string): Folded {
 
 /** Accents that are written over letters of any script; marks that are letters of their script stay. */
 const accents = /[\u0300-\u036F\u1AB0-\u1AFF\u1DC0-\u1DFF\u20D0-\u20FF\uFE20-\uFE2F]/g;
-const invisible = /[\p{Default_Ignorable_Code_Point}\p{Cf}]/gu;
+const invisible = /[\p{Default_Ignorable_Code_Point}\p{Cf}\p{Cc}]/gu;
 
 function foldChar(char: string): string {
   if (/\s/.test(char)) return " ";
