@@ -11,6 +11,7 @@ import { screenInputs } from "./guardrails/screen-inputs.ts";
 import { readInbox } from "./inbox.ts";
 import { openInFlight } from "./in-flight.ts";
 import { openRunLog } from "./log.ts";
+import { toSeal } from "./verify.ts";
 import type { Work, World } from "./world.ts";
 
 /** How often the inbox is read while calls are in flight. */
@@ -102,9 +103,12 @@ async function perform(command: Command, work: Work): Promise<void> {
   }
 }
 
-async function conclude(command: Command & { type: "finish" | "suspend" }, { log }: Work): Promise<void> {
-  if (command.type === "finish") await log.append([{ type: "run.finished", ...command.end }]);
-  else await log.append([{ type: "run.suspended", reason: "approval", callIds: [...command.callIds] }]);
+async function conclude(command: Command & { type: "finish" | "suspend" }, { world, log }: Work): Promise<void> {
+  if (command.type === "suspend") {
+    return await log.append([{ type: "run.suspended", reason: "approval", callIds: [...command.callIds] }]);
+  }
+  const { scope, runId } = log.run();
+  await log.append([{ type: "run.finished", ...command.end }], { seal: toSeal(world.permissions, scope, runId) });
 }
 
 function timeOver({ limits }: Run): CapstanError {

@@ -44,7 +44,6 @@ import { toModelName } from "./providers/all.ts";
 import { findRunGrant, loadRunGrant, toGrantRecord } from "./run-grant.ts";
 import { sleep } from "./sleep.ts";
 import { toStopped } from "./stopped.ts";
-import { sealRun } from "./verify.ts";
 import type { Logger } from "./telemetry/logger.ts";
 import type { Observing, RunTrace } from "./telemetry/trace.ts";
 import { openRunTrace } from "./telemetry/trace.ts";
@@ -239,10 +238,7 @@ export function openHost(services: HostServices): Host {
     try {
       if (cancelled?.aborted === true) await end();
       left = await drive(run, world, signal, bell);
-      if (left.end !== null) {
-        await endSubRuns(left, request);
-        await sealRun(left, services).catch(onFault);
-      }
+      if (left.end !== null) await endSubRuns(left, request);
       // Whoever reads the outcome has seen what the run saw. Last, for where this can't be written there is no outcome.
       await permissions.taints.add(request.grant, left.taint);
       return toOutcome(left);

@@ -7,7 +7,7 @@ import type { Scope } from "../core/scope.ts";
 import type { Batch, Store } from "../store/store.ts";
 
 /** What may be committed together with events. */
-type Along = Pick<Batch, "charges" | "settles" | "records" | "audit" | "taken" | "durability" | "behind">;
+type Along = Pick<Batch, "charges" | "settles" | "records" | "seal" | "audit" | "taken" | "durability" | "behind">;
 
 interface LogServices {
   readonly store: Store;

@@ -1,11 +1,10 @@
 import { z } from "zod";
 import { CapstanError } from "../core/error.ts";
 import { sha256 } from "../core/json.ts";
-import type { Run } from "../core/run.ts";
 import type { Scope } from "../core/scope.ts";
 import type { Permissions } from "../permissions/permissions.ts";
 import { hashEvent, noEventHash, readPlaces } from "../store/event-chain.ts";
-import type { EventRow, Store } from "../store/store.ts";
+import type { Batch, EventRow, Store } from "../store/store.ts";
 import type { Link } from "./lineage.ts";
 import { lineageLinks } from "./lineage.ts";
 import type { Header } from "./run-file.ts";
@@ -34,12 +33,12 @@ const kind = "run-seal";
 const Sealed = z.strictObject({ sealed: z.string() });
 const Head = z.strictObject({ seq: z.int(), hash: z.string() });
 
-/** Seals the head of a run that is over by the key of the home, so that its log can't be written anew without it. */
-export async function sealRun({ runId, seq }: Run, { store, permissions, scope }: Parts): Promise<void> {
-  for await (const { hash } of store.eventRows(scope, runId, seq)) {
+/** Seals the end of a run by the key of the home, together with its last event, so that its log can't be written anew without it. */
+export function toSeal(permissions: Permissions, scope: Scope, runId: string): NonNullable<Batch["seal"]> {
+  return ({ seq, hash }) => {
     const value = { sealed: permissions.seal({ seq, hash }, toBind(scope, runId)) };
-    await store.commit({ scope, records: [{ kind, key: runId, value, ifVersion: 0 }] });
-  }
+    return { kind, key: runId, value, ifVersion: 0 };
+  };
 }
 
 /** Walks the chain of a run. Throws `store.*` where the store can't be read, and nothing for what is wrong in it. */

@@ -10,15 +10,10 @@ import { noWrites } from "./group-commit.ts";
 import type { Writes } from "./group-commit.ts";
 import { bytes, integer, scopeKey, text, toQuery } from "./sql.ts";
 import type { Row } from "./sql.ts";
-import type { Batch, EventRow, RunPlace, RunSummary } from "./store.ts";
+import type { Batch, EventHead, EventRow, RunPlace, RunSummary } from "./store.ts";
 
-/** The last event of a log; none of an empty one. */
-interface Head {
-  readonly seq: number;
-  readonly hash: string;
-}
-
-const noHead: Head = { seq: 0, hash: noEventHash };
+/** That of an empty log. */
+const noHead: EventHead = { seq: 0, hash: noEventHash };
 
 /** The first page is small: many readers want the first event alone. */
 const [firstRows, pageRows] = [8, 500];
@@ -29,7 +24,7 @@ export function openEvents(db: DatabaseSync, blobs: ReturnType<typeof openBlobs>
     db,
     "insert into events (scope, run, seq, at, body, large, hash) values (?, ?, ?, ?, ?, ?, ?)",
   );
-  const head = toQuery(db, "select seq, hash from events where scope = ? and run = ? order by seq desc limit 1");
+  const tail = toQuery(db, "select seq, hash from events where scope = ? and run = ? order by seq desc limit 1");
   const hashOf = toQuery(db, "select hash from events where scope = ? and run = ? and seq = ?");
   const page = toQuery(
     db,
@@ -45,7 +40,7 @@ export function openEvents(db: DatabaseSync, blobs: ReturnType<typeof openBlobs>
   );
 
   /** The last events of logs, as the open transaction knows them. */
-  const heads = new Map<string, Head>();
+  const heads = new Map<string, EventHead>();
 
   /** What this process has written, by its batches: for good, and in the open transaction. */
   const written = new WeakSet<readonly EventBody[]>();
@@ -75,10 +70,10 @@ export function openEvents(db: DatabaseSync, blobs: ReturnType<typeof openBlobs>
     );
   }
 
-  function headOf(key: string, runId: string): Head {
+  function headOf(key: string, runId: string): EventHead {
     const kept = heads.get(`${key}/${runId}`);
     if (kept !== undefined) return kept;
-    const [seq = 0, hash] = head.get(key, runId) ?? [];
+    const [seq = 0, hash] = tail.get(key, runId) ?? [];
     return seq === 0 ? noHead : { seq: integer(seq), hash: toHash(hash) };
   }
 
@@ -115,35 +110,41 @@ export function openEvents(db: DatabaseSync, blobs: ReturnType<typeof openBlobs>
       added = new Set();
     },
 
-    /** Refuses with `store.conflict` when the run's log does not end where its writer thinks. */
-    plan({ scope, runId, afterSeq, events = [], behind, eventsAt }: Batch, at: number): Writes {
+    /** Also gives where the log ends then. Refuses with `store.conflict` when it does not end where its writer thinks. */
+    plan(
+      { scope, runId, afterSeq, events = [], behind, eventsAt }: Batch,
+      at: number,
+    ): { readonly head: EventHead; readonly write: Writes } {
       if (runId === undefined || afterSeq === undefined) {
-        if (events.length === 0) return noWrites;
+        if (events.length === 0) return { head: noHead, write: noWrites };
         throw new CapstanError(
           "core.internal",
           "A batch with events must name its run and the last event it has seen.",
         );
       }
       const key = scopeKey(scope);
-      const { seq: found, hash: lastHash } = headOf(key, runId);
+      const before = headOf(key, runId);
+      const found = before.seq;
       if (found !== afterSeq) throw conflict(runId, afterSeq, found);
       if (behind !== undefined && !added.has(behind) && !written.has(behind)) throw conflict(runId, afterSeq, found);
-      if (events.length === 0) return noWrites;
-      let hash = afterSeq === 0 ? toStart(scope, runId, events) : lastHash;
+      if (events.length === 0) return { head: before, write: noWrites };
+      let hash = afterSeq === 0 ? toStart(scope, runId, events) : before.hash;
       const rows = events.map((event, index) => {
         const { texts, ...packed } = packBody(event);
         const row = { seq: afterSeq + 1 + index, at: eventsAt?.[index] ?? at, ...packed };
         hash = hashEvent(hash, { scope, runId }, row);
         return { ...row, hash, kept: [...texts].map(([textHash, kept]) => blobs.plan(textHash, kept)) };
       });
-      return () => {
+      const head = { seq: afterSeq + rows.length, hash };
+      const write = (): void => {
         added.add(events);
-        heads.set(`${key}/${runId}`, { seq: afterSeq + rows.length, hash });
+        heads.set(`${key}/${runId}`, head);
         for (const row of rows) {
           for (const keep of row.kept) keep();
           insert.run(key, runId, row.seq, row.at, row.body, row.large, Buffer.from(row.hash, "hex"));
         }
       };
+      return { head, write };
     },
 
     committed(): void {

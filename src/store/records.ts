@@ -35,8 +35,9 @@ export function openRecords(db: DatabaseSync) {
 
   return {
     /** Refuses with `store.conflict` where `ifVersion` is not the version there is. */
-    plan({ scope, records = [] }: Batch, at: number): Writes {
-      if (records.length === 0) return noWrites;
+    plan({ scope, records: given = [] }: Batch, at: number, more: readonly RecordWrite[] = []): Writes {
+      if (given.length === 0 && more.length === 0) return noWrites;
+      const records = [...given, ...more];
       const place = scopeKey(scope);
       /** What earlier writes of this batch will have made of a record. */
       const planned = new Map<string, number>();

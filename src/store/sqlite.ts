@@ -89,10 +89,12 @@ function toStore(db: DatabaseSync, path: string, clock: Clock): Store {
 
   const plan = (batch: Batch): Writes => {
     const at = batch.at ?? clock();
+    const { head, write: writeEvents } = events.plan(batch, at);
+    const sealed = batch.seal === undefined ? [] : [batch.seal(head)];
     const writes = [
-      events.plan(batch, at),
+      writeEvents,
       inbox.plan(batch),
-      records.plan(batch, at),
+      records.plan(batch, at, sealed),
       ledger.plan(batch),
       audit.plan(batch),
     ];

@@ -101,6 +101,12 @@ export interface AuditHead {
   readonly hash: string;
 }
 
+/** The last event of a log, by its hash. */
+export interface EventHead {
+  readonly seq: number;
+  readonly hash: string;
+}
+
 /** Everything in a batch happens, or nothing does. */
 export interface Batch {
   readonly scope: Scope;
@@ -122,6 +128,8 @@ export interface Batch {
   readonly charges?: readonly Charge[];
   readonly settles?: readonly Settle[];
   readonly records?: readonly RecordWrite[];
+  /** With `events`: one more record, made over the last of them before anything is written. */
+  readonly seal?: (head: EventHead) => RecordWrite;
   readonly audit?: readonly AuditEntry[];
   /** Inputs for runs, which their drivers take into the log. */
   readonly inbox?: readonly { readonly runId: string; readonly input: RunInput }[];

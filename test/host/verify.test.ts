@@ -131,6 +131,18 @@ describe("the chain of a run", () => {
     await expect(at.host.verify("run_none")).rejects.toMatchObject({ code: "run.not_found" });
   });
 
+  test("is sealed together with the event that ends the run", async () => {
+    await using at = await openTestHost({ tools, provider: scripted(turns) });
+    const verdicts: ReturnType<Host["host"]["verify"]>[] = [];
+    await at.start("go there", {
+      onSignal(signal) {
+        if (signal.type !== "event" || signal.event.type !== "run.finished") return;
+        verdicts.push(at.host.verify(signal.event.runId));
+      },
+    });
+    expect(await Promise.all(verdicts)).toMatchObject([{ ok: true, sealed: true }]);
+  });
+
   test.each(attacks)("shows that %s", async (_, place, problem, attack) => {
     await using home = await tempFolder();
     await using at = await openTestHost({ tools, provider: scripted(turns), home: home.path });
