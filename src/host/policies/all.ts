@@ -50,12 +50,14 @@ export interface Policies extends AsyncDisposable {
   readonly health: () => readonly EndpointHealth[];
 }
 
-/** What all calls of one endpoint share. */
+/** What all calls of one endpoint share, whatever its names are. */
 interface Endpoint {
   readonly name: string;
   readonly circuit: Circuit;
-  readonly gates: (model: string) => readonly Gate[];
 }
+
+/** The places and rate limits that the config gives to the name of an endpoint. */
+type Pace = (model: string) => readonly Gate[];
 
 /** Endpoints, and runs of a route, of which the newest are remembered. */
 const maxRemembered = 1_000;
@@ -68,34 +70,39 @@ export function openPolicies(services: PolicyServices): Policies {
   const { config, open, owner, now = () => performance.now(), sleep = sleepReally, after = afterReally } = services;
   const { retries } = config;
   const endpoints = new LRUCache<string, Endpoint>({ max: maxRemembered });
+  const paces = new LRUCache<string, Pace>({ max: maxRemembered });
   const turns = new Map<string, (request: ModelRequest) => number>();
   const cache = owner === undefined ? undefined : openAnswerCache(owner, config.cache);
 
   function toEndpoint({ identity, name }: Provider): Endpoint {
     const known = endpoints.get(identity);
     if (known !== undefined) return known;
-    const circuit = openCircuit(config.circuit, now);
+    const endpoint = { name, circuit: openCircuit(config.circuit, now) };
+    endpoints.set(identity, endpoint);
+    return endpoint;
+  }
+
+  function toPace({ identity, name }: Provider): Pace {
+    const key = `${name} ${identity}`;
+    const known = paces.get(key);
+    if (known !== undefined) return known;
     const { requestsPerMinute, tokensPerMinute, concurrent, queueMs } = pacingOf(config, name);
     const slots = concurrent === undefined ? undefined : openSlots(concurrent);
     const requests = requestsPerMinute === undefined ? undefined : openBucket(requestsPerMinute, now);
     const tokens = tokensPerMinute === undefined ? undefined : openBucket(tokensPerMinute, now);
     const isPaced = requests !== undefined || tokens !== undefined;
-    const endpoint: Endpoint = {
-      name,
-      circuit,
-      gates: (model) => [
-        circuit.gate(model),
-        ...(slots === undefined ? [] : [slotGate({ slots, queueMs, model, now, after })]),
-        ...(isPaced ? [paceGate({ requests, tokens, queueMs, model, sleep })] : []),
-      ],
-    };
-    endpoints.set(identity, endpoint);
-    return endpoint;
+    const pace = (model: string): readonly Gate[] => [
+      ...(slots === undefined ? [] : [slotGate({ slots, queueMs, model, now, after })]),
+      ...(isPaced ? [paceGate({ requests, tokens, queueMs, model, sleep })] : []),
+    ];
+    paces.set(key, pace);
+    return pace;
   }
 
   /** A model with and without retries. What is not metered is in this process: it has no endpoint to spare, and no answer to save. */
   function toStacks(model: string, bare: Provider): { readonly first: Provider; readonly single: Provider } {
-    const single = withGates(bare, bare.metered ? toEndpoint(bare).gates(model) : []);
+    const gates = bare.metered ? [toEndpoint(bare).circuit.gate(model), ...toPace(bare)(model)] : [];
+    const single = withGates(bare, gates);
     const first = withRetries(single, { model, retries, sleep });
     return cache === undefined || !bare.metered
       ? { first, single }

@@ -65,6 +65,17 @@ describe("the pace of an endpoint", () => {
     ]);
   });
 
+  test("is its own, however many names of the config lead to one server with one key, and whichever is asked first", async () => {
+    const [x, y] = ["x", "y"].map((name) => ({ ...faulty(name, []), identity: "one server, one key" }));
+    if (x === undefined || y === undefined) throw new Error("two are named");
+    const at = openTestPolicies({ "x:a": x, "y:a": y }, { pacing: { y: { requestsPerMinute: 1 } } });
+    const waits: unknown[] = [];
+    for (const name of ["x:a", "y:a", "x:a", "y:a"]) waits.push((await at.ask(name)).notices);
+    expect(waits).toMatchObject([[], [{ waitedMs: 0 }], [], [{ waitedMs: 60_000 }]]);
+    // It is one server that is well or not.
+    expect(at.health()).toHaveLength(1);
+  });
+
   test("is that of its tokens, estimated before a call and corrected after it", async () => {
     const at = openTestPolicies({ "x:a": faulty("x", []) }, { pacing: { x: { tokensPerMinute: 1_000 } } });
     const request = { ...simpleRequest, settings: { maxOutputTokens: 900 } };
