@@ -54,8 +54,8 @@ export async function* lineage(store: Store, scope: Scope, runId: string, more =
 }
 
 /** Throws `run.not_over` for a run that can't be continued, since it may still go on itself. */
-export function demandContinuable({ runId, end, suspendedFor }: Run): void {
-  if (end !== null || suspendedFor === "interrupted") return;
+export function demandContinuable({ runId, end, suspendedFor, imported }: Run): void {
+  if (end !== null || suspendedFor === "interrupted" || imported !== undefined) return;
   const why =
     suspendedFor === "approval"
       ? `waits for a person, see \`capstan runs show ${runId}\`; decide, or end it with \`capstan runs cancel ${runId}\``

@@ -62,9 +62,10 @@ export function toOutcome(run: Run): RunOutcome {
   return { runId, status: "cancelled", answer: lastText, code: "core.interrupted", message, pending, ...totals };
 }
 
-/** The calls that wait for a person, in the model's order, in the run or in those that it started. */
+/** The calls that wait for a person, in the model's order, in the run or in those that it started. In an imported one nobody decides. */
 export function toPending(run: Run): readonly PendingCall[] {
-  const { runId } = run;
+  const { runId, imported } = run;
+  if (imported !== undefined) return [];
   return [...run.calls.values()].flatMap(({ callId, name, state }) => {
     if (state.type === "suspended") return state.by.pending;
     if (state.type !== "waiting") return [];

@@ -47,7 +47,7 @@ async function* upTo(seq: number, rows: AsyncIterable<EventRow>): AsyncGenerator
 }
 
 /**
- * Takes the runs of a file into the store under new ids, tainted whole by the file's name, each under a grant derived from the
+ * Takes the runs of a file into the store, all or none, under new ids, tainted whole by the file's name, each under a grant derived from the
  * importer's. Of what the file says of grants, approvals and other runs nothing counts. Returns the id of the last run.
  */
 export async function importRun(
@@ -58,15 +58,13 @@ export async function importRun(
 ): Promise<string> {
   const ids = new Map(runs.map(({ runId }) => [runId, newId("run")]));
   const now = permissions.now();
-  for (const { runId: was, events } of runs) {
+  const taken = runs.map(({ runId: was, events }) => {
     const runId = toNew(ids, was);
     const own = toRunGrant(grant, { id: newId("grant"), runId, now, limits: config.limits });
     const bodies = events.map(({ body }) => toImported(body, { was, name, ids, grantId: own.id }));
-    await store.commit({
-      ...{ scope, runId, afterSeq: 0, events: bodies, eventsAt: events.map(({ at }) => at) },
-      records: [toGrantRecord(own, runId)],
-    });
-  }
+    return { run: { runId, events: bodies, eventsAt: events.map(({ at }) => at) }, record: toGrantRecord(own, runId) };
+  });
+  await store.commit({ scope, newRuns: taken.map(({ run }) => run), records: taken.map(({ record }) => record) });
   return toNew(ids, header.runId);
 }
 
@@ -79,6 +77,9 @@ interface Origin {
 
 function toImported(body: EventBody, { was, name, ids, grantId }: Origin): EventBody {
   if (body.type === "run.resumed") return { ...body, grantId };
+  // The run that it waited for elsewhere may have the id of one of this home, and nothing of it can be decided here.
+  if (body.type === "tool.suspended")
+    return { ...body, by: { runId: ids.get(body.by.runId) ?? newId("run"), pending: [] } };
   if (body.type !== "run.created") return body;
   // A run that it belonged to, and a conversation, would be those of this home.
   const { parent: _parent, conversation: _conversation, previous, taint = [], ...rest } = body;

@@ -10,13 +10,16 @@ import { noWrites } from "./group-commit.ts";
 import type { Writes } from "./group-commit.ts";
 import { bytes, integer, scopeKey, text, toQuery } from "./sql.ts";
 import type { Row } from "./sql.ts";
-import type { Batch, EventHead, EventRow, RunPlace, RunSummary } from "./store.ts";
+import type { Batch, EventHead, EventRow, NewRun, RunPlace, RunSummary } from "./store.ts";
 
 /** That of an empty log. */
 const noHead: EventHead = { seq: 0, hash: noEventHash };
 
 /** The first page is small: many readers want the first event alone. */
 const [firstRows, pageRows] = [8, 500];
+
+/** Where logs end that are to be written together, by their runs. */
+type Planned = ReadonlyMap<string, EventHead>;
 
 /** The logs of runs, each a chain of hashes. */
 export function openEvents(db: DatabaseSync, blobs: ReturnType<typeof openBlobs>) {
@@ -59,9 +62,11 @@ export function openEvents(db: DatabaseSync, blobs: ReturnType<typeof openBlobs>
   }
 
   /** The hash that the first event of a run follows. */
-  function toStart(scope: Scope, runId: string, [first]: readonly EventBody[]): string {
+  function toStart(scope: Scope, runId: string, [first]: readonly EventBody[], planned?: Planned): string {
     const previous = first?.type === "run.created" ? first.previous : undefined;
     if (previous === undefined) return noEventHash;
+    const before = planned?.get(previous.runId);
+    if (before?.seq === previous.seq) return before.hash;
     const row = hashOf.get(scopeKey(scope), previous.runId, previous.seq);
     if (row !== undefined) return toHash(row[0]);
     throw new CapstanError(
@@ -114,6 +119,7 @@ export function openEvents(db: DatabaseSync, blobs: ReturnType<typeof openBlobs>
     plan(
       { scope, runId, afterSeq, events = [], behind, eventsAt }: Batch,
       at: number,
+      planned?: Planned,
     ): { readonly head: EventHead; readonly write: Writes } {
       if (runId === undefined || afterSeq === undefined) {
         if (events.length === 0) return { head: noHead, write: noWrites };
@@ -128,7 +134,7 @@ export function openEvents(db: DatabaseSync, blobs: ReturnType<typeof openBlobs>
       if (found !== afterSeq) throw conflict(runId, afterSeq, found);
       if (behind !== undefined && !added.has(behind) && !written.has(behind)) throw conflict(runId, afterSeq, found);
       if (events.length === 0) return { head: before, write: noWrites };
-      let hash = afterSeq === 0 ? toStart(scope, runId, events) : before.hash;
+      let hash = afterSeq === 0 ? toStart(scope, runId, events, planned) : before.hash;
       const rows = events.map((event, index) => {
         const { texts, ...packed } = packBody(event);
         const row = { seq: afterSeq + 1 + index, at: eventsAt?.[index] ?? at, ...packed };
@@ -145,6 +151,18 @@ export function openEvents(db: DatabaseSync, blobs: ReturnType<typeof openBlobs>
         }
       };
       return { head, write };
+    },
+
+    planNew(scope: Scope, runs: readonly NewRun[], at: number): Writes {
+      const planned = new Map<string, EventHead>();
+      const writes = runs.map((run) => {
+        const { head, write } = this.plan({ scope, afterSeq: 0, ...run }, at, planned);
+        planned.set(run.runId, head);
+        return write;
+      });
+      return () => {
+        for (const write of writes) write();
+      };
     },
 
     committed(): void {

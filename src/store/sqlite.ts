@@ -6,7 +6,7 @@ import { sha256 } from "../core/json.ts";
 import { openAudit } from "./audit.ts";
 import { openBlobs } from "./blobs.ts";
 import { openEvents } from "./events.ts";
-import { openGroupCommit } from "./group-commit.ts";
+import { noWrites, openGroupCommit } from "./group-commit.ts";
 import type { Writes } from "./group-commit.ts";
 import { openInbox } from "./inbox.ts";
 import { openLedger } from "./ledger.ts";
@@ -93,6 +93,7 @@ function toStore(db: DatabaseSync, path: string, clock: Clock): Store {
     const sealed = batch.seal === undefined ? [] : [batch.seal(head)];
     const writes = [
       writeEvents,
+      batch.newRuns === undefined ? noWrites : events.planNew(batch.scope, batch.newRuns, at),
       inbox.plan(batch),
       records.plan(batch, at, sealed),
       ledger.plan(batch),

@@ -107,6 +107,9 @@ export interface EventHead {
   readonly hash: string;
 }
 
+/** A run that is written whole; `eventsAt` has the time of each of its events. */
+export type NewRun = Required<Pick<Batch, "runId" | "events" | "eventsAt">>;
+
 /** Everything in a batch happens, or nothing does. */
 export interface Batch {
   readonly scope: Scope;
@@ -125,6 +128,8 @@ export interface Batch {
   readonly behind?: readonly EventBody[];
   /** The time of each of `events`, where it is not `at`. */
   readonly eventsAt?: readonly number[];
+  /** The whole logs of new runs, each of which may go on from the end of one before it. */
+  readonly newRuns?: readonly NewRun[];
   readonly charges?: readonly Charge[];
   readonly settles?: readonly Settle[];
   readonly records?: readonly RecordWrite[];

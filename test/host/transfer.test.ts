@@ -4,9 +4,12 @@ import { newId } from "../../src/core/id.ts";
 import { canonicalJson } from "../../src/core/json.ts";
 import { localScope } from "../../src/core/scope.ts";
 import { toArray } from "../../src/core/sequence.ts";
+import { toPending } from "../../src/host/outcome.ts";
 import { parseRunFile } from "../../src/host/run-file.ts";
 import { hashEvent, noEventHash, packBody } from "../../src/store/event-chain.ts";
 import { testTool } from "../support/door.ts";
+import { openAgent } from "./agent.ts";
+import { dyingAfter } from "./dying.ts";
 import { openTestHost, scripted } from "./scripted.ts";
 
 const large = "large ".repeat(5_000);
@@ -113,6 +116,52 @@ describe("a run that is imported", () => {
     expect(lines.join("").split(large)).toHaveLength(2);
     const { header, runs } = await parseRunFile(toLines(lines), Date.now());
     expect(runs.map(({ runId, events }) => ({ runId, events: events.length }))).toEqual(header.runs);
+  });
+
+  test("is taken in whole or not at all, wherever the process dies", async () => {
+    await using from = await openHome();
+    const lines = await exportFork(from);
+    for (let commits = 0, taken = 0; taken === 0; commits += 1) {
+      await using at = await openHome();
+      const host = at.open({ store: dyingAfter(at.store, commits).store });
+      const runId = await host.importRun(toLines(lines), { name: "theirs", grant: at.grant }).catch(() => null);
+      taken = (await at.store.runs(localScope, 9)).length;
+      expect([0, 2]).toContain(taken);
+      expect(runId === null || (await at.host.verify(runId)).ok).toBe(true);
+    }
+  });
+
+  test("shows, cancels and waits for no run of this home that it names", async () => {
+    const ran: string[] = [];
+    const mail = testTool("mail", { effect: "once", run: async ({ text }) => (ran.push(text), { type: "done" }) });
+    const lead = [{ calls: [["run_agent", { task: "Mail it.", model: "clerk" }]] }, { text: "Led." }] as const;
+    await using at = await openAgent([mail], { first: lead, clerk: [{ calls: [["mail", { text: "hello" }]] }] });
+    const { rights } = at.grant;
+    const marked = rights.tools.map((right) => ({ ...right, ask: right.name === "mail" }));
+    const grant = { ...at.grant, rights: { ...rights, tools: marked } };
+    const own = await at.host.start({ task: "Go.", grant, signal });
+    const [waiting] = own.pending;
+    if (waiting === undefined || waiting.runId === own.runId) throw new Error("No run within the run waits.");
+    const lines = await Array.fromAsync(at.host.exportRun(own.runId));
+    expect(lines.join("")).toContain(waiting.runId);
+
+    const runId = await at.host.importRun(toLines(lines), { name: "theirs", grant: at.grant });
+    const { run, events } = await at.host.load(runId);
+    expect(toPending(run)).toEqual([]);
+    expect(events.some(({ type }) => type === "tool.suspended")).toBe(true);
+    expect(JSON.stringify(events)).not.toContain(waiting.runId);
+    const fork = await at.host.fork(runId, { at: events.length, grant, signal });
+    // Whether the call took effect elsewhere, a person says.
+    expect(fork.pending).toMatchObject([{ runId: fork.runId, name: "run_agent", why: "in_doubt" }]);
+    await at.host.cancel(fork.runId, "Enough.", grant);
+    expect(await at.host.resume(fork.runId, { grant, signal })).toMatchObject({ status: "cancelled" });
+    const next = await at.host.start({ task: "And now?", conversation: runId, grant, signal });
+    expect(next).toMatchObject({ status: "done", answer: "Led." });
+
+    expect((await at.host.load(waiting.runId)).run).toMatchObject({ status: "suspended", seq: expect.any(Number) });
+    await at.host.approve(waiting.runId, waiting.callId, at.grant);
+    expect(await at.host.resume(own.runId, { grant, signal })).toMatchObject({ status: "done", answer: "Led." });
+    expect(ran).toEqual(["hello"]);
   });
 
   test("does not go on itself, and nobody can approve in it", async () => {

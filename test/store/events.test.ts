@@ -1,6 +1,8 @@
 import { assert, asyncProperty, dictionary, jsonValue, string } from "fast-check";
 import { describe, expect, test } from "vitest";
 import { EventBody } from "../../src/core/event.ts";
+import { hashEvent } from "../../src/store/event-chain.ts";
+import type { NewRun } from "../../src/store/store.ts";
 import { slowCases } from "../support/cases.ts";
 import { handClock } from "../support/clock.ts";
 import { tempFolder } from "../support/temp.ts";
@@ -138,6 +140,30 @@ describe.each(stores)("commit() of events in $name", ({ open }) => {
     expect([await refused.code, await next.code]).toEqual(["store.conflict", "store.conflict"]);
     expect(await write(4, next.events).code).toBe("store.conflict");
     expect((await all(store.events(scope, "r"))).length).toBe(4);
+  });
+
+  test("writes new runs that go on from each other whole, or none of them", async () => {
+    await using folder = await tempFolder();
+    await using store = await open(folder.path);
+    const limits = { turns: 1, timeMs: 1, costMicroUsd: 0, depth: 0, parallel: 1 };
+    const begun = { type: "run.created" as const, task: "go", model: "m", limits, grantId: "g" };
+    const after = (runId: string, seq: number) => ({ ...begun, previous: { runId, seq, how: "continue" as const } });
+    const first = { runId: "a", events: [begun, said("a")], eventsAt: [1, 2] };
+    const second = { runId: "b", events: [after("a", 2)], eventsAt: [3] };
+    const write = (...newRuns: NewRun[]) =>
+      codeOf(store.commit({ scope, newRuns, records: [{ kind: "k", key: "a", value: 1 }] }));
+    expect(await write(first, { ...second, events: [after("a", 3)] })).toBe("store.not_found");
+    expect(await write(second, first)).toBe("store.not_found");
+    expect([await store.runs(scope, 9), await store.record(scope, "k", "a")]).toEqual([[], null]);
+
+    expect(await write(first, second)).toBe("done");
+    expect((await all(store.events(scope, "a"))).map(({ at }) => at)).toEqual([1, 2]);
+    const [, end] = await all(store.eventRows(scope, "a"));
+    const [start] = await all(store.eventRows(scope, "b"));
+    if (end === undefined || start === undefined) throw new Error("An event is missing.");
+    expect(start.hash).toBe(hashEvent(end.hash, { scope, runId: "b" }, start));
+    expect(await write({ ...first, runId: "c" }, first)).toBe("store.conflict");
+    expect(await all(store.events(scope, "c"))).toEqual([]);
   });
 
   test("fences a batch without events too", async () => {
