@@ -1,10 +1,12 @@
 import { z } from "zod";
 import { CapstanError } from "../core/error.ts";
+import type { Event } from "../core/event.ts";
 import type { Run } from "../core/run.ts";
 import { foldRun } from "../core/run.ts";
 import type { Principal } from "../core/scope.ts";
 import type { Grant, Need } from "../permissions/grant.ts";
 import { lineageOf, maySee } from "../permissions/lineage.ts";
+import { openScreenBefore } from "./guardrails/screen-before.ts";
 import type { HostServices, StartRequest } from "./host.ts";
 import { demandContinuable, lineage } from "./lineage.ts";
 import { newestRuns } from "./list-runs.ts";
@@ -53,11 +55,13 @@ export async function inConversation(prepared: PreparedRun, request: StartReques
   const records = [{ kind, key, value: { runId: prepared.runId }, ifVersion: version }];
   const [created, ...rest] = prepared.bodies;
   if (lastRunId === undefined) return { ...prepared, bodies: [{ ...created, conversation: name }, ...rest], records };
-  const before = await loadLast(lastRunId, request, parts);
+  const screen = openScreenBefore(created.guardrails);
+  const before = await loadLast(lastRunId, request, parts, screen.see);
   const task = before.task.replaceAll(/\s+/g, " ").slice(0, 80).toWellFormed();
   request.onSignal?.({ type: "progress", text: `Going on with the conversation ${name}, after ${lastRunId}: ${task}` });
   const previous = { runId: lastRunId, seq: before.seq, how: "continue" as const };
-  return { ...prepared, bodies: [{ ...created, conversation: name, previous }, ...rest], before, records };
+  const bodies = [{ ...created, conversation: name, previous }, ...rest, ...screen.hits()] as const;
+  return { ...prepared, bodies, before, records };
 }
 
 /** Throws what refused the beginning of a run, in clear words where another run has gone on with its conversation. */
@@ -113,12 +117,24 @@ async function lastName({ grant }: StartRequest, { services, recordedOf }: Parts
   throw new CapstanError("run.not_found", "There is no conversation to go on with. Begin one with `capstan run`.");
 }
 
-async function loadLast(runId: string, { grant, isStarter }: StartRequest, parts: Parts): Promise<Run> {
-  if (isStarter === undefined) await parts.demandRights(grant, [{ type: "run", action: "read", runId }]);
-  demandSeen(grant, await parts.recordedOf(runId), runId);
-  const run = await foldRun(lineage(parts.services.store, parts.services.scope, runId, 1));
+async function loadLast(
+  runId: string,
+  { grant, isStarter }: StartRequest,
+  { services, recordedOf, demandRights }: Parts,
+  onEvent: (event: Event) => void,
+): Promise<Run> {
+  if (isStarter === undefined) await demandRights(grant, [{ type: "run", action: "read", runId }]);
+  demandSeen(grant, await recordedOf(runId), runId);
+  const run = await foldRun(told(lineage(services.store, services.scope, runId, 1), onEvent));
   demandContinuable(run);
   return run;
+}
+
+async function* told(events: AsyncIterable<Event>, onEvent: (event: Event) => void): AsyncGenerator<Event> {
+  for await (const event of events) {
+    onEvent(event);
+    yield event;
+  }
 }
 
 const toKey = ({ org, user }: Principal, name: string): string => `${org}/${user}/${name}`;

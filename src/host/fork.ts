@@ -14,6 +14,7 @@ import { toRunGrant } from "../permissions/run-grant.ts";
 import { toContextRules } from "./context/config.ts";
 import type { HostConfig } from "./config.ts";
 import { toRunRules } from "./guardrails/run-rules.ts";
+import { openScreenBefore } from "./guardrails/screen-before.ts";
 import { screenBeginning } from "./guardrails/screen-inputs.ts";
 import type { HostServices } from "./host.ts";
 import type { PreparedRun } from "./prepare.ts";
@@ -57,7 +58,8 @@ export async function prepareFork(
 ): Promise<PreparedRun> {
   const { events, recorded } = original;
   const { message, results = {} } = changes;
-  const before = foldTo(events, toPoint(original, changes));
+  const kept = upTo(events, toPoint(original, changes));
+  const before = fold(kept);
   const runId = newId("run");
   const rest = toSettings(lastCreated(events), services.config);
   const limits = toLimits({ ...rest.limits, ...changes.limits });
@@ -97,7 +99,9 @@ export async function prepareFork(
       ? []
       : [{ type: "input.received", input: { type: "message", text: redact(message), taint: [] } }];
   const bodies = await screenBeginning([created, ...edited, ...said], rules.guardrails);
-  return { runId, provider, grant: own, bodies, before };
+  const screen = openScreenBefore(rules.guardrails);
+  for (const event of kept) screen.see(event);
+  return { runId, provider, grant: own, bodies: [...bodies, ...screen.hits()], before };
 }
 
 /** The last event that is kept. What is changed is not, so that a fork at it changes it. */
@@ -115,10 +119,13 @@ function toPoint({ runId, events }: Original, { at, message, results = {} }: For
   return next < 0 ? own.length : next;
 }
 
-function foldTo(events: readonly Event[], seq: number): Run {
+function upTo(events: readonly Event[], seq: number): readonly Event[] {
   const runId = events.at(-1)?.runId;
-  const last = events.findIndex((event) => event.runId === runId && event.seq === seq);
-  const run = events.slice(0, last + 1).reduce<Run | null>(applyEvent, null);
+  return events.slice(0, events.findIndex((event) => event.runId === runId && event.seq === seq) + 1);
+}
+
+function fold(events: readonly Event[]): Run {
+  const run = events.reduce<Run | null>(applyEvent, null);
   if (run === null) throw new CapstanError("run.corrupt", "The log of the run is empty.");
   return run;
 }

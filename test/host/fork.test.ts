@@ -226,6 +226,42 @@ describe("what a fork may do", () => {
     expect(lawful).toMatchObject({ code: "guardrail.output", turns: 1 });
   });
 
+  test.each(["block", "redact"] as const)(
+    "is nothing over words that a rule (%s) forbids which came later",
+    async (action) => {
+      const provider = scripted([{ text: "One." }]);
+      await using at = await openTestHost({ tools: [], provider });
+      const { runId } = await at.start("Say what Sesame is.", { context: "Open, Sesame." });
+      const rules = [{ name: "secret", on: ["input" as const], words: ["sesame"], action }];
+      const host = at.open({ config: HostConfig.parse({ guardrails: { rules } }) });
+      const { signal } = new AbortController();
+      const fork = (on: typeof host, ofRun: string, seq: number) =>
+        on.fork(ofRun, { at: seq, grant: at.grant, signal });
+      const asked = provider.requests.length;
+      const { length } = await at.events(runId);
+      for (const seq of [1, 2, length]) {
+        const outcome = await fork(host, runId, seq);
+        expect(outcome).toMatchObject({ status: "refused", code: "guardrail.input", turns: seq === length ? 1 : 0 });
+        const { events } = await at.host.load(outcome.runId);
+        const before = expect.stringContaining(`event 1 of ${runId}`);
+        expect(events).toContainEqual(expect.objectContaining({ rule: "secret", action: "blocked", message: before }));
+        expect(await at.host.replay(outcome.runId)).toMatchObject({ ok: true });
+        // Nor is a fork of that, or what goes on after it.
+        expect(await fork(host, outcome.runId, 1)).toMatchObject({ code: "guardrail.input" });
+        const next = { task: "And?", conversation: outcome.runId, model: "scripted", grant: at.grant, signal };
+        expect(await host.start(next)).toMatchObject({ status: "refused", code: "guardrail.input" });
+      }
+      expect(provider.requests).toHaveLength(asked);
+      expect(await fork(at.host, runId, 1)).toMatchObject({ status: "done" });
+
+      // What was held against the rule when it came is not held against it again.
+      const clean = await host.start({ task: "Wheat [redacted].", model: "scripted", grant: at.grant, signal });
+      expect(await fork(host, clean.runId, 1)).toMatchObject({ status: "done" });
+      const next = { task: "And?", conversation: clean.runId, model: "scripted", grant: at.grant, signal };
+      expect(await host.start(next)).toMatchObject({ status: "done" });
+    },
+  );
+
   test("is nothing for who may not see the run", async () => {
     const { opening } = openCounted(harm);
     await using at = await opening;
