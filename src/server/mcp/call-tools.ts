@@ -9,7 +9,6 @@ import { toCapstanError, toText } from "../../core/error.ts";
 import { newId } from "../../core/id.ts";
 import type { Json, JsonObject } from "../../core/json.ts";
 import type { Taint } from "../../core/taint.ts";
-import { inTraceOf } from "../../host/telemetry/carry.ts";
 import type { Answerer, Outcome } from "../../tools/tool.ts";
 import { ApprovalState, approveNow, takeApproval, toApprovalQuestion } from "./approval.ts";
 import { addTaint, type Connection, taintOf, toGrant, toProgress } from "./connection.ts";
@@ -58,7 +57,7 @@ export async function callTool(
     if (schema !== undefined) exchange.demandMirrored?.(schema, called.args);
     const meant = toMeant(called, grant, connection);
     const asking = { grant, method: "tools/call" as const, ...meant };
-    return await inTraceOf(exchange.meta, () => callUnder(connection, asking, exchange, progress));
+    return await callUnder(connection, asking, exchange, progress);
   } catch (thrown) {
     if (thrown instanceof ProtocolError) throw thrown;
     const refusal = toCapstanError(thrown);

@@ -2,6 +2,7 @@ import { type CompleteRequest, isSpecType, ProtocolError, ProtocolErrorCode } fr
 import { z } from "zod";
 import type { JsonObject } from "../../core/json.ts";
 import { isJsonObject } from "../../core/json.ts";
+import { inTraceOf } from "../../host/telemetry/carry.ts";
 import { callTool, listTools } from "./call-tools.ts";
 import type { Connection } from "./connection.ts";
 import type { Exchange } from "./exchange.ts";
@@ -20,12 +21,12 @@ const Call = z.looseObject({ name: z.string(), arguments: Arguments.default({}) 
 const Read = z.looseObject({ uri: z.string() });
 const Get = z.looseObject({ name: z.string(), arguments: z.record(z.string(), z.string()).default({}) });
 
-/** The method of a name, in the first of the tables that has one. */
+/** The method of a name, in the first of the tables that has one. It acts within the trace that its request names. */
 export function findMethod(name: string, ...tables: readonly Methods[]): Method {
   const table = tables.find((each) => Object.hasOwn(each, name));
   const method = table?.[name];
   if (method === undefined) throw new ProtocolError(ProtocolErrorCode.MethodNotFound, "Method not found");
-  return method;
+  return (connection, params, exchange) => inTraceOf(exchange.meta, () => method(connection, params, exchange));
 }
 
 /** Every method that both eras have. What begins and ends a connection is its era's own. */

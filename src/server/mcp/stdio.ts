@@ -3,8 +3,8 @@ import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promi
 import { toCapstanError } from "../../core/error.ts";
 import type { Permissions } from "../../permissions/permissions.ts";
 import type { Store } from "../../store/store.ts";
-import { withCallLog } from "../../host/telemetry/call-log.ts";
 import type { Logger } from "../../host/telemetry/logger.ts";
+import { observeDoor } from "../../host/telemetry/observe-door.ts";
 import type { Door } from "../../tools/call.ts";
 import { logConnection } from "./connection-log.ts";
 import { type Dispatch, openDispatch } from "./dispatch.ts";
@@ -45,7 +45,7 @@ const lastWordsMs = 500;
 export async function serveStdio(services: StdioServices): Promise<void> {
   const { permissions, store, grant, version, offering, input, output, log, signal, logger } = services;
   const now = (): number => permissions.now();
-  const door = withCallLog(services.door, logger, now);
+  const door = observeDoor(services.door, logger, now);
   const recordRefusal = openRefusals({ store, now, owner: grant, logger });
   const grantFor = openGrants(permissions, services, recordRefusal);
   const notices = openNotices(services);

@@ -1,7 +1,12 @@
 import { SpanStatusCode, context, trace } from "@opentelemetry/api";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { systemClock } from "../../../src/core/clock.ts";
+import { localPrincipal, localScope } from "../../../src/core/scope.ts";
+import { HostConfig } from "../../../src/host/config.ts";
+import { openPolicies } from "../../../src/host/policies/all.ts";
 import { traceLog } from "../../../src/host/telemetry/trace.ts";
 import { testTool } from "../../support/door.ts";
+import { tempFolder } from "../../support/temp.ts";
 import { doneOf, openAgent } from "../agent.ts";
 import type { Turn } from "../scripted.ts";
 import { openTestHost, scripted, toEvents } from "../scripted.ts";
@@ -70,6 +75,24 @@ describe("the trace of a run", () => {
     ]);
     expect(chat?.events.at(-1)?.attributes).toEqual({ "capstan.model": "openai:m", "capstan.waitedMs": 3 });
     expect(JSON.stringify(spans)).not.toMatch(/swordfish|end is near/);
+  });
+
+  test("tells of caches and rates that the config asks for", async () => {
+    const config = HostConfig.parse({ cache: { store: "memory" }, pacing: { openai: { requestsPerMinute: 60 } } });
+    const provider = scripted([{ text: "Once." }], { name: "openai", metered: true });
+    await using home = await tempFolder();
+    await using at = await openTestHost({ tools: [], provider, config, home: home.path });
+    const owner = { home: home.path, scope: localScope, principal: localPrincipal, clock: systemClock };
+    await using policies = openPolicies({ config, open: () => provider, owner });
+    const host = at.open(policies);
+    const request = { task: "say it", model: "openai:m", grant: at.grant, signal: new AbortController().signal };
+    await host.start(request);
+    await host.start(request);
+    const chats = plain().filter(({ name }) => name === "chat m");
+    expect(chats.map(({ events }) => events.map(({ name }) => name))).toEqual([
+      ["provider_call", "cache_miss", "rate_limit_acquired"],
+      ["provider_call", "cache_hit"],
+    ]);
   });
 
   test("holds no words by which a model calls what is no tool", async () => {

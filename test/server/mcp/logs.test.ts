@@ -28,7 +28,7 @@ test("a connection on stdio and each of its calls leave a record, with what they
   expect(records.map(inShort)).toEqual([
     "info connection_opened stdio",
     "info tool_execution echo done",
-    "warn tool_execution fails failed core.internal",
+    "error tool_execution fails failed core.internal",
     "warn tool_execution echo refused tool.bad_arguments",
     "warn tool_execution unknown refused tool.unknown",
     "info tool_execution logs waiting permission.approval_needed",

@@ -4,8 +4,8 @@ import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promi
 import { isJSONRPCRequest, type JSONRPCRequest } from "@modelcontextprotocol/server";
 import { CapstanError, type ErrorCode, toCapstanError, toText } from "../../../core/error.ts";
 import { isJsonObject } from "../../../core/json.ts";
-import { withCallLog } from "../../../host/telemetry/call-log.ts";
 import type { Logger } from "../../../host/telemetry/logger.ts";
+import { observeDoor } from "../../../host/telemetry/observe-door.ts";
 import type { Permissions } from "../../../permissions/permissions.ts";
 import type { Store } from "../../../store/store.ts";
 import type { Door } from "../../../tools/call.ts";
@@ -67,7 +67,7 @@ const metadataPath = "/.well-known/oauth-protected-resource";
 export async function serveHttp(services: HttpServices): Promise<HttpServing> {
   const { permissions, store, host, hosts, origins, version, offering, onFault, signal, logger } = services;
   const now = (): number => permissions.now();
-  const door = withCallLog(services.door, logger, now);
+  const door = observeDoor(services.door, logger, now);
   const recordRefusal = openRefusals({ store, now, owner: services.grant, logger });
   const grantFor = openGrants(permissions, services, recordRefusal);
   const own = toBearerGrants(grantFor, permissions);
