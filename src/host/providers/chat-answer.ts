@@ -15,6 +15,11 @@ const maxCalls = 128;
 
 const text = z.string().nullish();
 
+/** Mistral says text in parts, and what it thinks in parts of such a part. */
+const Thought = z.array(z.object({ text }));
+const ContentPart = z.object({ type: z.string(), text, thinking: Thought.nullish().catch(null) });
+const Content = z.union([z.string(), z.array(ContentPart)]).nullish();
+
 /** Beside its fields a call may carry others, such as a signature, that its endpoint wants back. */
 const CallDelta = z.looseObject({
   index: z
@@ -34,7 +39,7 @@ const Chunk = z.object({
       z.object({
         delta: z
           .object({
-            content: text,
+            content: Content,
             refusal: text,
             // Two names for the same thing: vLLM, llama.cpp and DeepSeek say the first, others the second.
             reasoning_content: text,
@@ -153,7 +158,7 @@ export function openChatAnswer(
         reasoningField = delta?.reasoning_content ? "reasoning_content" : "reasoning";
         events.push(addText("reasoning", reasoning));
       }
-      if (delta?.content) events.push(addText("text", delta.content));
+      for (const { type, text: said } of toPieces(delta?.content)) if (said) events.push(addText(type, said));
       if (delta?.refusal) {
         refused = true;
         events.push(addText("text", delta.refusal));
@@ -182,6 +187,15 @@ export function openChatAnswer(
       ];
     },
   };
+}
+
+function toPieces(content: z.infer<typeof Content>): readonly { type: "text" | "reasoning"; text: string }[] {
+  if (typeof content === "string") return [{ type: "text", text: content }];
+  return (content ?? []).map(({ type, text: said, thinking }) =>
+    type === "thinking"
+      ? { type: "reasoning", text: (thinking ?? []).map((part) => part.text ?? "").join("") }
+      : { type: "text", text: said ?? "" },
+  );
 }
 
 const newCall = { type: "tool_call", name: "", argumentsText: "", isStarted: false, isReady: false } as const;

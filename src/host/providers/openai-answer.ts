@@ -153,7 +153,10 @@ export function openResponse(
         case "error":
           throw toFailure(event, wire);
         default:
-          if (event.type === "response.failed") throw toFailure(event.response.error ?? {}, wire);
+          if (event.type === "response.failed") {
+            const { error, usage } = event.response;
+            throw toFailure(error ?? {}, wire, usage ? toUsage(usage, request, []) : undefined);
+          }
           return end(event.response);
       }
     },
@@ -231,11 +234,12 @@ function toStop({ status, incomplete_details: why }: Response, items: readonly J
 function toFailure(
   { code, message }: { code?: string | null | undefined; message?: string | null | undefined },
   wire: Pick<WireCall, "broke">,
+  usage?: Usage,
 ) {
   const said = [code, message].filter(Boolean).join(": ") || "it gave no reason";
-  if (code === "rate_limit_exceeded") return wire.broke("provider.rate_limited", said);
+  if (code === "rate_limit_exceeded") return wire.broke("provider.rate_limited", said, usage);
   const passes = code === undefined || code === null || /^(?:server_error|.*timeout|.*overloaded.*)$/.test(code);
-  return wire.broke(passes ? "provider.unavailable" : "provider.bad_request", said);
+  return wire.broke(passes ? "provider.unavailable" : "provider.bad_request", said, usage);
 }
 
 /**

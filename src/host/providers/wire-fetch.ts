@@ -220,11 +220,16 @@ async function toStatusError(response: Response, endpoint: WireEndpoint, missing
   if (status === 408 || status === 409 || status >= 500) {
     return new CapstanError("provider.unavailable", `${words}. Try again later.`, { details });
   }
-  const next =
-    status < 400
-      ? "Name the base URL that it leads to; no redirect is followed."
-      : ((status === 404 ? missing : undefined) ?? "Check the model's name and the base URL.");
-  return new CapstanError("provider.bad_request", `${words}. ${next}`, { details: { status, isFull } });
+  return new CapstanError("provider.bad_request", `${words}. ${toNext(status, missing)}`, {
+    details: { status, isFull },
+  });
+}
+
+/** What to do about a request that was refused. */
+function toNext(status: number, missing: string | undefined): string {
+  if (status < 400) return "Name the base URL that it leads to; no redirect is followed.";
+  if (status === 402) return "It wants to be paid first: see to the credit of the account.";
+  return (status === 404 ? missing : undefined) ?? "Check the model's name and the base URL.";
 }
 
 /** The first bytes of a page as text. A page that breaks off or takes long says what came of it. */

@@ -43,8 +43,11 @@ export interface WireCall {
   readonly wire: string;
   /** `provider.bad_answer`: the endpoint sent `what`, which this dialect can't read. */
   badAnswer(what: string, cause?: unknown): CapstanError;
-  /** The endpoint said itself, in a stream that had begun well, that it failed: its words in one short line without the key. */
-  broke(code: FailureCode, said: string): CapstanError;
+  /**
+   * The endpoint said itself, in a stream that had begun well, that it failed: its words in one short line without the key. `usage`: what
+   * it says that was used all the same.
+   */
+  broke(code: FailureCode, said: string, usage?: Usage): CapstanError;
 }
 
 type FailureCode = Extract<CapstanError["code"], `provider.${string}`>;
@@ -107,9 +110,9 @@ async function* stream(
     signal: guard.signal,
     wire: toWire(dialect, endpoint),
     badAnswer: (what, cause) => new CapstanError("provider.bad_answer", `${name} sent ${what}.`, { cause }),
-    broke: (code, said) => {
+    broke: (code, said, usage) => {
       const message = `${name} at ${baseUrl} broke off: ${guard.told(said)}.`;
-      return new CapstanError(code, message, { details: { isFull: saysContextFull(said) } });
+      return new CapstanError(code, message, { details: { isFull: saysContextFull(said), usage } });
     },
   };
   for (const message of dialect.validate(request)) {

@@ -75,6 +75,24 @@ describe("servers that differ", () => {
     expect((await end(server.baseUrl)).usage).toEqual(counted);
   });
 
+  test("that say text and thoughts in parts are understood", async () => {
+    const thinking = (words: string) => [{ type: "thinking", thinking: [{ type: "text", text: words }] }];
+    const pieces = [
+      thinking("Ec"),
+      thinking("ho."),
+      [
+        { type: "text", text: "H" },
+        { type: "reference", ids: [1] },
+      ],
+      "i.",
+    ];
+    await using server = await sending(...pieces.map((content) => delta({ content })), delta({}, "stop"));
+    expect((await end(server.baseUrl)).parts).toEqual([
+      { type: "reasoning", text: "Echo." },
+      { type: "text", text: "Hi." },
+    ]);
+  });
+
   test("that count nothing are estimated", async () => {
     await using server = await sending(delta({ content: "ok" }), delta({}, "stop"));
     const { usage } = await end(server.baseUrl);

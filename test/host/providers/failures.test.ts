@@ -19,6 +19,7 @@ const statuses: readonly (readonly [status: number, code: string])[] = [
   [400, "provider.bad_request"],
   [401, "provider.sign_in"],
   [403, "provider.sign_in"],
+  [402, "provider.bad_request"],
   [404, "provider.bad_request"],
   [408, "provider.unavailable"],
   [409, "provider.unavailable"],

@@ -101,3 +101,32 @@ describe.each(pairs)("a conversation begun with $before and gone on with $after"
     expect(three.turns.at(-1)).toMatchObject({ role: "user", text: expect.stringMatching(/And\?$/) });
   });
 });
+
+test.each(spokenWires.map((wire) => [wire.dialect.type, wire] as const))(
+  "an id that %s gives to a call of each turn leaves each result with its call",
+  async (_, wire) => {
+    await using model = await openModel(wire, "model-a", { said: [thought("Hm."), call("their_1", "again")] });
+    let messages = [user("Say it.")];
+    for (const turn of ["one", "two", "three"]) {
+      const { ended } = await model.say(messages);
+      const [answer, ...results] = toMessages(ended, `call_${turn}`);
+      const told = results.flatMap((result): readonly ContextMessage[] =>
+        result.role === "tool"
+          ? [{ ...result, outcome: { isError: false, content: [{ type: "text", text: turn }] } }]
+          : [],
+      );
+      messages = [...messages, ...(answer === undefined ? [] : [answer]), ...told];
+    }
+    const { turns } = await model.say(messages);
+    expect(turns.map(({ role }) => role)).toEqual([
+      "user",
+      ...["one", "two", "three"].flatMap(() => ["assistant", "tool"]),
+    ]);
+    for (const [place, turn] of ["one", "two", "three"].entries()) {
+      const [asked, answered] = turns.slice(1 + 2 * place);
+      expect(answered).toMatchObject({ role: "tool", text: turn });
+      const [id] = asked?.role === "assistant" ? asked.calls.map((one) => one.id) : [];
+      expect(answered?.role === "tool" && answered.id).toBe(id);
+    }
+  },
+);
