@@ -34,6 +34,9 @@ function withModelOptions(command: Command): Command {
     .option("--yes", "approve what the grant marks, unasked; never a call after untrusted content came in");
 }
 
+const toJsonl = (): Option =>
+  new Option("--jsonl", "print each event as a line of JSON while it happens").conflicts("json");
+
 function withRightsOptions(command: Command): Command {
   return command
     .option("--allow <tool>", 'a tool, or a pattern such as "kg_*" (repeatable)', list)
@@ -91,7 +94,7 @@ export function toProgram(done: (code: ExitCode) => void): Command {
     .option("--schema <file|json>", "print JSON of this JSON Schema as the answer, or fail")
     .option("--dry-run", "show what the run would be, and start nothing")
     .option("--json", "print the whole outcome as JSON")
-    .option("--jsonl", "print each event as a line of JSON while it happens")
+    .addOption(toJsonl().conflicts("dryRun"))
     .action((task: string, options) =>
       inApp(async (session) => (await import("./run.ts")).runTask(session, task, options)),
     );
@@ -118,7 +121,7 @@ export function toProgram(done: (code: ExitCode) => void): Command {
   withGrantFlags(runs.command("resume <run>").description("go on where its log ends"))
     .option("--yes", "approve what the grant marks, unasked; never a call after untrusted content came in")
     .option("--json", "print the whole outcome as JSON")
-    .option("--jsonl", "print each event as a line of JSON while it happens")
+    .addOption(toJsonl())
     .action((run: string, options) =>
       inApp(async (session) => (await import("./runs.ts")).resumeRun(session, run, options)),
     );
@@ -163,7 +166,7 @@ export function toProgram(done: (code: ExitCode) => void): Command {
     .option("--no-run", "begin it, print its id and leave it")
     .option("--yes", "approve what the grant marks, unasked; never a call after untrusted content came in")
     .option("--json", "print the whole outcome as JSON")
-    .option("--jsonl", "print each event as a line of JSON while it happens")
+    .addOption(toJsonl())
     .action((run: string, options) =>
       inApp(async (session) => (await import("./runs-log.ts")).forkRun(session, run, options)),
     );
@@ -181,6 +184,29 @@ export function toProgram(done: (code: ExitCode) => void): Command {
     .action((run: string, file: string | undefined, options) =>
       inApp(async (session) => (await import("./runs-log.ts")).verifyRun(session, run, file, options)),
     );
+
+  const agents = program.command("agents").description("the named agents of the config and of the store");
+  agents
+    .command("ls")
+    .description("all of them, with the newest version of each that was used or saved")
+    .option("--json", "as JSON")
+    .action((options) => inApp(async (session) => (await import("./agents.ts")).listAgents(session, options)));
+  agents
+    .command("show <name>")
+    .description("one of them, as `agents set` takes it")
+    .option("--version <n>", "in this version (default: the newest)")
+    .option("--json", "as JSON")
+    .action((name: string, options) =>
+      inApp(async (session) => (await import("./agents.ts")).showAgent(session, name, options)),
+    );
+  agents
+    .command("set <file>")
+    .description("keep the agent that a YAML or JSON file holds, with its name, as its next version")
+    .action((file: string) => inApp(async (session) => (await import("./agents.ts")).setAgent(session, file)));
+  agents
+    .command("rm <name>")
+    .description("take the name of a kept agent away; its versions stay")
+    .action((name: string) => inApp(async (session) => (await import("./agents.ts")).removeAgent(session, name)));
 
   const tools = program.command("tools").description("the tools behind the door");
   withGrantFlags(tools.command("ls").description("what this grant may call"))

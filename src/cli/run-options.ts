@@ -1,5 +1,4 @@
-import { readFile } from "node:fs/promises";
-import { extname, resolve } from "node:path";
+import { extname } from "node:path";
 import { CapstanError } from "../core/error.ts";
 import type { Block } from "../core/event.ts";
 import { ModelSettings } from "../core/event.ts";
@@ -9,6 +8,7 @@ import { demand } from "../permissions/demand.ts";
 import type { Grant } from "../permissions/grant.ts";
 import { parseCount, parseDuration, parseMicroUsd } from "./amounts.ts";
 import type { GrantFlags, Session } from "./command.ts";
+import { readArgument } from "./read-argument.ts";
 
 /** The options of `capstan run` and `capstan chat` that say how a model works. */
 export interface ModelOptions extends GrantFlags {
@@ -52,8 +52,8 @@ export function toRunRequest(
   if (confined && baseUrl !== undefined) demand(grant, [{ type: "net", url: baseUrl }], app.permissions.now());
   const settings = toSettings(options);
   return {
-    // The operator may go on with what is the operator's own, under whatever narrower grant.
-    ...(confined ? {} : { isStarter: true }),
+    // Only whoever began a conversation sees it, and the operator.
+    isStarter: true,
     ...(model === undefined ? {} : { model }),
     ...(agent === undefined ? {} : { agent }),
     ...(options.var === undefined ? {} : { variables: Object.fromEntries(options.var.map(toVariable)) }),
@@ -90,28 +90,15 @@ function toSettings({ temperature, maxTokens, reasoning }: ModelOptions): ModelS
 
 /** Pictures to go with the task. The operator names any; the holder of a token those that it may read. Throws `usage.bad_option`. */
 export async function readImages(session: Session, grant: Grant, files: readonly string[]): Promise<readonly Block[]> {
-  const { app, confined } = session;
   const read = async (file: string): Promise<Block> => {
-    const path = resolve(file);
-    if (confined) demand(grant, [{ type: "read", path }], app.permissions.now());
-    const mimeType = imageTypes[extname(path).toLowerCase()];
+    const mimeType = imageTypes[extname(file).toLowerCase()];
     if (mimeType === undefined) {
       throw new CapstanError(
         "usage.bad_option",
         `--image takes ${Object.keys(imageTypes).join(", ")} files, not ${file}.`,
       );
     }
-    const bytes = await readFile(path).catch((cause: unknown) => {
-      throw new CapstanError("usage.bad_option", `--image: ${file} can't be read. Name a file that is there.`, {
-        cause,
-      });
-    });
-    if (bytes.length > maxImageBytes) {
-      throw new CapstanError(
-        "usage.bad_option",
-        `--image: ${file} has ${bytes.length} bytes, and ${maxImageBytes} are the most. Make it smaller.`,
-      );
-    }
+    const bytes = await readArgument(session, grant, { option: "--image", file, maxBytes: maxImageBytes });
     return { type: "image", mimeType, data: bytes.toString("base64") };
   };
   return await Promise.all(files.map(read));

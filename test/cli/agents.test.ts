@@ -85,3 +85,52 @@ describe("capstan run --agent", () => {
     expect((await capstan(home.path, ["runs", "ls", "--json"])).stdout.trim()).toBe("[]");
   });
 });
+
+describe("capstan agents", () => {
+  test("keeps an agent by its file, in versions that stay, and only for the operator", async () => {
+    await using home = await openHome();
+    const file = join(home.path, "adder.yaml");
+    const set = async (text: string) => {
+      writeFileSync(file, text);
+      return await capstan(home.path, ["agents", "set", file]);
+    };
+    const adder = "name: adder\ndescription: Adds\ninstructions: |\n  You add.\ntools: [calculator]\n";
+    expect((await set(adder)).stderr).toContain("adder is kept as version 1.");
+    const shown = await capstan(home.path, ["agents", "show", "adder"]);
+    // What is printed is such a file.
+    expect((await set(shown.stdout)).stderr).toContain("version 1.");
+    expect((await set(shown.stdout.replace("You add.", "You sum."))).stderr).toContain("version 2.");
+    expect((await capstan(home.path, ["agents", "ls"])).stdout).toBe(
+      "counter  not used yet\nbroken  not used yet\nadder  version 2\n",
+    );
+    const first = await capstan(home.path, ["agents", "show", "adder", "--version", "1", "--json"]);
+    expect(JSON.parse(first.stdout)).toMatchObject({ version: 1, definition: { instructions: "You add.\n" } });
+
+    const sum = (name: string) => capstan(home.path, ["run", 'calculator {"expression":"6*7"}', "--agent", name]);
+    expect(await sum("adder")).toMatchObject({ code: 0, stdout: expect.stringContaining("42") });
+    expect((await capstan(home.path, ["agents", "rm", "adder"])).code).toBe(0);
+    expect(await sum("adder")).toMatchObject({ code: 2, stdout: "" });
+    expect(await sum("adder@1")).toMatchObject({ code: 0, stdout: expect.stringContaining("42") });
+
+    const made = await capstan(home.path, ["grant", "create", "--allow", "*", "--read", home.path]);
+    const held = ["--grant", made.stdout.trim(), "agents"];
+    for (const words of [["ls"], ["show", "adder@1"], ["set", file], ["rm", "adder"]]) {
+      expect(await capstan(home.path, [...held, ...words]), words[0]).toMatchObject({ code: 6, stdout: "" });
+    }
+  });
+
+  test.each([
+    ["instructions: You add.", 2, "says no name"],
+    ["- adder", 2, "holds no agent"],
+    ["[", 2, "is no YAML"],
+    ["name: adder", 3, "description: expected a string"],
+    ["name: adder\ndescription: Adds\ninstructions: '{{ whom }}'", 3, "they use whom, which is no variable of it"],
+    ["name: counter\ndescription: Counts\ninstructions: You count.", 3, "is one of the config"],
+  ])("keeps nothing of a file that holds %j", async (text, code, said) => {
+    await using home = await openHome();
+    const file = join(home.path, "wrong.yaml");
+    writeFileSync(file, text);
+    const ended = await capstan(home.path, ["agents", "set", file]);
+    expect(ended).toMatchObject({ code, stdout: "", stderr: expect.stringContaining(said) });
+  });
+});

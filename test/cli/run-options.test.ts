@@ -1,4 +1,5 @@
-import { writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { delta, openSseServer, sseHead, toSse } from "../host/sse-server.ts";
@@ -62,9 +63,67 @@ test.each([
   [["--temperature", ""], "--temperature"],
   [["--image", "notes.txt"], "--image takes .png"],
   [["--var", "name"], "--var takes NAME=VALUE"],
+  [["--json", "--jsonl"], "cannot be used with option '--json'"],
+  [["--dry-run", "--jsonl"], "cannot be used with option '--dry-run'"],
 ])("%j is a slip that nothing is started for", async (options, said) => {
   await using home = await tempFolder();
   const ended = await capstan(home.path, ["run", "show me all my tasks", ...options]);
   expect(ended).toMatchObject({ code: 2, stdout: "" });
   expect(ended.stderr).toContain(said);
+});
+
+test.skipIf(process.platform === "win32")("a pipe and a device are no files, and are not waited for", async () => {
+  await using home = await tempFolder();
+  const at = (name: string): string => join(home.path, name);
+  execFileSync("sh", ["-c", 'mkfifo "$1"', "sh", at("pipe.png")]);
+  symlinkSync("/dev/zero", at("zero.png"));
+  for (const [option, file] of [
+    ["--image", at("pipe.png")],
+    ["--image", at("zero.png")],
+    ["--schema", at("pipe.png")],
+    ["--schema", "/dev/zero"],
+  ] as const) {
+    const ended = await capstan(home.path, ["run", "show me all my tasks", option, file]);
+    expect(ended).toMatchObject({ code: 2, stdout: "", stderr: expect.stringContaining(`${file} is no plain file.`) });
+  }
+});
+
+test("whoever holds a token follows no link out of what it may read", async () => {
+  await using home = await tempFolder();
+  await using open = await tempFolder();
+  writeFileSync(join(home.path, "secret.png"), "secret");
+  writeFileSync(join(open.path, "own.png"), "own");
+  symlinkSync(join(home.path, "secret.png"), join(open.path, "link.png"));
+  const made = await capstan(home.path, ["grant", "create", "--allow", "todo_list", "--read", open.path]);
+  const run = (name: string) =>
+    capstan(home.path, [
+      "--grant",
+      made.stdout.trim(),
+      "run",
+      "show me all my tasks",
+      "--image",
+      join(open.path, name),
+    ]);
+  expect(await run("link.png")).toMatchObject({ code: 6, stdout: "" });
+  expect(await run("own.png")).toMatchObject({ code: 0 });
+});
+
+test("--max-cost is named where it ends a run, and where it can't", async () => {
+  await using home = await tempFolder();
+  await using server = await openSseServer((response) => {
+    response.writeHead(200, sseHead).end(toSse([delta({ content: "A dot." }), delta({}, "stop")]));
+  });
+  const model = ["--model", "openai-compatible:m", "--base-url", server.baseUrl];
+  const run = () => capstan(home.path, ["run", "hello", ...model, "--max-cost", "0.0001"]);
+  const free = await run();
+  expect(free).toMatchObject({ code: 0, stdout: "A dot.\n" });
+  expect(free.stderr).toContain("--max-cost does not hold for openai-compatible:m, whose price is not known.");
+  writeFileSync(
+    join(home.path, "capstan.yaml"),
+    JSON.stringify({ host: { prices: { "openai-compatible:m": { input: 1, output: 10 } } } }),
+  );
+  const refused = await run();
+  expect(refused).toMatchObject({ code: 5, stdout: "" });
+  expect(refused.stderr).toMatch(/^budget\.cost: The run has used 0\.000000 USD of its 0\.000100 USD, .* --max-cost/m);
+  expect(refused.stderr).not.toContain("does not hold");
 });

@@ -10,7 +10,7 @@ import { quote } from "../../core/value-in-words.ts";
 import type { Store } from "../../store/store.ts";
 import type { AgentConfig, AgentConfigs } from "./config.ts";
 import { AgentDefinition } from "./config.ts";
-import { maxTemplateChars } from "./template.ts";
+import { checkTemplate, maxTemplateChars } from "./template.ts";
 
 /** An agent in one of its versions, which never change. */
 export interface Agent {
@@ -29,6 +29,11 @@ export interface Agents {
   find(reference: string): Promise<Agent>;
   /** Keeps an agent that the config does not have, as its next version; the same as before keeps its version. Throws `config.bad_value`. */
   save(name: string, definition: z.input<typeof AgentDefinition>): Promise<Agent>;
+  /**
+   * Takes the name of a saved agent away; its versions stay, and saved again it gets the next one. Throws `agent.unknown`, and
+   * `config.bad_value` for an agent of the config.
+   */
+  remove(name: string): Promise<void>;
   /** The names of all agents, those of the config first, and the newest version of each that was used or saved. */
   list(): Promise<readonly { readonly name: string; readonly version: number | null }[]>;
 }
@@ -44,7 +49,10 @@ export interface AgentsServices {
 const newestKind = "agent";
 const versionKind = "agent-version";
 
-/** Which version is the newest, and whether it came from the config: then it counts by its bare name only while the config has it. */
+/**
+ * Which version is the newest, and whether only the config can name it: one that came from there, or whose name was taken away, counts by
+ * its bare name only while the config has it.
+ */
 const Newest = z.strictObject({ version: z.int().min(1), hash: z.string(), isConfig: z.boolean() });
 
 /** Two processes may add a version at the same time, and each tries again after the other. */
@@ -102,6 +110,20 @@ export function openAgents({ store, scope, agents, home }: AgentsServices): Agen
     }));
   }
 
+  async function unknown(name: string): Promise<CapstanError> {
+    const known = (await list()).map((agent) => agent.name);
+    const meant = nearest(name, known);
+    const hint = meant === undefined ? `There are: ${known.join(", ") || "none"}` : `Did you mean ${quote(meant)}?`;
+    return new CapstanError("agent.unknown", `There is no agent ${quote(name)}. ${hint}`);
+  }
+
+  /** For a bare name that the config does not have. */
+  function demandOwn(name: string, instead: string): void {
+    if (parseReference(name).version !== undefined) throw badReference(name);
+    if (configured(name) === undefined) return;
+    throw new CapstanError("config.bad_value", `The agent ${quote(name)} is one of the config. ${instead}`);
+  }
+
   return {
     async find(reference) {
       const { name, version } = parseReference(reference);
@@ -110,18 +132,21 @@ export function openAgents({ store, scope, agents, home }: AgentsServices): Agen
       if (config !== undefined) return await add(name, await toDefinition(name, config, home), true);
       const last = await newest(name);
       if (last !== null && !last.isConfig) return await load(name, last.version);
-      throw unknown(
-        name,
-        (await list()).map((known) => known.name),
-      );
+      throw await unknown(name);
     },
     async save(name, definition) {
-      if (configured(name) !== undefined) {
-        const why = `The agent ${quote(name)} is one of the config. Change it there, or take another name.`;
-        throw new CapstanError("config.bad_value", why);
-      }
-      if (parseReference(name).version !== undefined) throw badReference(name);
-      return await add(name, parseDefinition(definition, name), false);
+      demandOwn(name, "Change it there, or take another name.");
+      const parsed = parseDefinition(definition, name);
+      await checkTemplate(parsed.instructions, Object.keys(parsed.variables), `the agent ${name}`);
+      return await add(name, parsed, false);
+    },
+    async remove(name) {
+      demandOwn(name, "Take it out there.");
+      const last = await newest(name);
+      if (last === null || last.isConfig) throw await unknown(name);
+      const { version, hash, record } = last;
+      const value = { version, hash, isConfig: true };
+      await store.commit({ scope, records: [{ kind: newestKind, key: name, value, ifVersion: record }] });
     },
     list,
   };
@@ -170,13 +195,8 @@ function badReference(reference: string): CapstanError {
   return new CapstanError("usage.bad_option", `${quote(reference.slice(0, 80))} names no agent. ${form}.`);
 }
 
-function unknown(name: string, known: readonly string[]): CapstanError {
-  const meant = nearest(name, known);
-  const hint = meant === undefined ? `There are: ${known.join(", ") || "none"}` : `Did you mean ${quote(meant)}?`;
-  return new CapstanError("agent.unknown", `There is no agent ${quote(name)}. ${hint}`);
-}
-
-function parseDefinition(value: unknown, called: string): AgentDefinition {
+/** Throws `config.bad_value`, saying what of it does not fit. */
+export function parseDefinition(value: unknown, called: string): AgentDefinition {
   const fitted = fit(AgentDefinition, value, "it");
   if ("data" in fitted) return fitted.data;
   const problems = fitted.problems.map(({ text }) => text).join("; ");

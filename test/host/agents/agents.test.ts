@@ -225,6 +225,23 @@ describe("openAgents()", () => {
     expect(created(await at.events(runId)).agent).toEqual({ name: "counter", version: 1 });
   });
 
+  test("takes the name of a saved agent away and keeps its versions; saved again, it gets the next one", async () => {
+    await using at = await openWith({ reviewer });
+    const { agents } = at.host;
+    const saved = { description: "d", instructions: "You count." };
+    await agents.save("counter", saved);
+    await agents.remove("counter");
+    await expect(agents.find("counter")).rejects.toMatchObject({ code: "agent.unknown" });
+    await expect(agents.remove("counter")).rejects.toMatchObject({ code: "agent.unknown" });
+    expect(await agents.list()).toEqual([{ name: "reviewer", version: null }]);
+    expect(await agents.find("counter@1")).toMatchObject({ version: 1 });
+    expect(await agents.save("counter", saved)).toMatchObject({ version: 2 });
+    expect(await agents.find("counter")).toMatchObject({ version: 2 });
+    await expect(agents.remove("reviewer")).rejects.toMatchObject({ code: "config.bad_value" });
+    await expect(agents.remove("counter@2")).rejects.toMatchObject({ code: "usage.bad_option" });
+    await expect(agents.save("x", { ...saved, instructions: "{{ whom }}" })).rejects.toThrow("they use whom");
+  });
+
   test("reads instructions from a file in the home, and a change of it is a version", async () => {
     await using folder = await tempFolder();
     await mkdir(join(folder.path, "agents"));
