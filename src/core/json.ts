@@ -37,15 +37,22 @@ export function canonicalJson(value: unknown): string {
     case "object":
       if (value === null) return "null";
       if (Array.isArray(value)) return `[${value.map(canonicalJson).join(",")}]`;
-      return `{${Object.entries(value)
-        .filter(([, item]) => item !== undefined)
-        .sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
-        .map(([key, item]) => `${JSON.stringify(key)}:${canonicalJson(item)}`)
-        .join(",")}}`;
+      return canonicalObject(value);
     default:
       throw new CapstanError("core.bad_json", `A value of type ${typeof value} has no JSON.`);
   }
 }
+
+function canonicalObject(value: object): string {
+  let members = "";
+  for (const [key, item] of Object.entries(value).sort(byKey)) {
+    if (item === undefined) continue;
+    members += `${members === "" ? "" : ","}${JSON.stringify(key)}:${canonicalJson(item)}`;
+  }
+  return `{${members}}`;
+}
+
+const byKey = ([a]: readonly [string, unknown], [b]: readonly [string, unknown]): number => (a < b ? -1 : 1);
 
 /** SHA-256 of text or bytes, in hexadecimal. */
 export function sha256(data: string | Uint8Array): string {
@@ -77,12 +84,12 @@ export function parseJson(text: string): Json | undefined {
 
 /** Whether a value is nested more than 200 levels deep: nobody could read it back, so no log may keep it. */
 export function isTooDeep(value: unknown): boolean {
-  let level: readonly unknown[] = [value];
-  for (let depth = 0; level.length > 0; depth += 1) {
-    if (depth > maxDepth) return true;
-    level = level.flatMap((item): readonly unknown[] =>
-      typeof item === "object" && item !== null ? Object.values(item) : [],
-    );
-  }
+  return isDeeper(value, maxDepth);
+}
+
+function isDeeper(value: unknown, levels: number): boolean {
+  if (levels < 0) return true;
+  if (typeof value !== "object" || value === null) return false;
+  for (const item of Object.values(value)) if (isDeeper(item, levels - 1)) return true;
   return false;
 }

@@ -9,6 +9,7 @@ const maxKnown = 16;
 
 /** Tools as `tools.offered` holds them: one text, so that a store keeps it once for all the runs that are offered the same. */
 export function writeTools(tools: readonly ModelTool[]): string {
+  for (const [text, others] of known) if (isSame(tools, others)) return text;
   const text = JSON.stringify(tools);
   if (!known.has(text)) remember(text, tools);
   return text;
@@ -18,6 +19,9 @@ export function writeTools(tools: readonly ModelTool[]): string {
 export function readTools(text: string): readonly ModelTool[] {
   return known.get(text) ?? remember(text, Offered.parse(JSON.parse(text)));
 }
+
+const isSame = (tools: readonly ModelTool[], others: readonly ModelTool[]): boolean =>
+  tools.length === others.length && tools.every((tool, place) => tool === others[place]);
 
 function remember(text: string, tools: readonly ModelTool[]): readonly ModelTool[] {
   const [oldest] = known.keys();

@@ -5,7 +5,6 @@ import { canonicalJson, isTooDeep, sha256 } from "../core/json.ts";
 import { writeTools } from "../core/offered.ts";
 import { hasSecret, redact, redactJsonText } from "../core/redact.ts";
 import type { Run } from "../core/run.ts";
-import { toArray } from "../core/sequence.ts";
 import type { Tool } from "../tools/tool.ts";
 import { countWhereClose } from "./context/count.ts";
 import { withReadResult } from "./context/read-result.ts";
@@ -17,7 +16,7 @@ import { openShow } from "./guardrails/show.ts";
 import type { ModelRequest } from "./provider.ts";
 import type { Ended } from "./receive.ts";
 import { receive, reserveAgain, toFailedCall, toReservation, toSettle, toSpent } from "./receive.ts";
-import { repairMessages } from "./repair.ts";
+import { repairSequence } from "./repair.ts";
 import type { Work, World } from "./world.ts";
 
 /** More calls than this in one answer are the answer of a broken model. */
@@ -96,9 +95,8 @@ export function toRequest(
   run: Run,
   { door, grant, model, settings }: Pick<World, "door" | "grant" | "model" | "settings">,
 ): ModelRequest {
-  const said = toArray(run.messages);
-  const messages = repairMessages(said);
-  const task = said[run.context.taskAt];
+  const messages = repairSequence(run.messages);
+  const task = run.messages.backing[run.context.taskAt];
   return {
     model,
     ...(run.system === undefined ? {} : { system: run.system }),

@@ -118,7 +118,7 @@ interface Found {
 
 /** The tool, if the grant lists it, and the call, if its arguments are right. What is missing here the door refuses, on record. */
 function find({ world }: Work, name: string, args: JsonObject): Found {
-  const tool = world.door.list(world.grant).find((listed) => listed.name === name);
+  const tool = world.door.find(world.grant, name);
   try {
     return { tool, bound: tool?.bind(args) };
   } catch {

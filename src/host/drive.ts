@@ -16,6 +16,8 @@ import type { Work, World } from "./world.ts";
 
 /** How often the inbox is read while calls are in flight. */
 const inboxMs = 500;
+/** Why what is still in flight stops once nobody drives the run any more. Made once: a reason of its own for each run costs its stack. */
+const left = new CapstanError("tool.cancelled", "Nobody drives the run any more.");
 /** The longest time that a Node timer can hold. */
 const maxTimerMs = 2 ** 31 - 1;
 
@@ -26,7 +28,7 @@ const maxTimerMs = 2 ** 31 - 1;
  * store throws; whatever was in flight has stopped by then.
  */
 export async function drive(start: Run, world: World, signal: AbortSignal, bell = openBell()): Promise<Run> {
-  const inFlight = openInFlight();
+  using inFlight = openInFlight(inboxMs);
   const log = openRunLog(start, {
     ...world,
     onEvent: (event) => world.onSignal({ type: "event", event }),
@@ -53,7 +55,7 @@ export async function drive(start: Run, world: World, signal: AbortSignal, bell 
         continue;
       }
       for (const command of commands) inFlight.start(command.id, () => perform(command, work));
-      await inFlight.next(inboxMs);
+      await inFlight.next();
     }
     const failure = inFlight.failure();
     if (failure !== null) {
@@ -69,7 +71,7 @@ export async function drive(start: Run, world: World, signal: AbortSignal, bell 
   } finally {
     clearTimeout(timer);
     signal.removeEventListener("abort", inFlight.wake);
-    halted.abort();
+    halted.abort(left);
     await inFlight.settled();
     // Nothing is written any more once this driver has left, whichever way.
     await log.settled().catch(() => {});

@@ -1,5 +1,5 @@
 /** The work that one driver has begun and not ended, by the id of its command. */
-export interface InFlight {
+export interface InFlight extends Disposable {
   /** Begins work, unless work of that id is in flight. */
   start(id: string, begin: () => Promise<void>): void;
   isEmpty(): boolean;
@@ -7,17 +7,19 @@ export interface InFlight {
   fail(reason: unknown): void;
   /** The first rejection of any work; null while there is none. */
   failure(): { readonly reason: unknown } | null;
-  /** Resolves when some work has ended since the last call, on `wake`, or after `ms`. Never rejects. */
-  next(ms: number): Promise<void>;
+  /** Resolves when some work has ended since the last call, on `wake`, and from time to time. Never rejects. */
+  next(): Promise<void>;
   /** Resolves when nothing is in flight. Never rejects. */
   settled(): Promise<void>;
   readonly wake: () => void;
 }
 
-export function openInFlight(): InFlight {
+/** `wakeMs`: how often `next` resolves at least. Disposing ends that. */
+export function openInFlight(wakeMs: number): InFlight {
   const running = new Map<string, Promise<void>>();
   let failure: { readonly reason: unknown } | null = null;
   let woken = Promise.withResolvers<void>();
+  const timer = setInterval(() => woken.resolve(), wakeMs);
 
   async function track(id: string, begin: () => Promise<void>): Promise<void> {
     try {
@@ -40,15 +42,14 @@ export function openInFlight(): InFlight {
       woken.resolve();
     },
     failure: () => failure,
-    async next(ms) {
-      const timer = setTimeout(() => woken.resolve(), ms);
+    async next() {
       await woken.promise;
-      clearTimeout(timer);
       woken = Promise.withResolvers<void>();
     },
     async settled() {
       while (running.size > 0) await Promise.all(running.values());
     },
     wake: () => woken.resolve(),
+    [Symbol.dispose]: () => clearInterval(timer),
   };
 }

@@ -1,5 +1,7 @@
 import { CapstanError } from "../core/error.ts";
 import type { ContextMessage } from "../core/run.ts";
+import type { Sequence } from "../core/sequence.ts";
+import { toArray } from "../core/sequence.ts";
 import { toErrorOutcome } from "./decide.ts";
 
 type Assistant = ContextMessage & { readonly role: "assistant" };
@@ -15,8 +17,22 @@ export function repairMessages(messages: readonly ContextMessage[]): readonly Co
   return isInOrder(messages) ? messages : repair(messages);
 }
 
-function isInOrder(messages: readonly ContextMessage[]): boolean {
-  const asked = new Set<string>();
+/** How far lists were found in order that only grow, and the calls that were asked for so far. */
+const checked = new WeakMap<readonly ContextMessage[], { readonly length: number; readonly asked: Set<string> }>();
+
+/** The same for a list that only grows: what was in order is not looked at again. */
+export function repairSequence(said: Sequence<ContextMessage>): readonly ContextMessage[] {
+  const messages = toArray(said);
+  const { length, asked } = checked.get(said.backing) ?? { length: 0, asked: new Set<string>() };
+  if (length > messages.length) return repairMessages(messages);
+  const isWhole = isInOrder(messages.slice(length), asked);
+  if (isWhole) checked.set(said.backing, { length: messages.length, asked });
+  else checked.delete(said.backing);
+  return isWhole ? messages : repair(messages);
+}
+
+/** `asked` has the calls that were asked for before, and those of `messages` afterwards. */
+function isInOrder(messages: readonly ContextMessage[], asked = new Set<string>()): boolean {
   const open = new Set<string>();
   for (const message of messages) {
     if (message.role === "tool") {

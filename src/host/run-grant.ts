@@ -1,6 +1,5 @@
 import { CapstanError } from "../core/error.ts";
-import type { Json } from "../core/json.ts";
-import { deepFreeze } from "../core/json.ts";
+import { deepFreeze, isJsonObject } from "../core/json.ts";
 import type { Scope } from "../core/scope.ts";
 import { Grant } from "../permissions/grant.ts";
 import { lineageOf, maySee } from "../permissions/lineage.ts";
@@ -10,7 +9,8 @@ const kind = "run-grant";
 
 /** The record that keeps the grant of a run; it is written once. */
 export function toGrantRecord(grant: Grant, runId: string): RecordWrite {
-  const value: Json = JSON.parse(JSON.stringify(grant));
+  const value: unknown = grant;
+  if (!isJsonObject(value)) throw new CapstanError("core.internal", "A grant is an object of JSON.");
   return { kind, key: runId, value, ifVersion: 0 };
 }
 

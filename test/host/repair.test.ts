@@ -2,7 +2,8 @@ import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { ContextMessage } from "../../src/core/run.ts";
 import { localScope } from "../../src/core/scope.ts";
-import { repairMessages } from "../../src/host/repair.ts";
+import { toSequence } from "../../src/core/sequence.ts";
+import { repairMessages, repairSequence } from "../../src/host/repair.ts";
 import { pureCases } from "../support/cases.ts";
 import { testTool } from "../support/door.ts";
 import { free, openTestHost, scripted } from "./scripted.ts";
@@ -85,6 +86,19 @@ describe("repairMessages()", () => {
     fc.assert(
       fc.property(orderly, (messages) => {
         expect(repairMessages(messages)).toBe(messages);
+      }),
+      { numRuns: pureCases },
+    );
+  });
+
+  test("finds the same in a list that grows, at every length and in whatever order it is asked", () => {
+    const lengths = fc.array(fc.nat(30), { maxLength: 20 });
+    fc.assert(
+      fc.property(orderly, anyMessages, lengths, (begun, messages, asked) => {
+        const { backing } = toSequence([...begun, ...messages]);
+        for (const length of [...asked.filter((one) => one <= backing.length), backing.length]) {
+          expect(repairSequence({ length, backing })).toEqual(repairMessages(backing.slice(0, length)));
+        }
       }),
       { numRuns: pureCases },
     );
