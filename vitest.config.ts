@@ -6,6 +6,7 @@ import { compiled } from "./test/support/capstan.ts";
 // The workers inherit it.
 Object.assign(process.env, compiled);
 
+const sandbox = ["test/sandbox/**/*.test.ts"];
 const cases = Number(process.env["CAPSTAN_CASES"] ?? 0);
 const slowCases = Number(process.env["CAPSTAN_SLOW_CASES"] ?? 0);
 
@@ -23,7 +24,12 @@ class EnginesFirst extends BaseSequencer {
 
 export default defineConfig({
   test: {
-    include: ["test/**/*.test.ts"],
+    projects: [
+      // What weighs memory, counts descriptors or changes the environment has a process for each file.
+      { extends: true, test: { name: "sandbox", include: sandbox } },
+      // The others share theirs, so that the source is not loaded anew for each.
+      { extends: true, test: { name: "shared", include: ["test/**/*.test.ts"], exclude: sandbox, isolate: false } },
+    ],
     // More cases (test/support/cases.ts) get more time; the machine of CI has two noisy cores.
     testTimeout: 120_000 + 10 * cases + 10_000 * slowCases,
     hookTimeout: 180_000,
