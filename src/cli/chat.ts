@@ -18,15 +18,20 @@ export async function chat(session: Session, options: ModelOptions): Promise<Exi
   const grant = await session.grant(options);
   let request = toRunRequest(session, grant, options);
   let code: ExitCode = 0;
+  let isNext = false;
   await using lines = process.stdin.isTTY ? openTypedLines(tell) : openPipedLines(signal);
   while (!signal.aborted) {
-    const said = await nextMessage(lines, signal);
+    const said = await nextMessage(lines, signal, (error) => {
+      code = tellError(session, error);
+    });
     if (said === null) break;
     if (said.trim() === "") continue;
-    const turn = await takeTurn(session, { ...request, task: said, grant }, options);
+    const turn = await takeTurn(session, { ...request, task: said, grant }, { ...options, isNext });
     code = turn.code;
+    if (turn.conversation === undefined) continue;
     const { continue: _, ...rest } = request;
-    if (turn.conversation !== undefined) request = { ...rest, conversation: turn.conversation, isStarter: true };
+    request = { ...rest, conversation: turn.conversation };
+    isNext = true;
   }
   const name = request.conversation;
   if (name !== undefined) tell(`Go on with: ${toChatLine(session, name, options)}`);
@@ -34,20 +39,31 @@ export async function chat(session: Session, options: ModelOptions): Promise<Exi
   return process.stdin.isTTY ? 0 : code;
 }
 
-/** null: there is nothing more, or the process is to end. */
-async function nextMessage(lines: Lines, signal: AbortSignal): Promise<string | null> {
+/** null: there is nothing more, or the process is to end. A message that can't be taken is none, and the next one comes. */
+async function nextMessage(
+  lines: Lines,
+  signal: AbortSignal,
+  onError: (error: CapstanError) => void,
+): Promise<string | null> {
   const said = await lines.next().catch((thrown: unknown) => {
     if (signal.aborted) return null;
-    throw thrown;
+    if (!(thrown instanceof CapstanError)) throw thrown;
+    onError(thrown);
+    return "";
   });
   return said?.trim() === "/exit" ? null : said;
+}
+
+function tellError({ tell }: Session, error: CapstanError): ExitCode {
+  tell(toText(error));
+  return errorCodes[error.code].exit;
 }
 
 /** One run. What goes wrong is said, and the conversation goes on. */
 async function takeTurn(
   session: Session,
   request: Omit<StartRequest, "signal">,
-  options: ModelOptions,
+  options: ModelOptions & { readonly isNext: boolean },
 ): Promise<{ readonly code: ExitCode; readonly conversation?: string }> {
   const cancelled = new AbortController();
   using _ = session.catchInterrupt(() => {
@@ -55,7 +71,7 @@ async function takeTurn(
     cancelled.abort(new CapstanError("tool.cancelled", "The turn was cancelled."));
     return true;
   });
-  const { signal, tell, app } = session;
+  const { signal, app } = session;
   let conversation: string | undefined;
   try {
     const code = await driveToEnd(session, { ...options, isChat: true, isStarter: true }, async (onSignal) => {
@@ -68,7 +84,6 @@ async function takeTurn(
   } catch (thrown) {
     const error = toCapstanError(thrown);
     if (error.code === "core.internal") throw thrown;
-    tell(toText(error));
-    return { code: errorCodes[error.code].exit };
+    return { code: tellError(session, error) };
   }
 }

@@ -4,6 +4,7 @@ import type { App } from "../app.ts";
 import type { Grant } from "../permissions/grant.ts";
 import { CapstanError, errorCodes, toCapstanError } from "../core/error.ts";
 import { flushTelemetry } from "../host/telemetry/flush.ts";
+import type { TokenSource } from "./command-line.ts";
 import { toCommandLine } from "./command-line.ts";
 import { toTerminal } from "./terminal.ts";
 import { readToken } from "./token-source.ts";
@@ -38,8 +39,11 @@ export interface Session {
   readonly confined: boolean;
   /** For what only the operator may do, whoever holds a token: throws `permission.no_right`. */
   readonly demandOperator: () => void;
-  /** A command to be typed next, such as `runs resume ID`, in this home and, where flags are given, with what they add. */
-  readonly commandLine: (words: string, flags?: GrantFlags) => string;
+  /**
+   * A command to be typed next, such as `runs resume ID`, in this home, under the token of this process unless `token` says otherwise, and,
+   * where flags are given, with what they add.
+   */
+  readonly commandLine: (words: string, flags?: GrantFlags, token?: TokenSource) => string;
   /** Data: the answer or the protocol, with a line end. */
   readonly print: (text: string) => void;
   /** A piece of the answer as it comes, without a line end; for a terminal. */
@@ -110,7 +114,7 @@ export async function withApp(globals: Globals, command: (session: Session) => P
     const demandOperator = (): void => {
       if (confined) throw onlyOperator();
     };
-    const commandLine = (words: string, flags?: GrantFlags): string => toCommandLine(globals, words, flags);
+    const commandLine: Session["commandLine"] = (...typed) => toCommandLine(globals, ...typed);
     const { signal, catchInterrupt } = interrupt;
     const outputs = { commandLine, print, stream, tell };
     return await command({ app, signal, catchInterrupt, grant, isGrantNamed, confined, demandOperator, ...outputs });

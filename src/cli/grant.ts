@@ -19,6 +19,8 @@ import { toJsonText } from "./json.ts";
 import { readTokenArgument } from "./token-source.ts";
 
 const defaultTtlMs = 15 * 60_000;
+/** The id of what every token and every named grant is made from. */
+export const rootId = "root";
 /** A named grant stays in the home and ends by revocation; this only bounds what is forgotten. */
 const namedTtlMs = 10 * 365 * 24 * 60 * 60_000;
 
@@ -33,7 +35,7 @@ export async function createGrant(session: Session, options: GrantOptions): Prom
   }
   await permissions.refresh();
   const now = permissions.now();
-  const root = { id: "root", now, principal, scope, epoch: permissions.epoch(principal) };
+  const root = { id: rootId, now, principal, scope, epoch: permissions.epoch(principal) };
   const parent = session.confined ? await session.grant() : rootGrant(root, toolNames);
   const ttlMs = options.name === undefined ? defaultTtlMs : namedTtlMs;
   // A new grant holds what its options name, and may start runs, which hold no more than it does. Reading those goes with the right to

@@ -1,6 +1,8 @@
+import { resolve } from "node:path";
 import type { App } from "../app.ts";
 import { CapstanError, toCapstanError } from "../core/error.ts";
 import { newId } from "../core/id.ts";
+import { canonicalJson, sha256 } from "../core/json.ts";
 import type { McpConfig } from "../host/mcp/config.ts";
 import type { Grant } from "../permissions/grant.ts";
 import { meet } from "../permissions/meet.ts";
@@ -31,7 +33,11 @@ export async function toProcessGrant(
   const parts: Grant[] = [];
   if (token !== undefined) parts.push(await permissions.verify(token));
   if (flags.as !== undefined) parts.push(await loadNamed(app, flags.as, token !== undefined));
-  if (hasFlags(flags) || parts.length === 0) parts.push(await fromFlags(app, flags, now, tell));
+  if (hasFlags(flags) || parts.length === 0) {
+    // Beside another grant the same flags are the same grant, so that what was begun under both is found again.
+    const id = parts.length === 0 ? newId("grant") : toFlagsId(flags);
+    parts.push(await fromFlags(app, flags, { id, now }, tell));
+  }
   for (const part of parts) permissions.demandLive(part);
   return parts.reduce((grant, part) => meet(grant, part, { now }));
 }
@@ -55,7 +61,17 @@ function hasFlags({ root, write, allow }: GrantFlags): boolean {
   return [root, write, allow].some((list) => list !== undefined && list.length > 0);
 }
 
-async function fromFlags(app: App, flags: GrantFlags, now: number, tell: (text: string) => void): Promise<Grant> {
+function toFlagsId({ root = [], write = [], allow = [] }: GrantFlags): string {
+  const folders = [root, write].map((paths) => paths.map((path) => resolve(path)));
+  return `flags_${sha256(canonicalJson([...folders, [...allow]])).slice(0, 32)}`;
+}
+
+async function fromFlags(
+  app: App,
+  flags: GrantFlags,
+  { id, now }: { readonly id: string; readonly now: number },
+  tell: (text: string) => void,
+): Promise<Grant> {
   const { config, principal, scope, toolNames } = app;
   const there = (names: readonly string[]): readonly string[] =>
     names.filter((name) => {
@@ -68,7 +84,7 @@ async function fromFlags(app: App, flags: GrantFlags, now: number, tell: (text: 
   const { read, write, allow, tainted, resources, prompts } = config.permissions;
   return operatorGrant(
     {
-      id: newId("grant"),
+      id,
       now,
       ttlMs: operatorMs,
       principal,

@@ -34,9 +34,9 @@ export function printEnd(session: Session, outcome: RunOutcome, options: EndOpti
   else if (answer !== "" && options.isShown !== true) (status === "done" ? print : tell)(answer);
   if (message !== undefined) tell(`${code ?? status}: ${message}`);
   for (const { runId, callId, question } of pending) {
-    // The grant of a run approves nothing of it.
+    // The grant of a run, or the token that it was made from, approves nothing of it.
     const { as: _, ...flags } = options;
-    const decide = (word: string): string => commandLine(`runs ${word} ${runId} ${callId}`, flags);
+    const decide = (word: string): string => commandLine(`runs ${word} ${runId} ${callId}`, flags, "none");
     tell(`${question}\nTo allow it: ${decide("approve")}\nTo refuse it: ${decide("deny")}`);
   }
   tell(`${totalsInWords(outcome)}${toNext(session, outcome, options)}`);

@@ -17,13 +17,19 @@ interface Shown {
   readonly streams: boolean;
   /** A person watches stderr. */
   readonly isWatched: boolean;
+  /** The turn of a chat behind its first: which conversation it goes on with was said. */
+  readonly isNext?: boolean;
 }
 
 /**
  * Shows a run as it goes on: the model's words as they come, and a line for each tool with its time and its result. Words of an attempt
- * that failed, and of an answer that a rule of the run held back, are called void.
+ * that failed, and of an answer that a rule of the run held back, are called void. `before` are the events that are on record already.
  */
-export function openLive({ stream, tell }: Pick<Session, "stream" | "tell">, { streams, isWatched }: Shown): Live {
+export function openLive(
+  { stream, tell }: Pick<Session, "stream" | "tell">,
+  { streams, isWatched, isNext = false }: Shown,
+  before: readonly Event[] = [],
+): Live {
   const calls = new Map<string, { readonly name: string; readonly args: string; readonly at: number }>();
   let text = "";
   let isLineOpen = false;
@@ -50,12 +56,9 @@ export function openLive({ stream, tell }: Pick<Session, "stream" | "tell">, { s
     text = "";
   }
 
-  function onEvent(event: Event): void {
+  /** What the line of a call needs of the events before its end. */
+  function note(event: Event): void {
     switch (event.type) {
-      case "model.requested":
-        endLine();
-        text = "";
-        return;
       case "model.answered":
         // The arguments of a call that never gets to the door stand here alone.
         for (const part of event.parts) {
@@ -63,13 +66,28 @@ export function openLive({ stream, tell }: Pick<Session, "stream" | "tell">, { s
           calls.set(part.callId, { name: part.name, args: part.argumentsText, at: event.at });
         }
         return;
+      case "tool.requested":
+        calls.set(event.callId, { name: event.name, args: JSON.stringify(event.args), at: event.at });
+        return;
+      case "run.resumed":
+        // The time in which nobody drove the run is no time of a call.
+        for (const [callId, call] of calls) calls.set(callId, { ...call, at: event.at });
+        return;
+      default:
+    }
+  }
+
+  function onEvent(event: Event): void {
+    note(event);
+    switch (event.type) {
+      case "model.requested":
+        endLine();
+        text = "";
+        return;
       case "model.failed":
         return endAttempt(event.message);
       case "approval.requested":
         return endLine();
-      case "tool.requested":
-        calls.set(event.callId, { name: event.name, args: JSON.stringify(event.args), at: event.at });
-        return;
       case "tool.finished": {
         const { name, args, at } = calls.get(event.callId) ?? { name: event.callId, args: "", at: event.at };
         calls.delete(event.callId);
@@ -99,12 +117,16 @@ export function openLive({ stream, tell }: Pick<Session, "stream" | "tell">, { s
     }
   }
 
+  for (const event of before) note(event);
   return {
     onSignal(signal) {
       if (signal.type === "event") onEvent(signal.event);
       else if (signal.type === "text.delta") write(signal.text);
       else if (signal.type === "notice") onNotice(signal.notice);
       else if (signal.type === "progress" && isWatched) say(signal.text);
+      else if (signal.type === "conversation" && !isNext) {
+        say(`Going on with the conversation ${signal.conversation}, after ${signal.runId}: ${signal.task}`);
+      }
     },
     finish(answer) {
       endLine();

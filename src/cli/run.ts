@@ -1,5 +1,7 @@
+import type { Event } from "../core/event.ts";
 import type { StartRequest } from "../host/host.ts";
 import type { RunOutcome } from "../host/outcome.ts";
+import { priceOf } from "../host/price.ts";
 import type { RunSignal } from "../host/world.ts";
 import { openAsking } from "./ask-approval.ts";
 import type { ExitCode, Session } from "./command.ts";
@@ -52,23 +54,38 @@ interface DriveOptions extends RunOptions {
   readonly isStarter?: true;
   /** It is one turn of a `capstan chat`. */
   readonly isChat?: boolean;
+  /** One behind the first. */
+  readonly isNext?: boolean;
+  /** What is on record of the run, or of the one that it goes on from. */
+  readonly before?: readonly Event[];
 }
 
 /** Drives a run, asks what can be asked here, and prints its end; shared by `run`, `chat` and `runs resume`. */
 export async function driveToEnd(session: Session, options: DriveOptions, begin: Begin): Promise<ExitCode> {
   const { signal, print } = session;
   const isData = options.json === true || options.jsonl === true || options.schema !== undefined;
-  const live = openLive(session, {
-    streams: process.stdout.isTTY && !isData,
-    isWatched: process.stderr.isTTY,
-  });
-  const show = (told: RunSignal): void => (options.jsonl === true ? print(JSON.stringify(told)) : live.onSignal(told));
+  const { isChat = false, isNext = false, before } = options;
+  const shown = { streams: process.stdout.isTTY && !isData, isWatched: process.stderr.isTTY, isNext };
+  const live = openLive(session, shown, before);
+  const show = (told: RunSignal): void => {
+    if (options.maxCost !== undefined) warnOfPrice(session, told);
+    if (options.jsonl === true) print(JSON.stringify(told));
+    else live.onSignal(told);
+  };
   const outcome = await driveAsking(session, options, { begin, show });
   const isShown = live.finish(outcome.answer);
   // The answer is worth more than what the hint below it names.
-  const addressee = options.isChat === true ? {} : await findAddressee(session, outcome.runId).catch(() => ({}));
+  const addressee = isChat ? {} : await findAddressee(session, outcome.runId).catch(() => ({}));
   const code = printEnd(session, outcome, { ...addressee, ...options, isShown });
   return signal.aborted && outcome.status === "suspended" ? 130 : code;
+}
+
+/** A model without a price counts as free, so that no limit in money ends its run. */
+function warnOfPrice({ app, tell }: Session, told: RunSignal): void {
+  if (told.type !== "event" || told.event.type !== "run.created") return;
+  const { model } = told.event;
+  if (model === "planner" || priceOf(app.config.host, model) !== undefined) return;
+  tell(`--max-cost does not hold for ${model}, whose price is not known. Put it under host.prices in the config.`);
 }
 
 /** Drives a run, and asks about the calls that wait for as long as somebody answers. No question outlives it. */

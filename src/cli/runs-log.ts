@@ -40,7 +40,10 @@ export async function forkRun(session: Session, runId: string, options: ForkOpti
     limits,
   };
   const fork = { ...changes, grant, signal };
-  if (options.run) return await driveToEnd(session, options, (onSignal) => app.host.fork(runId, { ...fork, onSignal }));
+  if (options.run) {
+    const { events: before } = await app.host.load(runId);
+    return await driveToEnd(session, { ...options, before }, (onSignal) => app.host.fork(runId, { ...fork, onSignal }));
+  }
   const { runId: made } = await app.host.fork(runId, { ...fork, drives: false });
   print(made);
   tell(`Go on with: ${session.commandLine(`runs resume ${made}`, options)}`);

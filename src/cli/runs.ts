@@ -2,14 +2,15 @@ import { CapstanError } from "../core/error.ts";
 import type { Event } from "../core/event.ts";
 import type { Run } from "../core/run.ts";
 import { demand } from "../permissions/demand.ts";
-import { lineageOf } from "../permissions/lineage.ts";
+import { lineageOf, maySee } from "../permissions/lineage.ts";
 import type { Host } from "../host/host.ts";
 import type { RunLine } from "../host/outcome.ts";
-import { demandSeen, loadRunGrant } from "../host/run-grant.ts";
+import { demandSeen, findRunGrant, loadRunGrant } from "../host/run-grant.ts";
 import { sleep } from "../host/sleep.ts";
 import type { RunSignal } from "../host/world.ts";
 import type { ExitCode, GrantFlags, Session } from "./command.ts";
 import { parseCount } from "./amounts.ts";
+import { rootId } from "./grant.ts";
 import { toJsonText } from "./json.ts";
 import type { RunOptions } from "./run.ts";
 import { driveToEnd } from "./run.ts";
@@ -61,10 +62,15 @@ async function toExplanation(runId: string, events: readonly Event[], turn: stri
 export async function resumeRun(session: Session, runId: string, options: RunOptions): Promise<ExitCode> {
   const grant = await session.grant(options);
   const { app, signal, confined } = session;
-  // As in `toRunRequest`.
-  const by = confined ? {} : { isStarter: true as const };
+  const recorded = await findRunGrant(app.store, app.scope, runId);
+  // The operator goes on with what is the operator's own, under whatever narrower grant, and whoever holds a token with what was begun
+  // under it.
+  const isStarter = !confined || (recorded !== null && maySee(grant, lineageOf(recorded)));
+  const by = isStarter ? { isStarter } : {};
   const begin = (onSignal: (signal: RunSignal) => void) => app.host.resume(runId, { grant, signal, onSignal, ...by });
-  return await driveToEnd(session, { ...options, ...by }, begin);
+  // What a run did is shown to whoever may go on with it.
+  const before = recorded === null ? [] : (await app.host.load(runId)).events;
+  return await driveToEnd(session, { ...options, ...by, before }, begin);
 }
 
 /** `capstan runs approve ID CALL`: releases that exact call, once; the run goes on with `runs resume`. */
@@ -119,7 +125,7 @@ async function endsElsewhere(host: Host, runId: string, signal: AbortSignal): Pr
   }
 }
 
-/** The command that goes on once a call is decided, under the named grant that the run was begun under, if it was. */
+/** The command that goes on once a call is decided, under the named grant or the token that the run was begun under, if it was. */
 async function toResumeLine(session: Session, runId: string, flags: GrantFlags): Promise<string> {
   const { app, confined, commandLine } = session;
   const { as: _, ...rest } = flags;
@@ -127,7 +133,8 @@ async function toResumeLine(session: Session, runId: string, flags: GrantFlags):
   const begun = lineageOf(await loadRunGrant(app.store, app.scope, outer));
   const names = confined ? [] : await app.permissions.named.list();
   const under = names.find(({ grant }) => begun.includes(grant.id));
-  return commandLine(`runs resume ${outer}`, { ...rest, ...(under === undefined ? {} : { as: under.name }) });
+  const token = !confined && under === undefined && begun.includes(rootId) ? "typed" : "same";
+  return commandLine(`runs resume ${outer}`, { ...rest, ...(under === undefined ? {} : { as: under.name }) }, token);
 }
 
 /** The run to go on with: the outermost of those that wait for this one. */

@@ -1,4 +1,6 @@
 import { readFile, stat } from "node:fs/promises";
+import { createInterface } from "node:readline";
+import { Writable } from "node:stream";
 import { text } from "node:stream/consumers";
 import { CapstanError } from "../core/error.ts";
 
@@ -16,11 +18,28 @@ export async function readToken(option: string | undefined, env: Env): Promise<s
   return plain === undefined ? undefined : demandToken(plain, "CAPSTAN_GRANT");
 }
 
-/** A token as the command line takes it: `@FILE`, `-` for stdin, or the text itself. */
+/** A token as the command line takes it: `@FILE`, `-` for stdin, or the text itself. At a terminal `-` asks for it, or for `@FILE`. */
 export async function readTokenArgument(argument: string): Promise<string> {
-  if (argument === "-") return demandToken(await text(process.stdin), "stdin");
+  if (argument === "-") {
+    if (!process.stdin.isTTY) return demandToken(await text(process.stdin), "stdin");
+    const typed = demandToken(await askForToken(), "what was typed");
+    return typed.startsWith("@") ? await readTokenFile(typed.slice(1)) : typed;
+  }
   if (argument.startsWith("@")) return await readTokenFile(argument.slice(1));
   return demandToken(argument, "the argument");
+}
+
+/** One line, which is not shown, so that more can be typed behind it. Empty where nothing is typed. */
+async function askForToken(): Promise<string> {
+  process.stderr.write("Token, or @FILE (not shown): ");
+  const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() });
+  const typed = createInterface({ input: process.stdin, output: nowhere, terminal: true });
+  try {
+    return await new Promise((resolve) => typed.on("line", resolve).on("close", () => resolve("")));
+  } finally {
+    typed.close();
+    process.stderr.write("\n");
+  }
 }
 
 /**

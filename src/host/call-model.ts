@@ -74,7 +74,7 @@ export async function callModel(command: Command & { type: "call_model" }, work:
     );
   } catch (thrown) {
     const error = toCapstanError(thrown);
-    const { code, message, details } = error;
+    const { code, details } = error;
     const { spent, settles } = toFailedCall(error, { chargeId, ended, notices }, world);
     if (signal.aborted && ended === undefined) {
       // Asked again, it is charged anew: what was never sent is given back.
@@ -85,9 +85,24 @@ export async function callModel(command: Command & { type: "call_model" }, work:
     if (code === "core.internal") world.onFault(thrown);
     const { retryAfterMs } = details;
     const told = notices.length === 0 ? {} : { notices };
-    const failed = { type: "model.failed" as const, callId, code, message, ...told, ...spent };
+    const failed = {
+      type: "model.failed" as const,
+      callId,
+      code,
+      message: toMessage(error, log.run()),
+      ...told,
+      ...spent,
+    };
     await log.record([typeof retryAfterMs === "number" ? { ...failed, retryAfterMs } : failed], { settles });
   }
+}
+
+/** Where the run's own limit has no room, it is told as whoever set it knows it, not as a budget of some grant. */
+function toMessage({ code, message, details }: CapstanError, { limits }: Run): string {
+  const { used, cap, asked } = details;
+  if (code !== "budget.cost" || cap !== limits.costMicroUsd) return message;
+  const inUsd = (micro: unknown): string => `${(Number(micro) / 1e6).toFixed(6)} USD`;
+  return `The run has used ${inUsd(used)} of its ${inUsd(cap)}, and this turn may take ${inUsd(asked)}. Allow more with --max-cost, or a shorter answer with --max-tokens.`;
 }
 
 /** The context of a run as its model sees it, with the tools that its grant lists. */

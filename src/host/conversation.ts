@@ -58,7 +58,7 @@ export async function inConversation(prepared: PreparedRun, request: StartReques
   const screen = openScreenBefore(created.guardrails);
   const before = await loadLast(lastRunId, request, parts, screen.see);
   const task = before.task.replaceAll(/\s+/g, " ").slice(0, 80).toWellFormed();
-  request.onSignal?.({ type: "progress", text: `Going on with the conversation ${name}, after ${lastRunId}: ${task}` });
+  request.onSignal?.({ type: "conversation", conversation: name, runId: lastRunId, task });
   const previous = { runId: lastRunId, seq: before.seq, how: "continue" as const };
   const bodies = [{ ...created, conversation: name, previous }, ...rest, ...screen.hits()] as const;
   return { ...prepared, bodies, before, records };

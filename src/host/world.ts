@@ -16,6 +16,8 @@ export type RunSignal =
   | { readonly type: "reasoning.delta"; readonly text: string }
   /** What happened on the way to a model's answer. What was streamed before a `retry` or a `failover` is void. */
   | { readonly type: "notice"; readonly notice: ModelNotice }
+  /** The run goes on with a conversation: which, and the run before it with the beginning of its task. */
+  | { readonly type: "conversation"; readonly conversation: string; readonly runId: string; readonly task: string }
   /** A sentence for a person. */
   | { readonly type: "progress"; readonly text: string };
 

@@ -66,8 +66,29 @@ describe("capstan chat through pipes", () => {
     const held = ["--grant", token.trim()];
     expect(await capstan(home.path, [...held, "chat"], { stdin })).toMatchObject({ code: 0, stdout });
     const strange = await capstan(home.path, [...held, "chat", "--conversation", conversation], { stdin });
-    expect(strange).toMatchObject({ code: 6, stdout: "" });
+    expect(strange).toMatchObject({ code: 2, stdout: "" });
     expect(await capstan(home.path, ["chat", "--model", "nobody:m"], { stdin })).toMatchObject({ code: 3, stdout: "" });
+  });
+
+  test("a line that is too long is no message, and the next one is", async () => {
+    await using home = await tempFolder();
+    const stdin = `calculate ${"1+".repeat(2_500_000)}1\ncalculate 2 + 2`;
+    const { code, stdout, stderr } = await capstan(home.path, ["chat"], { stdin });
+    expect({ code, stdout }, stderr).toEqual({ code: 0, stdout: "2 + 2 = 4\n" });
+    expect(stderr).toContain("usage.bad_option: A line of stdin is longer than 4194304 bytes");
+    expect(await capstan(home.path, ["chat"], { stdin: "x".repeat(5_000_000) })).toMatchObject({ code: 2, stdout: "" });
+  });
+
+  test("which conversation it goes on with is said once", async () => {
+    await using home = await tempFolder();
+    await capstan(home.path, ["run", "calculate 1 + 1"]);
+    const stdin = "calculate 2 + 2\ncalculate 3 + 3\n";
+    const { stderr } = await capstan(home.path, ["chat", "--continue"], { stdin });
+    expect(stderr.match(/^Going on with the conversation .*$/gm)).toEqual([
+      expect.stringMatching(/^Going on with the conversation (run_\w+), after \1: calculate 1 \+ 1$/),
+    ]);
+    const run = await capstan(home.path, ["run", "calculate 4 + 4", "--continue"]);
+    expect(run.stderr).toMatch(/^Going on with the conversation (run_\w+), after run_\w+: calculate 3 \+ 3\n/);
   });
 
   test("Ctrl-C ends the turn and stays; SIGTERM ends it all", async () => {

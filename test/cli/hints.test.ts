@@ -8,11 +8,15 @@ import { tempFolder } from "../support/temp.ts";
 const task = "Add a todo to buy milk, then show me all my tasks";
 
 /** The command that a hint names, typed into a shell as it was printed. */
-function type(stderr: string, before: string): string {
+function type(stderr: string, before: string, stdin = ""): string {
   const [, command] = new RegExp(`${before}: (capstan .*)$`, "m").exec(stderr) ?? [];
   if (command === undefined) throw new Error(`There is no "${before}" in: ${stderr}`);
   const script = `capstan() { "${process.execPath}" "${bin}" "$@"; }\n${command} 2>&1`;
-  return execFileSync("sh", ["-c", script], { env: { PATH: process.env["PATH"] }, encoding: "utf8" });
+  return execFileSync("sh", ["-c", script], {
+    env: { PATH: process.env["PATH"] },
+    encoding: "utf8",
+    input: stdin,
+  });
 }
 
 describe("the commands that a command names", () => {
@@ -48,5 +52,45 @@ describe("the commands that a command names", () => {
     expect(approved).toMatch(/ --as careful\n$/);
     expect(type(approved, "Go on with")).toMatch(/done, 2 turns[^]* --as careful\n$/);
     expect((await capstan(home.path, ["tools", "call", "todo_list"])).stdout).toContain("buy milk");
+  });
+
+  test("name the file of a token, and ask for one that is nowhere to be found", async () => {
+    await using home = await tempFolder();
+    await using folder = await tempFolder();
+    const file = join(folder.path, "my token");
+    const rights = ["--allow", "todo_*", "--ask", "todo_add", "--read", folder.path];
+    const { stdout: token } = await capstan(home.path, ["grant", "create", ...rights]);
+    writeFileSync(file, token);
+    const flags = ["--allow", "todo_*"];
+
+    const asked = await capstan(home.path, ["--grant", `@${file}`, "run", task, ...flags]);
+    expect(asked.code, asked.stderr).toBe(75);
+    expect(type(asked.stderr, "To allow it")).toContain("Approved");
+    const resumed = type(asked.stderr, "Then go on with");
+    expect(resumed).toMatch(/: done, 3 turns, 2 tool calls/);
+    expect(type(resumed, "Go on with", "show me all my tasks\n")).toContain("buy milk");
+
+    // A token in the arguments is not printed: what is printed asks for it.
+    const again = await capstan(home.path, ["--grant", token.trim(), "run", task]);
+    expect([again.code, again.stderr.includes(token.trim())]).toEqual([75, false]);
+    const approved = type(again.stderr, "To allow it");
+    expect(type(approved, "Go on with", token)).toMatch(/: done, 3 turns, 2 tool calls/);
+  });
+
+  test("go on with what was begun under a token with that token alone", async () => {
+    await using home = await tempFolder();
+    const create = async () =>
+      (await capstan(home.path, ["grant", "create", "--allow", "todo_*", "--ask", "todo_add"])).stdout.trim();
+    const [token, other] = [await create(), await create()];
+    const { stdout } = await capstan(home.path, ["--grant", token, "run", task, "--json"]);
+    const { runId } = JSON.parse(stdout);
+    expect(await capstan(home.path, ["--grant", other, "runs", "resume", runId])).toMatchObject({
+      code: 6,
+      stdout: "",
+    });
+    expect(await capstan(home.path, ["--grant", token, "runs", "resume", runId])).toMatchObject({
+      code: 75,
+      stdout: "",
+    });
   });
 });

@@ -17,3 +17,19 @@ test.each([
   expect(told).toEqual([said]);
   expect(live.finish("The key is [redacted key].")).toBe(stands);
 });
+
+test("a call that was made before the run was taken up has its name, and the time since then", () => {
+  const made = { type: "tool.requested", callId: "call_1", name: "todo_add", args: { text: "buy milk" } } as const;
+  const before = [event({ ...made, effect: "once" })];
+  const told: string[] = [];
+  const live = openLive(
+    { stream: () => {}, tell: (line) => told.push(line) },
+    { streams: false, isWatched: false },
+    before,
+  );
+  const tell = (body: EventBody, at: number): void => live.onSignal({ type: "event", event: { ...event(body), at } });
+  tell({ type: "run.resumed", grantId: "grant_1" }, 60_000);
+  const outcome = { isError: false, content: [{ type: "text" as const, text: "Added." }] };
+  tell({ type: "tool.finished", callId: "call_1", outcome, taint: [] }, 60_250);
+  expect(told).toEqual(['todo_add {"text":"buy milk"}  0.25 s  Added.']);
+});

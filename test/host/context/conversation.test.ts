@@ -5,6 +5,7 @@ import { localPrincipal, localScope } from "../../../src/core/scope.ts";
 import { toArray } from "../../../src/core/sequence.ts";
 import type { ModelRequest, Provider } from "../../../src/host/provider.ts";
 import { openPlanner } from "../../../src/host/providers/planner.ts";
+import type { RunSignal } from "../../../src/host/world.ts";
 import { testTool, toGrant } from "../../support/door.ts";
 import { openTestHost, scripted, toEvents } from "../scripted.ts";
 import { stepTool, worker } from "./worker.ts";
@@ -41,15 +42,16 @@ describe("a conversation", () => {
     const provider = listener();
     await using at = await openTestHost({ tools: [], provider });
     const first = await at.start("My name is Ada.", { context: "from outside" });
-    const said: string[] = [];
+    const said: RunSignal[] = [];
     const second = await at.start("What is my name?", {
       continue: true,
       limits: { turns: 1 },
-      onSignal: (signal) => void (signal.type === "progress" && said.push(signal.text)),
+      onSignal: (signal) => void (signal.type === "conversation" && said.push(signal)),
     });
     expect(second).toMatchObject({ status: "done", answer: "3: What is my name?", turns: 1, taint: ["stdin"] });
     expect(second.conversation).toBe(first.runId);
-    expect(said).toEqual([`Going on with the conversation ${first.runId}, after ${first.runId}: My name is Ada.`]);
+    const { runId } = first;
+    expect(said).toEqual([{ type: "conversation", conversation: runId, runId, task: "My name is Ada." }]);
     const third = await at.start("And now?", { continue: true });
     expect(third).toMatchObject({ answer: "4: And now?", conversation: first.runId });
     const [created] = (await at.events(third.runId)).filter((event) => event.runId === third.runId);
