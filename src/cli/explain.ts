@@ -13,6 +13,8 @@ import { usageInWords } from "./run-end.ts";
 
 /** How many results of a search are named. */
 const namedResults = 5;
+/** How many of the tools that a model could call are named. */
+const namedTools = 50;
 
 interface Call {
   readonly name: string;
@@ -26,9 +28,9 @@ interface Call {
 }
 
 /**
- * Where the answers of a run came from, as lines: for each model call its context by kind with token counts, what was on the way, its
- * tokens and its cost; for each tool call its effect, grant, approval and time, and the scores of what a search found. `turn` picks one.
- * The events are those that `host.load` gives; of the runs before it, only the context is told.
+ * Where the answers of a run came from, as lines: for each model call its context by kind with token counts, the tools that it could call,
+ * what was on the way, its tokens and its cost; for each tool call its effect, grant, approval and time, and the scores of what a search
+ * found. `turn` picks one. The events are those that `host.load` gives; of the runs before it, only the context is told.
  */
 export async function explain(runId: string, events: readonly Event[], turn?: number): Promise<readonly string[]> {
   const count = await loadTokenizer();
@@ -37,6 +39,7 @@ export async function explain(runId: string, events: readonly Event[], turn?: nu
   const asked = new Map<string, number>();
   let run: Run | null = null;
   let now = 0;
+  let offered = "";
 
   for (const event of events) {
     run = applyEvent(run, event);
@@ -73,6 +76,10 @@ export async function explain(runId: string, events: readonly Event[], turn?: nu
         asked.set(event.callId, event.at);
         say(`${event.purpose === undefined ? `turn ${event.turn}` : "a summary"}: ${run.model} was asked`);
         say(`  context: ${contextInWords(run, count)}`);
+        if (event.purpose !== undefined) break;
+        // Once for as long as they are the same, and always where one turn alone is told.
+        if (toolsInWords(run) !== offered || turn !== undefined) say(`  tools: ${toolsInWords(run)}`);
+        offered = toolsInWords(run);
         break;
       case "model.failed":
         for (const notice of event.notices ?? []) say(`  on the way: ${noticeInWords(notice)}`);
@@ -151,6 +158,13 @@ function contextInWords(run: Run, count: Tokenizer): string {
   const said = [...kinds].map(([kind, of]) => `${of.parts === 1 ? "" : `${of.parts} times `}${kind} ${of.tokens}`);
   const most = budgetTokens === undefined ? "" : ` of ${budgetTokens}`;
   return `about ${tokens} tokens${most}: ${said.join(", ")}`;
+}
+
+/** The tools that the model could call. */
+function toolsInWords({ tools }: Run): string {
+  const names = tools.slice(0, namedTools).map(({ name }) => inShort(name, 60));
+  const more = tools.length > namedTools ? ` and ${tools.length - namedTools} more` : "";
+  return tools.length === 0 ? "none" : names.join(", ") + more;
 }
 
 function kindOf({ kind, name, isCut }: ContextPart, tools: number): string {

@@ -57,6 +57,7 @@ test("explain() tells of each answer its context, tools, scores, approvals and c
     /^a run under grant_\w+, at most 20 turns, 600 s, 1 USD: Which is it\?$/,
     /^turn 1: openai:m was asked$/,
     /^context: about \d+ tokens: instructions \d+, 1 tool \d+, task \d+$/,
+    /^tools: search$/,
     /^on the way: attempt 1 at openai:m failed \(provider\.unavailable\), the next came after 1000 ms$/,
     `answered after \\d\\.\\d\\d s \\(tool\\): ${cost.replaceAll(/[().]/g, "\\$&")}`,
     /^search {"text":"Berlin"} \(read, under meet_\w+, asked \(marked\), approved by a person \(approval_\w+\), \d\.\d\d s\): 1 result; untrusted: web$/,
@@ -70,6 +71,8 @@ test("explain() tells of each answer its context, tools, scores, approvals and c
   const second = await explain(runId, events, 2);
   expect(second[0]).toBe("turn 2: openai:m was asked");
   expect(second.join()).not.toContain("Let me look.");
+  expect(lines.filter((line) => line === "tools: search")).toHaveLength(1);
+  expect(second).toContain("  tools: search");
   expect(await explain(runId, events, 7)).toEqual([]);
   // The timeline has a line for each event.
   expect(toTimeline(events)).toHaveLength(events.length);
