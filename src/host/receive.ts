@@ -13,7 +13,9 @@ import type { Work, World } from "./world.ts";
 
 export type Ended = ModelEvent & { readonly type: "message.ended" };
 
-/** The failures after which it is sure that the provider has billed nothing. */
+type Stage = "waiting" | "sent" | "answering";
+
+/** The failures after which, where nothing of an answer came, it is sure that the provider has billed nothing. */
 const unbilled: ReadonlySet<string> = new Set<ErrorCode>([
   "provider.unknown",
   "provider.sign_in",
@@ -48,8 +50,8 @@ export async function reserveAgain(request: ModelRequest, { world, log }: Work):
  */
 export async function receive(request: ModelRequest, work: Work, notices: ModelNotice[], show?: Show): Promise<Ended> {
   const { world, halt } = work;
-  /** The last attempt has a charge of its own, and the next one waits: for its time, for a place, for its turn. */
-  let isSent = false;
+  /** An attempt before has a charge of its own; this one waits for its time, a place or its turn, is sent, and then answers. */
+  let stage: Stage = "waiting";
   try {
     for await (const event of world.provider.stream(request, halt)) {
       if (event.type === "message.ended") return event;
@@ -57,16 +59,19 @@ export async function receive(request: ModelRequest, work: Work, notices: ModelN
         notices.push(event.notice);
         if (event.notice.type === "retry" || event.notice.type === "failover") show?.restart();
         world.onSignal(event);
-        await chargeAttempt(event.notice, request, work);
-        if (event.notice.type === "retry" || event.notice.type === "failover") isSent = false;
+        await chargeAttempt(event.notice, stage, request, work);
+        if (event.notice.type === "retry" || event.notice.type === "failover") stage = "waiting";
         continue;
       }
-      isSent = true;
+      stage = event.type === "message.started" ? "sent" : "answering";
       if (event.type === "text.delta" || event.type === "reasoning.delta") show?.push(event);
     }
     halt.throwIfAborted();
   } catch (thrown) {
-    throw isSent ? thrown : toUnbilled(toCapstanError(thrown));
+    if (stage === "sent") throw thrown;
+    const cause = toCapstanError(thrown);
+    const details = { ...cause.details, isUnbilled: stage === "waiting" };
+    throw new CapstanError(cause.code, cause.message, { cause, details });
   }
   throw new CapstanError("provider.unavailable", "The model's answer was cut before its end. Try again.");
 }
@@ -75,10 +80,16 @@ export async function receive(request: ModelRequest, work: Work, notices: ModelN
  * The reservation of a model call is for its last attempt. One before it has a charge of its own, made before the next begins, so that
  * attempts end where a budget does: what it used where that is known, nothing where nothing was billed, else the estimate.
  */
-async function chargeAttempt(notice: ModelNotice, request: ModelRequest, { world, log }: Work): Promise<void> {
+async function chargeAttempt(
+  notice: ModelNotice,
+  stage: Stage,
+  request: ModelRequest,
+  { world, log }: Work,
+): Promise<void> {
   if ((notice.type !== "retry" && notice.type !== "failover") || !world.provider.metered) return;
   const { usage: known } = notice;
-  if (known === undefined && isUnbilled(notice.code)) return;
+  const isFree = stage === "waiting" || (stage === "sent" && unbilled.has(notice.code));
+  if (known === undefined && isFree) return;
   const price = world.priceOf(notice.model);
   const amounts = known === undefined ? estimateAmounts(request, price) : toAmounts(known, price);
   const callId = newId("attempt");
@@ -89,14 +100,10 @@ async function chargeAttempt(notice: ModelNotice, request: ModelRequest, { world
   });
 }
 
-function toUnbilled(cause: CapstanError): CapstanError {
-  return new CapstanError(cause.code, cause.message, { cause, details: { ...cause.details, isUnbilled: true } });
-}
-
 /** Whether a failure, or the last of those that it stands for, is sure to have cost nothing. */
-function isUnbilled(code: string, details: CapstanError["details"] = {}): boolean {
+function isUnbilled({ code, details }: CapstanError): boolean {
   const { lastCode, isUnbilled: isKnown } = details;
-  return isKnown === true || unbilled.has(typeof lastCode === "string" ? lastCode : code);
+  return typeof isKnown === "boolean" ? isKnown : unbilled.has(typeof lastCode === "string" ? lastCode : code);
 }
 
 /** What a call used, as far as it is known: its last answer, where there is one, and attempts on the way to it. */
@@ -141,7 +148,6 @@ export function toFailedCall(
   { chargeId, ended, notices }: CallState,
   world: Pick<World, "price" | "priceOf">,
 ): FailedCall {
-  const { code, details } = error;
   const usage = ended?.usage ?? usageOf(error);
   const model = ended?.model === undefined ? {} : { model: ended.model };
   const last = usage === undefined ? undefined : { usage, ...model };
@@ -149,7 +155,7 @@ export function toFailedCall(
   const spent = isKnown ? toSpent(last, notices, world) : {};
   if (chargeId === undefined) return { spent, settles: [] };
   if (last !== undefined) return { spent, settles: [toSettle(chargeId, last, "error", world)] };
-  const outcome = isUnbilled(code, details) ? ("error" as const) : ("unknown" as const);
+  const outcome = isUnbilled(error) ? ("error" as const) : ("unknown" as const);
   return { spent, settles: [{ callId: chargeId, amounts: {}, outcome }] };
 }
 

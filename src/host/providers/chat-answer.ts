@@ -171,7 +171,10 @@ export function openChatAnswer(
     end() {
       const reason = finishReason;
       if (reason === undefined) return [];
-      if (isBroken(reason)) throw wire.broke("provider.unavailable", `its reason to end is "${reason}"`);
+      if (isBroken(reason)) {
+        const used = usage ? toUsage(usage, request, []) : undefined;
+        throw wire.broke("provider.unavailable", `its reason to end is "${reason}"`, used);
+      }
       if (parts.some((part) => isCall(part) && part.name === "")) throw wire.badAnswer("a tool call without a name");
       // A model that refuses has none of its calls performed; one that was cut, those that are whole.
       const isKept = (call: OpenCall): boolean => !refused && (!isCut(reason) || isWhole(call));

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { CapstanError } from "../../core/error.ts";
-import type { RawAnswer } from "../../core/event.ts";
+import type { RawAnswer, Usage } from "../../core/event.ts";
 import type { Json } from "../../core/json.ts";
 import { sha256 } from "../../core/json.ts";
 import type { ContextMessage } from "../../core/run.ts";

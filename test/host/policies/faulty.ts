@@ -27,6 +27,13 @@ const codes: readonly ErrorCode[] = [
   "core.internal",
 ];
 
+const turnedAway: ReadonlySet<string> = new Set<ErrorCode>([
+  "provider.sign_in",
+  "provider.unknown",
+  "provider.bad_request",
+  "provider.rate_limited",
+]);
+
 export const anyFate: fc.Arbitrary<Fate> = fc.oneof(
   fc.constantFrom<Fate>("answer", "refusal", "cut", "hang", "deaf"),
   fc.record({ code: fc.constantFrom(...codes), retryAfterMs: fc.constantFrom(0, 10, 500, 5_000, 100_000) }),
@@ -40,18 +47,21 @@ export function faulty(name: string, fates: readonly Fate[]): Provider & { reado
     const fate = fates[attempts] ?? "answer";
     attempts += 1;
     signal.throwIfAborted();
+    // Who is turned away gets no word.
+    if (typeof fate === "object" && turnedAway.has(fate.code)) throw toFailure(fate);
     yield { type: "text.delta", text: `${name}${attempts} ` };
     if (fate === "cut") return;
     if (fate === "deaf") await new Promise(() => {});
     if (fate === "hang") await hang(signal);
-    if (typeof fate === "object") {
-      const { code, retryAfterMs } = fate;
-      throw new CapstanError(code, `${name} failed.`, { details: retryAfterMs === undefined ? {} : { retryAfterMs } });
-    }
+    if (typeof fate === "object") throw toFailure(fate);
     const stop = fate === "refusal" ? "refusal" : "end";
     for (const event of toEvents({ text: `from ${name}`, stop })) {
       yield event.type === "message.ended" ? { ...event, usage: { ...free, output: 10 } } : event;
     }
+  }
+  function toFailure({ code, retryAfterMs }: Fate & object): CapstanError {
+    const details = retryAfterMs === undefined ? {} : { retryAfterMs };
+    return new CapstanError(code, `${name} failed.`, { details });
   }
   return { name, identity: name, metered: true, stream, attempts: () => attempts };
 }

@@ -60,6 +60,19 @@ describe("an answer that can't be taken", () => {
     expect(await usedBy(at)).toEqual({ tokens: 4 * 42, costMicroUsd: 4 * 54 });
   });
 
+  test("and broke off by a word that else costs nothing is charged with the estimate, since some of it came", async () => {
+    const provider: Provider = {
+      ...answering([]),
+      async *stream() {
+        yield { type: "text.delta", text: "a word" };
+        throw new CapstanError("provider.bad_request", "It can't go on.");
+      },
+    };
+    await using at = await openTestHost({ tools: [], provider, config });
+    expect(await at.start("Say something.")).toMatchObject({ code: "provider.bad_request", costMicroUsd: 0 });
+    expect((await usedBy(at)).tokens).toBeGreaterThan(4_096);
+  });
+
   test("and comes after one that was declined is counted with that one", async () => {
     const { openProvider } = openPolicies({
       config: HostConfig.parse({

@@ -7,8 +7,10 @@ import { openPolicies } from "../../../src/host/policies/all.ts";
 import { speak } from "../../../src/host/providers/wire.ts";
 import { testTool } from "../../support/door.ts";
 import { openTestHost } from "../scripted.ts";
-import { openSseServer } from "../sse-server.ts";
+import { delta, openSseServer, sseHead, toSse } from "../sse-server.ts";
 import { spokenWires } from "./all.ts";
+import { chat } from "./chat-story.ts";
+import { responses } from "./responses-story.ts";
 import type { Said, SpokenWire, Story } from "./story.ts";
 
 /** Reserved for each attempt, and more than anything else here: how many of them a charge holds tells how many attempts are estimated. */
@@ -166,5 +168,19 @@ describe.each(spokenWires)("what is charged for a bad endpoint over $dialect.typ
       expect(spent.outcome.usage).not.toEqual(noUsage);
       expect([spent.requests, spent.tokens]).toEqual([1, spent.known]);
     }
+  });
+});
+
+describe("an endpoint that fails and says what it used", () => {
+  const broken = { status: "failed", error: { code: "server_error" }, usage: { input_tokens: 70, output_tokens: 50 } };
+  const counted = { choices: [], usage: { prompt_tokens: 70, completion_tokens: 50 } };
+  test.each([
+    ["the Responses API", responses, toSse([{ type: "response.failed", response: broken }], false)],
+    ["Chat Completions", chat, toSse([delta({ content: "well" }), delta({}, "error"), counted])],
+  ] as const)("over %s is charged with that, each attempt once", async (_, wire, bytes) => {
+    const spent = await spend(wire, (response) => response.writeHead(200, sseHead).end(bytes));
+    expect(spent.outcome).toMatchObject({ status: "failed", code: "provider.unavailable" });
+    expect(spent.outcome.usage).toEqual(addUsage(usage, usage));
+    expect([spent.requests, spent.tokens]).toEqual([2, 240]);
   });
 });
