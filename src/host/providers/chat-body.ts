@@ -1,6 +1,6 @@
 import type { ChatCompletionCreateParamsStreaming, ChatCompletionMessageParam } from "openai/resources";
 import type { Block } from "../../core/event.ts";
-import { isJsonObject } from "../../core/json.ts";
+import { isJsonObject, sha256 } from "../../core/json.ts";
 import type { ContextMessage } from "../../core/run.ts";
 import type { ModelRequest } from "../provider.ts";
 import { toResultText } from "../../core/result-text.ts";
@@ -122,7 +122,7 @@ function toChatMessage(message: ContextMessage, ids: ReadonlyMap<string, string>
   switch (message.role) {
     case "tool": {
       const { callId, outcome } = message;
-      return { role: "tool", tool_call_id: ids.get(callId) ?? callId, content: toResultText(outcome) };
+      return { role: "tool", tool_call_id: ids.get(callId) ?? toChatCallId(callId), content: toResultText(outcome) };
     }
     case "user":
       return { role: "user", content: toUserContent(message.content) };
@@ -131,13 +131,18 @@ function toChatMessage(message: ContextMessage, ids: ReadonlyMap<string, string>
       const calls = message.parts.filter((part) => part.type === "tool_call");
       if (calls.length === 0) return { role: "assistant", content: text };
       const tool_calls = calls.map(({ callId, name, argumentsText }) => ({
-        id: callId,
+        id: toChatCallId(callId),
         type: "function" as const,
         function: { name, arguments: JSON.stringify(toCallArguments(argumentsText)) },
       }));
       return { role: "assistant", content: text === "" ? null : text, tool_calls };
     }
   }
+}
+
+/** An id of the run's own as every server takes it: Mistral wants nine letters and digits, OpenAI forty at most. */
+export function toChatCallId(callId: string): string {
+  return sha256(callId).slice(0, 9);
 }
 
 /** Of what was said elsewhere, the reasoning stays behind, and an image is named. */

@@ -11,6 +11,7 @@ export const messages: SpokenWire = {
   encode,
   endsAt: '"stop_reason":"',
   hear,
+  idOf: (ours) => ours,
   counts: (usage) => usage,
   reasons: [
     ["max_tokens", "length"],

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { toChatCallId } from "../../../src/host/providers/chat-body.ts";
 import { openaiCompatible } from "../../../src/host/providers/openai-compatible.ts";
 import { delta, toSse } from "../sse-server.ts";
 import { toImage, withDepth } from "./encoded.ts";
@@ -12,6 +13,7 @@ export const chat: SpokenWire = {
   encode,
   endsAt: '"finish_reason":"',
   hear,
+  idOf: toChatCallId,
   counts: (usage) => ({
     ...usage,
     inputUncached: usage.inputUncached + usage.cacheWrite5m + usage.cacheWrite1h,

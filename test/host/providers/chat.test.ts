@@ -2,7 +2,7 @@ import { describe, expect, test, vi } from "vitest";
 import { CapstanError } from "../../../src/core/error.ts";
 import type { ContextMessage } from "../../../src/core/run.ts";
 import { openChatAnswer } from "../../../src/host/providers/chat-answer.ts";
-import { toChatBody } from "../../../src/host/providers/chat-body.ts";
+import { toChatBody, toChatCallId } from "../../../src/host/providers/chat-body.ts";
 import { delta, openSseServer, sseHead, toSse } from "../sse-server.ts";
 import { chat } from "./chat-story.ts";
 import { ask, endOf, request } from "./tell.ts";
@@ -175,13 +175,15 @@ describe("what goes back to who said it", () => {
     const malformed = await sendAfter([call(0, "a", '{"te'), delta({}, "stop")], [result("ours_0")]);
     expect(malformed.raw).toBeUndefined();
     expect(malformed.said.tool_calls).toMatchObject([
-      { id: "ours_0", function: { arguments: JSON.stringify({ invalid_json: '{"te' }) } },
+      { id: toChatCallId("ours_0"), function: { arguments: JSON.stringify({ invalid_json: '{"te' }) } },
     ]);
     const twice = await sendAfter(
       [call(0, "a", "{}"), call(1, "a", "{}"), delta({}, "stop")],
       [result("ours_0"), result("ours_1")],
     );
     expect(twice.raw).toBeUndefined();
-    expect(twice.said.tool_calls).toMatchObject([{ id: "ours_0" }, { id: "ours_1" }]);
+    expect(twice.said.tool_calls).toMatchObject([{ id: toChatCallId("ours_0") }, { id: toChatCallId("ours_1") }]);
+    // What Mistral demands, and OpenAI takes.
+    expect(toChatCallId("call_0123456789ab0123456789abcdef01234567")).toMatch(/^[A-Za-z0-9]{9}$/);
   });
 });

@@ -11,6 +11,7 @@ export const ollamaChat: SpokenWire = {
   encode,
   endsAt: '"done_reason":"',
   hear,
+  idOf: () => "echo",
   counts: ({ inputUncached, cacheRead, cacheWrite5m, cacheWrite1h, output, reasoning }) => ({
     inputUncached: inputUncached + cacheRead + cacheWrite5m + cacheWrite1h,
     cacheRead: 0,

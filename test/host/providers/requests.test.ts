@@ -121,7 +121,7 @@ describe.each(spokenWires)("a request over $dialect.type", (wire) => {
       user(text("more")),
     ];
     const { turns } = await hear(wire, { messages });
-    const [x, y] = can.ids ? ["x", "y"] : ["echo", "echo"];
+    const [x, y] = ["x", "y"].map(wire.idOf);
     const args = { text: "1" };
     expect(turns).toEqual([
       { role: "user", text: "task", images: [] },
@@ -195,11 +195,10 @@ describe.each(spokenWires)("a request over $dialect.type", (wire) => {
     const verbatim = raw === undefined ? "" : JSON.stringify(raw.blocks).slice(1, -1);
     const same = await sentTo(server, "test-model");
     expect(same.body).toContain(verbatim);
-    const theirs =
-      can.ids && can.reasoning ? ["their_1", "their_2"] : can.ids ? ["ours_0", "ours_1"] : ["echo", "echo"];
+    const ours = ["ours_0", "ours_1"].map(wire.idOf);
+    const theirs = can.ids && can.reasoning ? ["their_1", "their_2"] : ours;
     expect(idsOf(same.heard.turns)).toEqual({ calls: theirs, results: theirs });
     // Another model and another endpoint get what was said in plain words, without the reasoning.
-    const ours = can.ids ? ["ours_0", "ours_1"] : ["echo", "echo"];
     for (const { body, heard } of [await sentTo(server, "other-model"), await sentTo(other, "test-model")]) {
       expect(body).not.toContain("I should.");
       expect(idsOf(heard.turns)).toEqual({ calls: ours, results: ours });

@@ -14,6 +14,7 @@ export const responses: SpokenWire = {
   encode,
   endsAt: '"type":"response.completed"',
   hear,
+  idOf: (ours) => ours,
   counts: (usage) => usage,
   reasons: [
     ["max_output_tokens", "length"],

@@ -58,6 +58,8 @@ export interface SpokenWire {
   /** Everything after this text of the encoded answer is its end: cut before it, the answer is incomplete; cut after it, it may count. */
   readonly endsAt: string;
   readonly hear: (body: unknown) => Heard;
+  /** An id of the run for a call as the dialect says it; the name of the tool, `echo`, where it knows no ids. */
+  readonly idOf: (ours: string) => string;
   /** What the dialect can tell of these counts. */
   readonly counts: (usage: Usage) => Usage;
   /** Its words for why an answer ended, beside the ordinary ones, and what they mean. */

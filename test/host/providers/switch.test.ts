@@ -75,7 +75,7 @@ describe.each(pairs)("a conversation begun with $before and gone on with $after"
     const two = await second.say(answered);
     expect(two.body).not.toMatch(/secret thought|their_/);
     expect(two.body.includes(verbatim(one.ended))).toBe(one.ended.raw === undefined);
-    const [a, b] = to.can.ids ? ["call_a_0", "call_a_1"] : ["echo", "echo"];
+    const [a, b] = ["call_a_0", "call_a_1"].map(to.idOf);
     expect(two.turns.slice(0, 4)).toMatchObject([
       { role: "user", text: "Say it." },
       {
