@@ -25,6 +25,8 @@ const [fewest, most] = [0.1, 1];
 export interface ContextState {
   /** The place of the run's own task among the messages. It is never summed up. */
   readonly taskAt: number;
+  /** The place of the last message of the user, which is not summed up either; until there is another one, that of the task. */
+  readonly userAt: number;
   /** Of the system prompt and the tools. */
   readonly headBytes: number;
   /** Of all messages. */
@@ -48,6 +50,7 @@ export interface ContextState {
 
 export const emptyContext: ContextState = {
   taskAt: 0,
+  userAt: 0,
   headBytes: 0,
   bytes: 0,
   tokensPerByte: 1 / bytesPerToken,
@@ -70,17 +73,26 @@ export function withHead(run: Run, tools = JSON.stringify(run.tools)): Run {
   return { ...run, context: { ...context, headBytes, counted } };
 }
 
-/** The context of a run that goes on from `before`, whose task will be message `taskAt`. */
+/** The context of a run that goes on from `before`, whose task is or will be message `taskAt`. */
 export function toContinuedContext({ context }: Run, taskAt: number): ContextState {
-  return { ...context, taskAt, summary: null, summaryFailed: false, full: "no" };
+  return {
+    ...context,
+    taskAt,
+    userAt: Math.max(taskAt, context.userAt),
+    summary: null,
+    summaryFailed: false,
+    full: "no",
+  };
 }
 
-/** The run with one more message in its context. */
-export function withMessage(run: Run, message: ContextMessage): Run {
+/** The run with one more message in its context. A user's is the user's own, unless it is a `notice` of the host. */
+export function withMessage(run: Run, message: ContextMessage, notice?: "notice"): Run {
   const text = canonicalJson(message);
   const messagesHash = sha256(run.messagesHash + text);
-  const bytes = run.context.bytes + weigh(message, text);
-  return { ...run, messages: append(run.messages, message), messagesHash, context: { ...run.context, bytes } };
+  const { messages, context } = run;
+  const bytes = context.bytes + weigh(message, text);
+  const userAt = message.role === "user" && notice === undefined ? messages.length : context.userAt;
+  return { ...run, messages: append(messages, message), messagesHash, context: { ...context, bytes, userAt } };
 }
 
 /** The run with more messages in its context: the results of one turn, those that are too large cut, and what came in meanwhile. */
@@ -200,7 +212,8 @@ export function withCompaction(run: Run, event: Event & { type: "context.compact
   const text = toSummaryText(run, count - pinned.length, summary);
   const stands: ContextMessage = { role: "user", content: [{ type: "text", text }], summary: true };
   const kept = [...pinned.flatMap((place) => all[place] ?? []), stands, ...all.slice(count)];
-  const { taskAt } = run.context;
+  const { taskAt, userAt } = run.context;
+  const moved = (place: number): number => (place < count ? pinned.indexOf(place) : place - count + pinned.length + 1);
   return {
     ...run,
     usage: event.usage === undefined ? run.usage : addUsage(run.usage, event.usage),
@@ -209,7 +222,8 @@ export function withCompaction(run: Run, event: Event & { type: "context.compact
     messagesHash: sha256(`${run.messagesHash} ${count} ${canonicalJson(stands)}`),
     context: {
       ...run.context,
-      taskAt: taskAt < count ? pinned.indexOf(taskAt) : taskAt - count + pinned.length + 1,
+      taskAt: moved(taskAt),
+      userAt: moved(userAt),
       bytes: kept.reduce((sum, message) => sum + weigh(message), 0),
       counted: null,
       askedBytes: 0,
@@ -229,15 +243,8 @@ export function isCompactable({ messages, calls }: Run, count: number): boolean 
 }
 
 /** The places of what is never summed up: the task, and the last message of the user. */
-export function pinnedOf({ messages, context }: Run): readonly number[] {
-  const { backing, length } = messages;
-  let last = length - 1;
-  while (last > context.taskAt && !isOfUser(backing[last])) last -= 1;
-  return last > context.taskAt ? [context.taskAt, last] : [context.taskAt];
-}
-
-function isOfUser(message: ContextMessage | undefined): boolean {
-  return message?.role === "user" && message.summary !== true;
+export function pinnedOf({ context: { taskAt, userAt } }: Pick<Run, "context">): readonly number[] {
+  return userAt > taskAt ? [taskAt, userAt] : [taskAt];
 }
 
 function toSummaryText({ taint }: Run, count: number, summary: string): string {

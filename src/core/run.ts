@@ -308,7 +308,7 @@ function hit(run: Run, event: Event & { type: "guardrail.hit" }): Run {
   if (run.calls.size > 0) throw corrupt(event, "the results of the open calls");
   const askedAgain = { ...run.askedAgain, [rule]: (run.askedAgain[rule] ?? 0) + 1 };
   const said: ContextMessage = { role: "user", content: [{ type: "text", text: message }] };
-  return withMessage({ ...run, askedAgain, answer: null }, said);
+  return withMessage({ ...run, askedAgain, answer: null }, said, "notice");
 }
 
 function finish(run: Run, event: Event & { type: "tool.finished" }): Run {

@@ -1,14 +1,42 @@
+import { counted } from "../../core/counted.ts";
 import type { ContextMessage } from "../../core/run.ts";
 import { toResultText } from "../../core/result-text.ts";
 
-/** Messages as one text, of at most about `maxBytes` bytes: where that is too little, the longest are cut first. */
+/** Where there is too much, no entry is cut to less than this, in bytes. */
+const leastEntryBytes = 40;
+
+/**
+ * Messages as one text, of at most `maxBytes` bytes, a sentence aside: where that is too little, the longest are cut first, and where there
+ * are too many even so, those in the middle are left out.
+ */
 export function toTranscript(messages: readonly ContextMessage[], maxBytes: number): string {
   const entries = messages.map(toEntry);
   const sizes = entries.map((entry) => Buffer.byteLength(entry));
-  let most = Math.max(0, ...sizes);
-  const total = (): number => sizes.reduce((sum, size) => sum + Math.min(size, most) + 2, 0);
-  while (most > 40 && total() > maxBytes) most = Math.floor(most * 0.8);
-  return entries.map((entry, place) => ((sizes[place] ?? 0) <= most ? entry : cut(entry, most))).join("\n\n");
+  let most = sizes.reduce((largest, size) => Math.max(largest, size), 0);
+  const total = (): number => sizes.reduce((sum, size) => sum + Math.min(size, most) + gapBytes, 0);
+  while (most > leastEntryBytes && total() > maxBytes) most = Math.floor(most * 0.8);
+  return toFit(
+    entries.map((entry, place) => ((sizes[place] ?? 0) <= most ? entry : cut(entry, most))),
+    maxBytes,
+  ).join("\n\n");
+}
+
+/** Between two entries. */
+const gapBytes = 2;
+
+/** A quarter of the room is for the beginning, where the task and an earlier summary stand, the rest for the end. */
+function toFit(entries: readonly string[], maxBytes: number): readonly string[] {
+  if (whileFitting(entries, maxBytes).length === entries.length) return entries;
+  const first = whileFitting(entries, maxBytes / 4);
+  const last = whileFitting(entries.slice(first.length).toReversed(), (maxBytes * 3) / 4).toReversed();
+  const left = entries.length - first.length - last.length;
+  return [...first, `[… ${counted(left, "message")} left out here …]`, ...last];
+}
+
+function whileFitting(entries: readonly string[], maxBytes: number): readonly string[] {
+  let room = maxBytes;
+  const end = entries.findIndex((entry) => (room -= Buffer.byteLength(entry) + gapBytes) < 0);
+  return end < 0 ? entries : entries.slice(0, end);
 }
 
 function toEntry(message: ContextMessage): string {
@@ -29,7 +57,9 @@ function toEntry(message: ContextMessage): string {
   }
 }
 
-/** Its beginning, and that it was cut. */
+/** Its beginning, and that it was cut; both together are no longer than what it had. */
 function cut(text: string, bytes: number): string {
-  return `${new TextDecoder().decode(Buffer.from(text).subarray(0, bytes), { stream: true })} […]`;
+  const mark = " […]";
+  const beginning = Buffer.from(text).subarray(0, Math.max(0, bytes - Buffer.byteLength(mark)));
+  return `${new TextDecoder().decode(beginning, { stream: true })}${mark}`;
 }

@@ -60,19 +60,41 @@ describe("extractSummary()", () => {
   );
 
   test(
-    "never takes more room than it has, and neither does a transcript take much more",
+    "never takes more room than it has, and neither does a transcript, a sentence aside",
     () => {
       const fits = fc.property(
         fc.array(anyMessage, { maxLength: 12 }),
         fc.integer({ min: 100, max: 4_000 }),
         (all, room) => {
           expect(Buffer.byteLength(extractSummary(all, room))).toBeLessThanOrEqual(room);
-          // Of each message something is told.
-          expect(Buffer.byteLength(toTranscript(all, room))).toBeLessThan(room + 60 * all.length);
+          expect(Buffer.byteLength(toTranscript(all, room))).toBeLessThan(room + 60);
         },
       );
       fc.assert(fits, { numRuns: Math.max(200, pureCases / 4) });
     },
     30_000 + 10 * pureCases,
   );
+});
+
+describe("toTranscript()", () => {
+  test("tells the beginning and the end of what is too much, however many messages it is, and how many are between", () => {
+    const all = [
+      user("The task."),
+      ...Array.from({ length: 20_000 }, (_, place) => user(`${place}`)),
+      user("The last."),
+    ];
+    const text = toTranscript(all, 10_000);
+    expect(Buffer.byteLength(text)).toBeLessThan(10_060);
+    expect(Buffer.byteLength(text)).toBeGreaterThan(9_900);
+    expect(text).toMatch(/^User: The task\.\n\nUser: 0\n\nUser: 1\n/);
+    expect(text).toMatch(/\nUser: 19998\n\nUser: 19999\n\nUser: The last\.$/);
+    const left = Number(/\[… (\d+) messages left out here …\]/.exec(text)?.[1]);
+    expect(text.split("\n\n").length - 1 + left).toBe(all.length);
+    expect(toTranscript(all, 1_000_000).split("\n\n")).toHaveLength(all.length);
+  });
+
+  test("cuts the longest messages before it leaves any out", () => {
+    const text = toTranscript([user("short"), user("long ".repeat(1_000)), user("also short")], 300);
+    expect(text).toMatch(/^User: short\n\nUser: long long .* \[…\]\n\nUser: also short$/);
+  });
 });

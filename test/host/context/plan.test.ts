@@ -9,6 +9,7 @@ import { toArray } from "../../../src/core/sequence.ts";
 import { countContext, countWhereClose, loadTokenizer } from "../../../src/host/context/count.ts";
 import { extractSummary } from "../../../src/host/context/extract.ts";
 import { toRoom, toSummaryBytes } from "../../../src/host/context/plan.ts";
+import { toTranscript } from "../../../src/host/context/transcript.ts";
 import { decide, toCallId } from "../../../src/host/decide.ts";
 import { pureCases } from "../../support/cases.ts";
 import { free } from "../scripted.ts";
@@ -219,6 +220,71 @@ describe("the context of a run", () => {
     },
     60_000 + 20 * pureCases,
   );
+
+  test("sums up thousands of tiny messages in few steps, and keeps the task and what the user said last", () => {
+    const messages = 20_000;
+    let run: Run | null = null;
+    let seq = 0;
+    const write = (body: EventBody): Run => {
+      seq += 1;
+      return (run = applyEvent(run, { v: 1, scope: localScope, runId: "run_1", seq, at: 0, ...body }));
+    };
+    let now = write({
+      type: "run.created",
+      ...{ task: "Count.", model: "m", grantId: "grant_1", windowTokens: 40_000 },
+      limits: { turns: 9, timeMs: 1_000, costMicroUsd: 0, depth: 1, parallel: 1 },
+    });
+    const summed: number[] = [];
+    for (let place = 1; place <= messages; place += 1) {
+      now = write({ type: "input.received", input: { type: "message", text: `${place}`, taint: [] } });
+      const [command] = decide(now);
+      if (command?.type !== "compact") continue;
+      const oldest = toArray(now.messages).slice(0, command.messages);
+      const maxBytes = toSummaryBytes(now);
+      const summary = extractSummary(oldest, maxBytes);
+      expect(Buffer.byteLength(summary)).toBeLessThanOrEqual(maxBytes);
+      expect(Buffer.byteLength(toTranscript(oldest, maxBytes))).toBeLessThan(maxBytes + 60);
+      now = write({ type: "context.compacted", messages: command.messages, summary, by: "extraction" });
+      summed.push(oldest.length);
+      expect([textOf(now.messages.backing[0]), textOf(toArray(now.messages).at(-1))]).toEqual(["Count.", `${place}`]);
+    }
+    // Each is summed up once, beside the few that stay and the summary before.
+    const all = summed.reduce((sum, some) => sum + some, 0);
+    expect(all).toBeGreaterThan(messages / 2);
+    expect(all).toBeLessThan(messages + 3 * summed.length);
+    expect(summed.length).toBeLessThan(30);
+  });
+
+  test("keeps what the user said last, whatever a rule has the model asked for again", () => {
+    const limits = { turns: 9, timeMs: 1_000, costMicroUsd: 0, depth: 1, parallel: 1 };
+    const again = { type: "guardrail.hit", rule: "r", place: "output", action: "asked_again" } as const;
+    const answered = (callId: string): readonly EventBody[] => [
+      { type: "model.requested", callId, turn: 1, contextHash: "" },
+      {
+        ...{ type: "model.answered", callId, stop: "end", costMicroUsd: 0, usage: free },
+        parts: [{ type: "text", text: `An answer, ${callId}.` }],
+      },
+    ];
+    const bodies: readonly EventBody[] = [
+      { type: "run.created", task: "The task.", model: "m", grantId: "grant_1", limits },
+      ...answered("call_1"),
+      { type: "input.received", input: { type: "message", text: "In metres.", taint: [] } },
+      ...answered("call_2"),
+      { ...again, message: "Say it in fewer." },
+      ...answered("call_3"),
+      { type: "context.compacted", messages: 6, summary: "So far.", by: "extraction" },
+      { ...again, message: "In fewer still." },
+      ...answered("call_4"),
+      { type: "context.compacted", messages: 5, summary: "Until now.", by: "extraction" },
+    ];
+    const run = bodies.reduce<Run | null>(
+      (before, body, place) =>
+        applyEvent(before, { v: 1, scope: localScope, runId: "run_1", seq: place + 1, at: 0, ...body }),
+      null,
+    );
+    const kept = toArray(run?.messages ?? { length: 0, backing: [] }).map(textOf);
+    expect(kept).toEqual(["The task.", "In metres.", expect.stringContaining("Until now.")]);
+  });
 
   test("weighs what a model said once, and pictures as such, whatever its provider keeps of it", () => {
     const said = { role: "assistant", parts: [{ type: "text", text: "Here it is." }] } as const;
