@@ -1,8 +1,10 @@
 import { existsSync, globSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { z } from "zod";
 import { referenceFile, toReference } from "../scripts/cli-reference.ts";
 
+const names = z.record(z.string(), z.string());
 const root = join(import.meta.dirname, "..");
 const read = (path: string): string => readFileSync(join(root, path), "utf8");
 
@@ -20,6 +22,15 @@ describe("docs", () => {
       .trim();
     expect(shown).toContain("defineTool({");
     expect(read("README.md")).toContain(`<!-- example: own-tool -->\n\n\`\`\`ts\n${shown}\n\`\`\``);
+  });
+
+  test("docs/architecture.md says of each package what it is for", () => {
+    const Packages = z.object({ dependencies: names, devDependencies: names });
+    const { dependencies, devDependencies } = Packages.parse(JSON.parse(read("package.json")));
+    const [, table = "", rest = ""] = read("docs/architecture.md").split(/^## Dependencies$|^For development only:$/m);
+    const among = (text: string): readonly string[] => [...text.matchAll(/`([^`]+)`/g)].map(([, name = ""]) => name);
+    expect(Object.keys(dependencies).filter((name) => !among(table).includes(name))).toEqual([]);
+    expect(Object.keys(devDependencies).filter((name) => !among(rest).includes(name))).toEqual([]);
   });
 
   test("every link to a file leads to one", () => {
