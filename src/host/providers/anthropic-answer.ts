@@ -140,7 +140,7 @@ export function openMessageAnswer(request: ModelRequest, wire: Pick<WireCall, "w
           return open(event.index, event.content_block);
         case "message_delta":
           counts = merge(counts, event.usage);
-          stopReason = event.delta.stop_reason ?? stopReason;
+          stopReason = event.delta.stop_reason || stopReason;
           return [];
         default: {
           const block = blocks.get(event.index);

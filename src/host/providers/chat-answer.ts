@@ -165,7 +165,8 @@ export function openChatAnswer(
       }
       for (const { image_url } of delta?.images ?? []) parts.push(...toImages(image_url.url));
       for (const call of delta?.tool_calls ?? []) events.push(...addCall(call));
-      finishReason = finish_reason ?? finishReason;
+      // Some say "" until there is one.
+      finishReason = finish_reason || finishReason;
       return events;
     },
     end() {

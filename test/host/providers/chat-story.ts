@@ -28,6 +28,7 @@ export const chat: SpokenWire = {
   refusal: (words) => toSse([delta({ refusal: words }), delta({}, "stop")]).toString(),
   errors: [
     [toSse([delta({ content: "well" }), { error: { message: "overloaded" } }]).toString(), "provider.unavailable"],
+    [toSse([delta({ content: "well" }, "")]).toString(), "provider.unavailable"],
     [toSse([delta({ content: "well" }), delta({}, "abort")]).toString(), "provider.unavailable"],
     [toSse([delta({ content: "well" }), delta({}, "error")]).toString(), "provider.unavailable"],
   ],

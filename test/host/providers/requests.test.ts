@@ -165,6 +165,13 @@ describe.each(spokenWires)("a request over $dialect.type", (wire) => {
     expect(turns.at(-1)?.text).toMatch(/and\?$/);
   });
 
+  test("shows a picture of 20 MB whole", async () => {
+    const data = "iVBORw0K".repeat(20_000_000 / 8);
+    const { turns } = await hear(wire, { messages: [user(text("see"), image(data))] });
+    const [shown] = turns[0]?.role === "user" ? turns[0].images : [];
+    expect(shown === data).toBe(true);
+  });
+
   test("gives an answer back byte for byte to whom it came from, with the results under its ids", async () => {
     const story = {
       said: [
