@@ -46,10 +46,14 @@ testWith("linux")("what is let go on may start as much as it likes without holdi
   const root = child.pid ?? 0;
   const kill = vi.spyOn(process, "kill");
   try {
-    await expect.poll(() => descendants(root).length).toBeGreaterThanOrEqual(24);
+    // The loops themselves: what each of them starts comes and goes.
+    await expect
+      .poll(() => readFileSync(`/proc/${root}/task/${root}/children`, "latin1").match(/\d+/g)?.length)
+      .toBe(24);
     const thaw = freezeTree(root, () => true);
     // Who was missed at first is stopped by then.
     await sleep(1_500);
+    await expect.poll(() => [root, ...descendants(root)].map(stateOf).join("")).toMatch(/^T[TDZ]+$/);
     const frozen = new Set([root, ...descendants(root)]);
     kill.mockClear();
     thaw();
