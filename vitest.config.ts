@@ -10,13 +10,17 @@ const sandbox = ["test/sandbox/**/*.test.ts"];
 const cases = Number(process.env["CAPSTAN_CASES"] ?? 0);
 const slowCases = Number(process.env["CAPSTAN_SLOW_CASES"] ?? 0);
 
+/** Those that try an engine, and those that grow most with `CAPSTAN_CASES` and `CAPSTAN_CRASH_POINTS`. */
+const longest =
+  /\/(?:sandbox\/matrix-\w+|host\/crash-matrix|permissions\/grant-properties|mcp\/http|context\/plan|host\/decide)\.test\./;
+
 /**
- * Starts the files that try an engine first. A machine that knows no durations of an earlier run goes by size, and would begin these, the
- * smallest and longest, when nothing is left to run beside them.
+ * Starts the longest files first. A machine that knows no durations of an earlier run goes by size, and would begin these when nothing is
+ * left to run beside them.
  */
-class EnginesFirst extends BaseSequencer {
+class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
-    const isLong = ({ moduleId }: TestSpecification) => moduleId.includes("/sandbox/matrix-");
+    const isLong = ({ moduleId }: TestSpecification) => longest.test(moduleId);
     const sorted = await super.sort(files);
     return [...sorted.filter(isLong), ...sorted.filter((file) => !isLong(file))];
   }
@@ -36,7 +40,7 @@ export default defineConfig({
     expect: { poll: { timeout: 60_000 } },
     // In this order, so that the summary stands last.
     reporters: [matrixReporter, "default"],
-    sequence: { sequencer: EnginesFirst },
+    sequence: { sequencer: LongestFirst },
     pool: "forks",
     // Many tests wait for processes and clocks: more workers use what two cores have left.
     maxWorkers: 4,
