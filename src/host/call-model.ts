@@ -41,8 +41,10 @@ export async function callModel(command: Command & { type: "call_model" }, work:
     if (!again) {
       const { tools } = request;
       const isTold = isSame(tools, log.run().tools);
-      const offered = isTold ? [] : [{ type: "tools.offered" as const, tools: writeTools(tools) }];
-      const tokens = await countWhereClose(isTold ? log.run() : withHead({ ...log.run(), tools }), tools);
+      const told = isTold ? undefined : writeTools(tools);
+      const offered = told === undefined ? [] : [{ type: "tools.offered" as const, tools: told }];
+      const next = told === undefined ? log.run() : withHead({ ...log.run(), tools }, told);
+      const tokens = await countWhereClose(next, tools);
       // With that on record it is decided anew: the context is made smaller, or the run ends.
       if (tokens !== null) return await log.append([...offered, { type: "context.counted", tokens }]);
       const contextHash = hashContext(log.run(), request);

@@ -20,7 +20,19 @@ export function derive(
   made: { readonly id: string; readonly now: number },
 ): Grant {
   demandTime(parent, made.now);
-  const asked = parseRequest(request);
+  return deriveNarrowed(parent, parseRequest(request), made);
+}
+
+/**
+ * The same for a request that is data of our own, as `narrow` makes it of the parent's: it is not parsed, and shares with the parent what
+ * it leaves as it is.
+ */
+export function deriveNarrowed(
+  parent: Grant,
+  asked: GrantRequest,
+  made: { readonly id: string; readonly now: number },
+): Grant {
+  demandTime(parent, made.now);
   const part = findWidened(parent, asked);
   if (part !== null) throw widened(part);
   const run = asked.run ?? parent.run;

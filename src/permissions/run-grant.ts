@@ -1,7 +1,7 @@
 import type { RunLimits } from "../core/event.ts";
 import { deepFreeze } from "../core/json.ts";
 import type { Limits } from "../core/limits.ts";
-import { derive } from "./derive.ts";
+import { deriveNarrowed } from "./derive.ts";
 import type { Grant } from "./grant.ts";
 import type { ToolName } from "./narrow.ts";
 import { narrow } from "./narrow.ts";
@@ -24,7 +24,7 @@ export function toRunGrant(starter: Grant, run: RunRequest): Grant {
     costMicroUsd: Math.min(limits.costMicroUsd, starter.limits.costMicroUsd ?? Infinity),
   };
   const options = { run: starter.run ?? runId, limits: capped, ...(allow === undefined ? {} : { allow }) };
-  const derived = derive(starter, narrow(starter, options, tools, now), { id, now });
+  const derived = deriveNarrowed(starter, narrow(starter, options, tools, now), { id, now });
   const { runMs } = starter.limits;
   return deepFreeze({ ...derived, run: runId, ...(runMs === undefined ? {} : { expiresAt: now + runMs }) });
 }
