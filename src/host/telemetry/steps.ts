@@ -37,6 +37,13 @@ export type TraceStep =
       readonly attributes: Attributes;
     };
 
+/** What a call of the model took, as far as an event says it. */
+interface Taken {
+  readonly callId: string;
+  readonly usage?: Usage;
+  readonly costMicroUsd?: number;
+}
+
 interface Called {
   readonly name: string;
   readonly argumentsText: string;
@@ -152,6 +159,12 @@ function openDraft(state: TraceState, at: number, content: boolean) {
       draft.end(callId, attributes, error);
       draft.modelCall = null;
     },
+    /** Measures what a call of the model took as far as it is known, and gives it as attributes of its span. */
+    take({ callId, usage, costMicroUsd }: Taken, measured: Attributes = {}): Attributes {
+      if (usage !== undefined) draft.measureTokens(callId, usage, measured);
+      const cost = costMicroUsd === undefined ? {} : { "capstan.cost.micro_usd": costMicroUsd };
+      return { ...cost, ...(usage === undefined ? {} : toUsage(usage)) };
+    },
     measureTokens(callId: string, usage: Usage, measured: Attributes): void {
       for (const [kind, value] of [
         ["input", inputTokens(usage)],
@@ -200,14 +213,17 @@ function add(draft: Draft, event: Event, leftAt: number): void {
       return draft.startModel(event.callId, event.turn);
     case "model.answered":
       return addAnswer(draft, event);
-    case "model.failed":
-      for (const notice of event.notices ?? []) draft.tell(event.callId, notice.type, toNotice(notice));
-      return draft.endModel(event.callId, {}, {}, event.code);
+    case "model.failed": {
+      const { callId, code, notices = [] } = event;
+      for (const notice of notices) draft.tell(callId, notice.type, toNotice(notice));
+      return draft.endModel(callId, draft.take(event), {}, code);
+    }
     case "tool.requested": {
       const { callId, name, args, effect } = event;
       const call = { name, argumentsText: JSON.stringify(args), again: effect !== "once" };
       draft.calls.set(callId, call);
       if (!draft.open.has(callId)) draft.startTool(callId, call);
+      if (event.retry !== undefined) draft.tell(callId, "retry", { "capstan.attempt": event.retry });
       return;
     }
     case "tool.suspended":
@@ -220,7 +236,7 @@ function add(draft: Draft, event: Event, leftAt: number): void {
 }
 
 function addAnswer(draft: Draft, event: Event & { type: "model.answered" }): void {
-  const { callId, parts, notices = [], usage, stop, costMicroUsd } = event;
+  const { callId, parts, notices = [], stop } = event;
   for (const part of parts) {
     if (part.type === "tool_call") draft.calls.set(part.callId, { ...part, again: false });
   }
@@ -228,17 +244,14 @@ function addAnswer(draft: Draft, event: Event & { type: "model.answered" }): voi
   const by = { [names.responseModel]: event.model === undefined ? draft.model : toName(event.model) };
   const text = parts.flatMap((part) => (part.type === "text" ? [part.text] : [])).join("");
   const said = text === "" ? {} : draft.said(() => ({ [names.outputMessages]: toMessages("assistant", text) }));
-  const took = { "capstan.cost.micro_usd": costMicroUsd, [names.finishReasons]: [stop], ...toUsage(usage) };
-  draft.measureTokens(callId, usage, by);
-  draft.endModel(callId, { ...by, ...took, ...said }, by);
+  const took = draft.take(event, by);
+  draft.endModel(callId, { ...by, [names.finishReasons]: [stop], ...took, ...said }, by);
 }
 
 function addCompaction(draft: Draft, event: Event & { type: "context.compacted" }): void {
-  const { messages, by, callId, usage } = event;
+  const { messages, by, callId, ...taken } = event;
   draft.tell(runSpan, "context_compacted", { "capstan.messages": messages, "capstan.by": by });
-  if (callId === undefined) return;
-  if (usage !== undefined) draft.measureTokens(callId, usage, {});
-  draft.endModel(callId, usage === undefined ? {} : toUsage(usage), {});
+  if (callId !== undefined) draft.endModel(callId, draft.take({ ...taken, callId }), {});
 }
 
 function addWaiting(draft: Draft, { type, callId }: Event & { type: "tool.suspended" | "approval.requested" }): void {

@@ -1,6 +1,8 @@
+import { setTimeout as wait } from "node:timers/promises";
 import { SpanStatusCode, context, trace } from "@opentelemetry/api";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { systemClock } from "../../../src/core/clock.ts";
+import { CapstanError } from "../../../src/core/error.ts";
 import { localPrincipal, localScope } from "../../../src/core/scope.ts";
 import { HostConfig } from "../../../src/host/config.ts";
 import { openPolicies } from "../../../src/host/policies/all.ts";
@@ -9,7 +11,7 @@ import { testTool } from "../../support/door.ts";
 import { tempFolder } from "../../support/temp.ts";
 import { doneOf, openAgent } from "../agent.ts";
 import type { Turn } from "../scripted.ts";
-import { openTestHost, scripted, toEvents } from "../scripted.ts";
+import { failing, openTestHost, scripted, toEvents } from "../scripted.ts";
 import { observe, toPlain } from "./recorded.ts";
 
 const usage = { inputUncached: 10, cacheRead: 90, cacheWrite5m: 0, cacheWrite1h: 0, output: 7, reasoning: 3 };
@@ -197,6 +199,41 @@ describe("the trace of a run", () => {
     expect(tool?.attributes["error.type"]).toBe("tool.unknown");
     expect(tool?.status).toEqual({ code: SpanStatusCode.ERROR, message: "tool.unknown" });
     expect(run?.attributes).toMatchObject({ "error.type": "run.turns", "capstan.run.status": "limit" });
+  });
+
+  test("says and measures what a failed call of a model used, where its endpoint said so", async () => {
+    const unusable = new CapstanError("provider.bad_answer", "It is no answer.", { details: { usage } });
+    await using at = await openTestHost({ tools: [], provider: failing(unusable), config: zero });
+    await at.start("look", { model: "openai:m" });
+    const [chat] = plain();
+    expect(chat?.attributes).toMatchObject({
+      "error.type": "provider.bad_answer",
+      "gen_ai.usage.input_tokens": 100,
+      "gen_ai.usage.output_tokens": 10,
+      "capstan.cost.micro_usd": 110,
+    });
+    const [tokens] = await observed.metrics();
+    expect(tokens?.dataPoints.map(({ value }) => value)).toMatchObject([{ sum: 100 }, { sum: 10 }]);
+  });
+
+  test("tells that a tool which did not end in its time was called again", async () => {
+    let calls = 0;
+    const late = testTool("look", {
+      timeoutMs: () => 30,
+      async run(_, { signal }) {
+        calls += 1;
+        if (calls === 1) await wait(60_000, undefined, { signal });
+        return { type: "done", value: {} };
+      },
+    });
+    await using at = await openTestHost({ tools: [late], provider: counting(turns), config: zero });
+    await at.start("look", { model: "openai:m" });
+    const tool = plain().find(({ name }) => name === "execute_tool look");
+    expect(tool?.events.map(({ name, attributes }) => [name, attributes?.["capstan.attempt"] ?? null])).toEqual([
+      ["tool_execution", null],
+      ["retry", 1],
+    ]);
+    expect(tool?.status.code).toBe(SpanStatusCode.UNSET);
   });
 
   test("belongs to the span that is active where the run is started, and a run within it to the call that started it", async () => {
