@@ -55,6 +55,7 @@ function toResultLine({ name, outcome }: ContextMessage & { readonly role: "tool
 function inShort(text: string): string {
   const line = text
     .slice(0, 4 * lineChars)
+    .toWellFormed()
     .replaceAll(/\s+/g, " ")
     .trim();
   if (line.length <= lineChars) return line;

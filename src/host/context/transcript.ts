@@ -52,7 +52,7 @@ function toEntry(message: ContextMessage): string {
         if (part.type === "text") return [part.text];
         return part.type === "tool_call" ? [`[calls ${part.name} ${part.argumentsText}]`] : [];
       });
-      return `Assistant: ${said.join("\n")}`;
+      return `Assistant: ${said.join("\n").toWellFormed()}`;
     }
   }
 }

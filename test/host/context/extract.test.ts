@@ -55,6 +55,9 @@ describe("extractSummary()", () => {
     fc.string({ unit: "binary", maxLength: 900 }).map((text) => user(`x\n\n${text}`, true)),
     fc.string({ maxLength: 900 }).map((text) => asks("call_1", text, text)),
     fc
+      .array(fc.constantFrom("\ud83d", "\ude00", "a", " "), { maxLength: 900 })
+      .map((units) => asks("call_1", units.join(""), units.join(""))),
+    fc
       .tuple(fc.string({ unit: "grapheme", maxLength: 900 }), fc.boolean())
       .map(([text, bad]) => result("call_1", text, bad)),
   );
@@ -66,8 +69,11 @@ describe("extractSummary()", () => {
         fc.array(anyMessage, { maxLength: 12 }),
         fc.integer({ min: 100, max: 4_000 }),
         (all, room) => {
-          expect(Buffer.byteLength(extractSummary(all, room))).toBeLessThanOrEqual(room);
-          expect(Buffer.byteLength(toTranscript(all, room))).toBeLessThan(room + 60);
+          const [summary, transcript] = [extractSummary(all, room), toTranscript(all, room)];
+          expect(Buffer.byteLength(summary)).toBeLessThanOrEqual(room);
+          expect(Buffer.byteLength(transcript)).toBeLessThan(room + 60);
+          // Providers refuse half a surrogate pair.
+          expect([summary, transcript].every((text) => text.isWellFormed())).toBe(true);
         },
       );
       fc.assert(fits, { numRuns: Math.max(200, pureCases / 4) });
