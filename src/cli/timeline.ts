@@ -88,7 +88,7 @@ function describeUse({
 const inBrackets = (words: readonly string[]): string => (words.length === 0 ? "" : ` (${words.join(", ")})`);
 
 const toAgain = ({ retry }: Event & { type: "tool.requested" }): string =>
-  retry === undefined ? "" : ` again, since it did not end in its time (retry ${retry})`;
+  retry === undefined ? "" : ` again, since it failed for a passing reason (retry ${retry})`;
 
 const toEnd = ({ edited, outcome }: Event & { type: "tool.finished" }): string =>
   edited === true ? "result put in by hand for" : outcome.isError ? "failed" : "done";

@@ -292,7 +292,7 @@ export const EventBody = z.discriminatedUnion("type", [
     name: z.string(),
     args: JsonObject,
     effect: Effect,
-    /** It did not end in its time and is made once more: for which time. Missing: it is not. */
+    /** It failed for a passing reason and is made once more: for which time. Missing: it is not. */
     retry: z.int().min(1).exactOptional(),
   }),
   z.strictObject({

@@ -64,7 +64,7 @@ type CallState =
       readonly type: "requested";
       readonly args: JsonObject;
       readonly effect: "read" | "idempotent" | "once";
-      /** How often it was made again because it did not end in its time; missing: never. */
+      /** How often it was made again because it failed for a passing reason; missing: never. */
       readonly retry?: number;
     }
   | {

@@ -60,8 +60,7 @@ export async function callTool(command: Command & { type: "call_tool" }, work: W
         return world.door.call({ ...request, retry, ...recording });
       };
       if (!mayRepeat) return call(first);
-      const retries = world.retries.tool;
-      return withToolRetries(call, { name, retries, first, sleep: world.sleep, tell, signal: halt });
+      return withToolRetries(call, { name, retries: world.retries, first, sleep: world.sleep, tell, signal: halt });
     });
   } catch (thrown) {
     if (signal.aborted) return;

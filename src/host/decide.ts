@@ -27,7 +27,7 @@ export type Command =
       readonly args: JsonObject;
       readonly approvalId?: string;
       readonly again: boolean;
-      /** Where it is made again: for which time it was, because it did not end in its time, when it was last seen. Missing: none. */
+      /** Where it is made again: for which time it was, because it failed for a passing reason, when it was last seen. Missing: none. */
       readonly retry?: number;
     }
   /** Ends a call without the door: its arguments are no JSON, or a person refused it. */

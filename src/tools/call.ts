@@ -46,7 +46,7 @@ export interface CallRequest {
   readonly reservedAround?: Amounts;
   readonly approvalId?: string;
   /**
-   * How often its caller made it before because it did not end in its time. Then it is no further call, and its times are charged beside
+   * How often its caller made it before because it failed for a passing reason. Then it is no further call, and its times are charged beside
    * those before. Missing: never.
    */
   readonly retry?: number;

@@ -9,19 +9,24 @@ interface Again {
   readonly tell: (text: string) => void;
 }
 
-const timeouts: ReadonlySet<string> = new Set(["tool.timeout", "mcp.timeout"]);
+/** What passes by, by the code of a result: whose retries count, and what is said of it. */
+const passing: ReadonlyMap<string, { readonly of: "tool" | "memory"; readonly what: string }> = new Map([
+  ["tool.timeout", { of: "tool", what: "did not end in its time" }],
+  ["mcp.timeout", { of: "tool", what: "did not end in its time" }],
+  ["store.unavailable", { of: "memory", what: "could not reach what it keeps" }],
+]);
 
 interface ToolRetries extends Again {
   readonly name: string;
-  readonly retries: Retries["tool"];
+  readonly retries: Pick<Retries, "tool" | "memory">;
   /** How often the call was made again before. */
   readonly first: number;
   readonly signal: AbortSignal;
 }
 
 /**
- * Makes a call that may be repeated again while it does not end in its time; its last result is the one that counts. `call` gets how often
- * it was made again, from `first` on.
+ * Makes a call that may be repeated again while it fails for a passing reason; its last result is the one that counts. `call` gets how
+ * often it was made again, from `first` on.
  */
 export async function withToolRetries(
   call: (retry: number) => Promise<CallResult>,
@@ -30,10 +35,10 @@ export async function withToolRetries(
   for (let retry = first; ; retry += 1) {
     const result = await call(retry);
     const { outcome } = result;
-    const isLate = outcome.type === "done" && outcome.isError === true && timeouts.has(outcome.code ?? "");
-    if (!isLate || retry >= retries.retries) return result;
-    tell(`${name} did not end in its time. Calling it again, ${retry + 1} of ${retries.retries}.`);
-    await sleep(retries.delayMs, signal);
+    const reason = outcome.type === "done" && outcome.isError === true ? passing.get(outcome.code ?? "") : undefined;
+    if (reason === undefined || retry >= retries[reason.of].retries) return result;
+    tell(`${name} ${reason.what}. Calling it again, ${retry + 1} of ${retries[reason.of].retries}.`);
+    await sleep(retries[reason.of].delayMs, signal);
   }
 }
 

@@ -16,6 +16,8 @@ export const Retries = z.strictObject({
   callMs: z.int().min(1).max(longestMs).default(600_000),
   /** A call of a tool that did not end in its time, unless it must not be repeated. */
   tool: z.strictObject({ retries: retries.default(2), delayMs: ms.default(500) }).prefault({}),
+  /** A call that found the knowledge, the todos or whatever a tool keeps locked; after that the model reads of it and goes on without. */
+  memory: z.strictObject({ retries: retries.default(2), delayMs: ms.default(100) }).prefault({}),
   /** A write to the log of a run while the store is locked: after 20, 40, 80 ms, …, a second at most. */
   store: z.strictObject({ retries: retries.default(5), firstMs: ms.default(20) }).prefault({}),
 });

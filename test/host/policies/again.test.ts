@@ -82,10 +82,12 @@ describe("a late call that is made again", () => {
     const requested = events.flatMap((event) => (event.type === "tool.requested" ? [event.retry] : []));
     expect(requested).toEqual([undefined, 1, 2]);
     const shown = toTimeline(events).filter((line) => line.includes("slow called"));
-    expect(shown.map((line) => / again, since it did not end in its time \(retry \d\)/.exec(line)?.[0] ?? "")).toEqual([
+    expect(
+      shown.map((line) => / again, since it failed for a passing reason \(retry \d\)/.exec(line)?.[0] ?? ""),
+    ).toEqual([
       "",
-      " again, since it did not end in its time (retry 1)",
-      " again, since it did not end in its time (retry 2)",
+      " again, since it failed for a passing reason (retry 1)",
+      " again, since it failed for a passing reason (retry 2)",
     ]);
     const used = (await at.store.used([at.grant.id])).get(at.grant.id);
     expect(used).toMatchObject({ calls: 1 });
@@ -116,6 +118,31 @@ describe("a late call that is made again", () => {
     expect([requested, ids.length]).toEqual([[undefined, 1, 2], 3]);
     const used = (await at.store.used([at.grant.id])).get(at.grant.id);
     expect(used).toMatchObject({ calls: 1, cpuMs: 40 + 40 + 7 });
+  });
+});
+
+describe("a tool that finds its store locked", () => {
+  test.each([
+    ["read", 2, 3, false],
+    ["read", 9, 3, true],
+    ["once", 9, 1, true],
+  ] as const)("with effect %s, locked %i times, is called %i times", async (effect, lockedTimes, calls, isLost) => {
+    let made = 0;
+    const memory = testTool("slow", {
+      effect,
+      run: async () => {
+        made += 1;
+        if (made <= lockedTimes) throw new CapstanError("store.unavailable", "knowledge.db is locked.");
+        return { type: "done", value: "found" };
+      },
+    });
+    await using at = await openTestHost({ tools: [memory], provider: scripted(turns) });
+    const { runId, status, answer } = await at.start("go");
+    expect([status, answer, made]).toEqual(["done", "The end.", calls]);
+    expect(at.slept).toEqual(Array.from({ length: calls - 1 }, () => 100));
+    const finished = (await at.events(runId)).find(({ type }) => type === "tool.finished");
+    const outcome = isLost ? { isError: true, code: "store.unavailable" } : { isError: false, value: "found" };
+    expect(finished).toMatchObject({ outcome });
   });
 });
 
