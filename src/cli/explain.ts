@@ -86,7 +86,7 @@ export async function explain(runId: string, events: readonly Event[], turn?: nu
         say(
           `  failed after ${seconds(event.at - (asked.get(event.callId) ?? event.at))}, ${event.code}: ${event.message}`,
         );
-        if (event.usage !== undefined) say(`  all the same it used: ${spentInWords(event)}`);
+        if (usageInWords(event.usage ?? noUsage).length > 0) say(`  all the same it used: ${spentInWords(event)}`);
         break;
       case "model.answered": {
         for (const notice of event.notices ?? []) say(`  on the way: ${noticeInWords(notice)}`);

@@ -1,7 +1,19 @@
 import { longestMs } from "../../core/clock.ts";
 import { CapstanError } from "../../core/error.ts";
+import { redact } from "../../core/redact.ts";
+import { noUsage } from "../../core/usage.ts";
 import { saysContextFull } from "./context-full.ts";
 import type { Dialect, WireEndpoint } from "./wire.ts";
+
+/** The system's words for a connection that never came to be, so that nothing was sent and nothing used. */
+const unsent: ReadonlySet<string> = new Set([
+  "ECONNREFUSED",
+  "ENOTFOUND",
+  "EAI_AGAIN",
+  "EHOSTUNREACH",
+  "ENETUNREACH",
+  "UND_ERR_CONNECT_TIMEOUT",
+]);
 
 /** The most bytes of one answer on the wire; a sane one stays far below. */
 const maxAnswerBytes = 32 * 1024 * 1024;
@@ -282,7 +294,7 @@ function toRetryAfterMs(headers: Headers): number {
 
 function toTold(text: string, apiKey: string | undefined): string {
   const named = apiKey === undefined || apiKey === "" ? text : text.replaceAll(apiKey, "[key]");
-  return named
+  return redact(named)
     .slice(0, 4 * maxToldChars)
     .replace(/[\p{Cc}\p{Cf}\s]+/gu, " ")
     .slice(0, maxToldChars)
@@ -297,7 +309,11 @@ function silent({ name, baseUrl, silenceMs }: WireEndpoint): CapstanError {
 
 function unreachable(cause: unknown, { name, baseUrl }: WireEndpoint): CapstanError {
   const message = `${name} at ${baseUrl} can't be reached${toWhy(cause)}. Check that it runs and that the base URL is right.`;
-  return new CapstanError("provider.unavailable", message, { cause });
+  const isUnsent = unsent.has(codeOf(cause));
+  return new CapstanError("provider.unavailable", message, {
+    cause,
+    ...(isUnsent ? { details: { usage: noUsage } } : {}),
+  });
 }
 
 function brokenOff(cause: unknown, { name, baseUrl }: WireEndpoint): CapstanError {
@@ -307,8 +323,13 @@ function brokenOff(cause: unknown, { name, baseUrl }: WireEndpoint): CapstanErro
 
 /** The system's word for what happened, such as ECONNREFUSED, which `fetch` hides in the cause. */
 function toWhy(thrown: unknown): string {
+  const code = codeOf(thrown);
+  return code === "" ? "" : ` (${code.slice(0, 40)})`;
+}
+
+function codeOf(thrown: unknown): string {
   const code = fieldOf(fieldOf(thrown, "cause"), "code");
-  return typeof code === "string" ? ` (${code.slice(0, 40)})` : "";
+  return typeof code === "string" ? code : "";
 }
 
 function otherType(type: string, { contentType }: Dialect, { name, baseUrl }: WireEndpoint): CapstanError {

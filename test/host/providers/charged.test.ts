@@ -21,14 +21,17 @@ const end: Story = { said: [{ type: "text", pieces: ["The end."] }], usage };
 type Answer = (response: ServerResponse, turn: number) => unknown;
 
 /** A run of a model at a server that answers so, with one retry of each kind: how it ended, and what its grant was charged. */
-async function spend(wire: SpokenWire, answer: Answer, { callMs = 60_000, silenceMs = 60_000 } = {}) {
+async function spend(wire: SpokenWire, answer: Answer, { callMs = 60_000, silenceMs = 60_000, isGone = false } = {}) {
   let turn = 0;
   await using server = await openSseServer((response) => answer(response, (turn += 1)));
   const config = HostConfig.parse({
     settings: { maxOutputTokens: longest },
     retries: { model: { retries: 1, firstMs: 1 }, rateLimited: { retries: 1, queueMs: 0 }, callMs },
   });
-  const provider = speak(wire.dialect, { name: "bad", baseUrl: server.baseUrl, silenceMs });
+  const gone = await openSseServer(() => {});
+  await gone[Symbol.asyncDispose]();
+  const { baseUrl } = isGone ? gone : server;
+  const provider = speak(wire.dialect, { name: "bad", baseUrl, silenceMs });
   const made: string[] = [];
   const echo = testTool("echo", {
     run: async ({ text }, { callId }) => ({ type: "done", value: `${made.push(callId)} ${text}` }),
@@ -97,6 +100,12 @@ describe.each(spokenWires)("what is charged for a bad endpoint over $dialect.typ
     expect([spent.requests, Math.floor(spent.tokens / longest)]).toEqual([requests, billed]);
     expect(spent.tokens - billed * longest).toBeLessThan(billed * 1_000 + 1);
     expect(spent.faults).toEqual([]);
+  });
+
+  test("that nobody listens at: nothing, as nothing was sent", async () => {
+    const spent = await spend(wire, tell(whole), { isGone: true });
+    expect(spent.outcome).toMatchObject({ status: "failed", code: "provider.unavailable", usage: noUsage });
+    expect([spent.requests, spent.tokens]).toEqual([0, 0]);
   });
 
   test.each<[string, Answer]>([

@@ -66,13 +66,14 @@ describe.each(spokenWires)("a bad endpoint over $dialect.type", (wire) => {
   });
 
   test("is quoted in one short line, without the key", async () => {
-    const message = `no\u001B[2J model for key-1234 ${"x".repeat(5_000)}`;
+    const other = `sk-proj-${"a1B2".repeat(8)}`;
+    const message = `no\u001B[2J model for key-1234 ${other} ${"x".repeat(5_000)}`;
     await using server = await openSseServer((response) => {
       response.writeHead(400, { "content-type": "application/json" }).end(JSON.stringify({ error: { message } }));
     });
     const thrown = await ask(wire, server.baseUrl, request, { apiKey: "key-1234" }).catch((error: unknown) => error);
     const told = thrown instanceof CapstanError ? thrown.message : "";
-    expect(told).toMatch(/answered 400: no \[2J model for \[key\] x+/);
+    expect(told).toMatch(/answered 400: no \[2J model for \[key\] \[redacted key\] x+/);
     expect(told.length).toBeLessThan(600);
   });
 
