@@ -17,6 +17,7 @@ export type { ForkRequest } from "./host/history.ts";
 export type { Host, ResumeRequest, StartRequest } from "./host/host.ts";
 export type { RunOutcome } from "./host/outcome.ts";
 export type { ModelEvent, ModelRequest, Provider } from "./host/provider.ts";
+export type { LogSink } from "./host/telemetry/logger.ts";
 export type { TraceConfig } from "./host/telemetry/trace.ts";
 export { traceLog } from "./host/telemetry/trace.ts";
 export type { RunSignal } from "./host/world.ts";
