@@ -36,8 +36,15 @@ export interface OllamaAnswer {
   push(line: unknown): readonly ModelEvent[];
 }
 
-/** Puts the lines of one answer together. Calls come whole and without ids, so they are numbered. */
-export function openOllamaAnswer(request: ModelRequest, wire: Pick<WireCall, "wire" | "badAnswer">): OllamaAnswer {
+/**
+ * Puts the lines of one answer together. Calls come whole and without ids, so they are numbered. `contextTokens`: the size of the context
+ * that the model was to be loaded with; missing: nobody said one.
+ */
+export function openOllamaAnswer(
+  request: ModelRequest,
+  wire: Pick<WireCall, "wire" | "badAnswer">,
+  contextTokens?: number,
+): OllamaAnswer {
   const parts: AnswerPart[] = [];
 
   function addText(type: "text" | "reasoning", text: string): ModelEvent {
@@ -69,7 +76,10 @@ export function openOllamaAnswer(request: ModelRequest, wire: Pick<WireCall, "wi
       if (thinking) events.push(addText("reasoning", thinking));
       if (content) events.push(addText("text", content));
       for (const { function: called } of tool_calls ?? []) events.push(...addCall(called.name, called.arguments));
-      if (line.done === true) events.push(toEnd(line, parts, request, wire));
+      if (line.done === true) {
+        const stop = isFull(line, request, contextTokens) ? "context_full" : toStop(line.done_reason, parts);
+        events.push(toEnd(line, parts, stop, request, wire));
+      }
       return events;
     },
   };
@@ -78,6 +88,7 @@ export function openOllamaAnswer(request: ModelRequest, wire: Pick<WireCall, "wi
 function toEnd(
   line: Line,
   parts: readonly AnswerPart[],
+  stop: Stop,
   request: ModelRequest,
   wire: Pick<WireCall, "wire">,
 ): ModelEvent {
@@ -86,7 +97,7 @@ function toEnd(
   return {
     type: "message.ended",
     parts: [...parts],
-    stop: toStop(line.done_reason, hasCalls),
+    stop,
     usage: toUsage(line, parts, request),
     // While it calls tools a model goes on with the thought that it began; its own template wants it back.
     ...(hasCalls && thinking !== "" ? { raw: toRaw({ thinking }, wire, request) } : {}),
@@ -94,9 +105,19 @@ function toEnd(
 }
 
 /** `load` means that the model was only loaded, which says nothing else; a server without reasons has come to its end. */
-function toStop(reason: string | null | undefined, hasCalls: boolean): Stop {
+function toStop(reason: string | null | undefined, parts: readonly AnswerPart[]): Stop {
   if (reason === "length") return "length";
-  return hasCalls ? "tool" : "end";
+  return parts.some(({ type }) => type === "tool_call") ? "tool" : "end";
+}
+
+/** Whether an answer ended at the edge of the context, for which the server has the same word as for its bound. It may stop a token short. */
+function isFull(
+  { done_reason: reason, prompt_eval_count: input, eval_count: output }: Line,
+  { settings: { maxOutputTokens = Infinity } }: ModelRequest,
+  contextTokens = Infinity,
+): boolean {
+  if (reason !== "length" || typeof input !== "number" || typeof output !== "number") return false;
+  return output < maxOutputTokens && input + output >= contextTokens - 2;
 }
 
 /** Ollama counts neither its cache nor its thinking apart. A count that is missing, such as that of a prompt kept whole, is estimated. */

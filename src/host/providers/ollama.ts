@@ -22,7 +22,7 @@ async function open(request: ModelRequest, call: WireCall, options: OllamaOption
   const { Ollama } = await import("ollama/browser");
   const client = new Ollama({ host: call.baseUrl, fetch: checkedFetch(call) });
   const chunks = await client.chat(toOllamaBody(request, call, options));
-  return { chunks, ...openOllamaAnswer(request, call) };
+  return { chunks, ...openOllamaAnswer(request, call, options.contextTokens ?? request.windowTokens) };
 }
 
 /** The package passes over lines that are no JSON and prints them to the console: this ends the answer before it sees one. */

@@ -88,6 +88,22 @@ describe("an answer of Ollama", () => {
     expect(endOf(await ask(wire, server.baseUrl))).toMatchObject({ stop: "context_full", parts: [] });
   });
 
+  test("that ends at the edge of the context is told as a full one, and one that reached its bound is not", async () => {
+    const stopOf = async (windowTokens: number | undefined, settings: ModelRequest["settings"] = {}) => {
+      const ended = { ...end("length"), prompt_eval_count: 3_900, eval_count: 195 };
+      await using server = await openTeller(wire, toLines([toLine({ content: "so far" }), ended]));
+      const asked = { ...request, settings, ...(windowTokens === undefined ? {} : { windowTokens }) };
+      const { stop, parts } = endOf(await ask(wire, server.baseUrl, asked));
+      expect(parts).toEqual([{ type: "text", text: "so far" }]);
+      return stop;
+    };
+    expect(await stopOf(4_096)).toBe("context_full");
+    expect(await stopOf(4_096, { maxOutputTokens: 500 })).toBe("context_full");
+    expect(await stopOf(4_096, { maxOutputTokens: 195 })).toBe("length");
+    expect(await stopOf(8_192)).toBe("length");
+    expect(await stopOf(undefined)).toBe("length");
+  });
+
   test("with empty lines in it is the same", async () => {
     const bytes = `\n${toLines([toLine({ content: "so" }), end()]).replace("\n", "\r\n\r\n\n")}`;
     await using server = await openTeller(wire, bytes);
