@@ -1,10 +1,11 @@
 import { once } from "node:events";
 import { chmod, chown, mkdtemp, rm } from "node:fs/promises";
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { Socket } from "node:net";
 import { join } from "node:path";
 import type { Duplex } from "node:stream";
 import { CapstanError, toCapstanError } from "../core/error.ts";
+import { http } from "../core/http.ts";
 import { openSlots } from "../core/slots.ts";
 import { quote } from "../core/value-in-words.ts";
 import { forward } from "./egress/forward.ts";
@@ -160,7 +161,7 @@ export async function openEgress(options: {
       throw thrown;
     }
   };
-  const server = createServer({
+  const server = http.createServer({
     maxHeaderSize: maxHeaderBytes,
     headersTimeout: limits.headMs,
     // A body may take as long as it moves.

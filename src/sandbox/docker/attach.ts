@@ -1,6 +1,6 @@
-import { request } from "node:http";
 import { Socket } from "node:net";
 import { text } from "node:stream/consumers";
+import { http } from "../../core/http.ts";
 import { maxSilenceMs } from "./daemon.ts";
 
 /**
@@ -9,7 +9,7 @@ import { maxSilenceMs } from "./daemon.ts";
  */
 export function attach(socketPath: string, container: string): Promise<Socket> {
   return new Promise((resolve, reject) => {
-    const asking = request({
+    const asking = http.request({
       socketPath,
       agent: false,
       method: "POST",

@@ -1,7 +1,8 @@
-import { type IncomingMessage, request as requestHttp, type ServerResponse } from "node:http";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { pipeline } from "node:stream/promises";
 import { CapstanError } from "../../core/error.ts";
+import { http } from "../../core/http.ts";
 import type { ConnectTarget } from "../engine.ts";
 import { toAuthority } from "./target.ts";
 
@@ -30,7 +31,7 @@ export async function forward(
   const headers = ["Host", toAuthority(target), ...toFraming(request), ...toHeaders(request.rawHeaders)];
   spend(sizeOf(headers) + path.length);
   const { promise: answered, resolve, reject } = Promise.withResolvers<IncomingMessage>();
-  const outgoing = requestHttp({
+  const outgoing = http.request({
     method: request.method ?? "GET",
     path,
     headers,
