@@ -2,6 +2,7 @@ import { CapstanError, toText } from "../core/error.ts";
 import type { PendingCall } from "../core/event.ts";
 import { isShownWhole } from "../host/call-tool.ts";
 import type { RunSignal } from "../host/world.ts";
+import type { Grant } from "../permissions/grant.ts";
 import type { Session } from "./command.ts";
 import { toJsonText } from "./json.ts";
 import type { ModelOptions } from "./run-options.ts";
@@ -41,6 +42,8 @@ export function openAsking(session: Session, options: ModelOptions, show: (signa
     if (signal.aborted) return false;
     if (options.yes === true && call.why === "marked") return await decide(session, options, call, true);
     if (!process.stdin.isTTY || !process.stderr.isTTY) return false;
+    // Whoever holds a token without that right is asked nothing.
+    if (!mayApprove(await toApprover(session, options), call)) return false;
     const kept: RunSignal[] = (held = []);
     try {
       const answer = await ask(session, call, signal);
@@ -90,10 +93,8 @@ async function decide(
   { runId, callId }: PendingCall,
   isYes: boolean,
 ): Promise<boolean> {
-  const { app, confined, tell } = session;
-  const { as, ...flags } = options;
-  // Whoever sits here is the operator, whatever narrower grant the run was given; under a token it is the token's holder.
-  const approver = await session.grant(confined && as !== undefined ? options : flags);
+  const { app, tell } = session;
+  const approver = await toApprover(session, options);
   try {
     if (isYes) await app.host.approve(runId, callId, approver);
     else await app.host.deny(runId, callId, "A person said no.", approver);
@@ -104,3 +105,10 @@ async function decide(
     return false;
   }
 }
+
+/** Whoever sits here is the operator, whatever narrower grant the run was given; under a token it is the token's holder. */
+async function toApprover({ confined, grant }: Session, { as, ...flags }: ModelOptions): Promise<Grant> {
+  return await grant(confined && as !== undefined ? { ...flags, as } : flags);
+}
+
+const mayApprove = ({ rights }: Grant, { name }: PendingCall): boolean => rights.approve.includes(name);

@@ -1,10 +1,11 @@
+import { CapstanError } from "../core/error.ts";
 import type { Event } from "../core/event.ts";
 import type { StartRequest } from "../host/host.ts";
 import type { RunOutcome } from "../host/outcome.ts";
 import { priceOf } from "../host/price.ts";
 import type { RunSignal } from "../host/world.ts";
 import { openAsking } from "./ask-approval.ts";
-import type { ExitCode, Session } from "./command.ts";
+import type { ExitCode, GrantFlags, Session } from "./command.ts";
 import { readContext } from "./run-context.ts";
 import type { Addressee } from "./run-end.ts";
 import { printEnd } from "./run-end.ts";
@@ -72,12 +73,25 @@ export async function driveToEnd(session: Session, options: DriveOptions, begin:
     if (options.jsonl === true) print(JSON.stringify(told));
     else live.onSignal(told);
   };
-  const outcome = await driveAsking(session, options, { begin, show });
+  const outcome = await driveAsking(session, options, { begin, show }).catch((thrown: unknown) => {
+    live.finish("");
+    throw withCommand(session, options, thrown);
+  });
   const isShown = live.finish(outcome.answer);
   // The answer is worth more than what the hint below it names.
   const addressee = isChat ? {} : await findAddressee(session, outcome.runId).catch(() => ({}));
   const code = printEnd(session, outcome, { ...addressee, ...options, isShown });
   return signal.aborted && outcome.status === "suspended" ? 130 : code;
+}
+
+/** What stopped a run names the command that goes on, and only here it is known how that is typed. */
+function withCommand({ commandLine }: Session, options: GrantFlags, thrown: unknown): unknown {
+  if (!(thrown instanceof CapstanError)) return thrown;
+  const { code, message, details } = thrown;
+  const [words, , action, runId = ""] = /capstan (runs (resume|show) (\w+))$/.exec(message) ?? [];
+  if (words === undefined || runId !== details["runId"]) return thrown;
+  const typed = commandLine(`runs ${action} ${runId}`, options);
+  return new CapstanError(code, message.slice(0, -words.length) + typed, { cause: thrown, details });
 }
 
 /** A model without a price counts as free, so that no limit in money ends its run. */

@@ -31,9 +31,9 @@ export async function readTokenArgument(argument: string): Promise<string> {
 
 /** One line, which is not shown, so that more can be typed behind it. Empty where nothing is typed. */
 async function askForToken(): Promise<string> {
-  process.stderr.write("Token, or @FILE (not shown): ");
   const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() });
   const typed = createInterface({ input: process.stdin, output: nowhere, terminal: true });
+  process.stderr.write("Token, or @FILE (not shown): ");
   try {
     return await new Promise((resolve) => typed.on("line", resolve).on("close", () => resolve("")));
   } finally {

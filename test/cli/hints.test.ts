@@ -1,8 +1,10 @@
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { text } from "node:stream/consumers";
 import { describe, expect, test } from "vitest";
-import { bin, capstan } from "../support/capstan.ts";
+import { delta, openSseServer, sseHead, toSse } from "../host/sse-server.ts";
+import { bin, capstan, environment } from "../support/capstan.ts";
 import { tempFolder } from "../support/temp.ts";
 
 const task = "Add a todo to buy milk, then show me all my tasks";
@@ -75,6 +77,35 @@ describe("the commands that a command names", () => {
     expect([again.code, again.stderr.includes(token.trim())]).toEqual([75, false]);
     const approved = type(again.stderr, "To allow it");
     expect(type(approved, "Go on with", token)).toMatch(/: done, 3 turns, 2 tool calls/);
+  });
+
+  test.skipIf(process.platform === "win32")("goes on with a run whose log could not be written", async () => {
+    await using folder = await tempFolder();
+    const home = join(folder.path, "my home");
+    expect((await capstan(home, ["runs", "ls"])).code).toBe(0);
+    await using server = await openSseServer((response) => {
+      const words = Array.from({ length: 400 }, (_, index) => delta({ content: `${index} `.repeat(2_000) }));
+      response.writeHead(200, sseHead).end(toSse([...words, delta({}, "stop")]));
+    });
+    const model = ["--model", "openai-compatible:m", "--base-url", server.baseUrl];
+    // No file of the process may grow beyond a megabyte, and the answer is larger.
+    const script = [
+      "-c",
+      'ulimit -f 1000; "$@"',
+      "sh",
+      process.execPath,
+      bin,
+      "--home",
+      home,
+      "run",
+      "hello",
+      ...model,
+    ];
+    const child = spawn("sh", script, { env: environment, stdio: ["ignore", "ignore", "pipe"] });
+    const stderr = await text(child.stderr);
+    expect(stderr).toContain("has stopped where its log ends.");
+    const [, at = "", runId = ""] = /Then go on with: capstan --home '(.*)' runs resume (run_\w+)$/m.exec(stderr) ?? [];
+    expect(await capstan(at, ["runs", "resume", runId])).toMatchObject({ code: 0 });
   });
 
   test("go on with what was begun under a token with that token alone", async () => {

@@ -112,4 +112,31 @@ describeWith("terminal")("capstan run on a terminal", () => {
     expect(allowed.shown).toContain("buy milk");
     expect((await capstan(home.path, ["tools", "call", "todo_list"])).stdout).toContain("milk");
   });
+
+  test("asks nothing that whoever holds the token may not decide; a token that is asked for is not shown", async () => {
+    await using home = await tempFolder();
+    const run = async (...rights: readonly string[]) => {
+      const { stdout } = await capstan(home.path, [
+        "grant",
+        "create",
+        "--allow",
+        "todo_*",
+        "--ask",
+        "todo_add",
+        ...rights,
+      ]);
+      const token = stdout.trim();
+      const typed = { after: "not shown): ", type: `${token}\r` };
+      const args = ["--grant", "-", "run", "Add a todo to buy milk"];
+      const { shown, code } = await onTerminal(home.path, args, [
+        typed,
+        { after: "Let this call run, once?", type: "y" },
+      ]);
+      return { shown, code, isAsked: shown.includes("Let this call run"), isTold: shown.includes(token) };
+    };
+    const refused = await run();
+    expect(refused, refused.shown).toMatchObject({ code: 75, isAsked: false, isTold: false });
+    const allowed = await run("--approve", "todo_add");
+    expect(allowed, allowed.shown).toMatchObject({ code: 0, isAsked: true, isTold: false });
+  });
 });
