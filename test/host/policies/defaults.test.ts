@@ -10,6 +10,7 @@ test("what is done about each kind of failure is what the docs say, where the co
     callMs: 600_000,
     tool: { retries: 2, delayMs: 500 },
     store: { retries: 5, firstMs: 20 },
+    memory: { retries: 2, delayMs: 100 },
   });
   expect(circuit).toEqual({ failures: 5, windowMs: 60_000, openMs: 30_000 });
   expect(cache).toMatchObject({ store: "off", toolTurns: false });
