@@ -153,6 +153,7 @@ export function openEvents(db: DatabaseSync, blobs: ReturnType<typeof openBlobs>
       return { head, write };
     },
 
+    /** The whole logs of new runs, each of which may go on from the end of one before it. */
     planNew(scope: Scope, runs: readonly NewRun[], at: number): Writes {
       const planned = new Map<string, EventHead>();
       const writes = runs.map((run) => {

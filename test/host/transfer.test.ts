@@ -109,42 +109,6 @@ describe("a run that is imported", () => {
     expect((await from.host.load(again)).run).toMatchObject({ imported: { name: "back", runId: header.runId } });
   });
 
-  test("has every half of a surrogate pair that a model or a tool said, in texts of any length", async () => {
-    const half = "\ud83d";
-    const said = [half, `\udc00 ${half}`];
-    const long = (text: string): string => `${text}${"x".repeat(9_000)}${text}`;
-    const read: string[] = [];
-    const echo = testTool("echo", {
-      run: async ({ text }) => (read.push(text), { type: "done", value: { [text]: long(text) } }),
-    });
-    const provider = scripted([
-      { text: long(half), calls: said.map((text) => ["echo", { text }] as const) },
-      { text: `The end ${half}` },
-    ]);
-    await using from = await openTestHost({ tools: [echo], provider });
-    const { runId, answer } = await from.start(`Go ${half}.`, { context: half.repeat(9_000) });
-    expect([answer, read]).toEqual([`The end ${half}`, said]);
-    const events = await from.events(runId);
-    const ends = events.flatMap((event) => (event.type === "tool.finished" ? [event.outcome.value] : []));
-    expect(ends).toEqual(said.map((text) => ({ [text]: long(text) })));
-    expect(events.find(({ type }) => type === "model.answered")).toMatchObject({
-      parts: [{ text: long(half) }, ...said.map((text) => ({ argumentsText: JSON.stringify({ text }) }))],
-    });
-    const whole = async (host: typeof from.host, id: string) => [await host.verify(id), await host.replay(id)];
-    expect(await whole(from.host, runId)).toMatchObject([{ ok: true, sealed: true }, { ok: true }]);
-
-    const lines = await Array.fromAsync(from.host.exportRun(runId));
-    // As a file has them: bytes.
-    const file = lines.map((line) => Buffer.from(line).toString());
-    expect(file).toEqual(lines);
-    expect(await from.host.verify(runId, toLines(file))).toMatchObject({ ok: true });
-    await using at = await openTestHost({ tools: [echo], provider });
-    const imported = await at.host.importRun(toLines(file), { name: "theirs", grant: at.grant });
-    const bodies = (all: typeof events) => all.slice(1).map(({ runId: _, ...event }) => event);
-    expect(bodies(await at.events(imported))).toEqual(bodies(events));
-    expect(await whole(at.host, imported)).toMatchObject([{ ok: true }, { ok: true }]);
-  });
-
   test("is the same file in each home, and holds each large text once", async () => {
     await using at = await openHome();
     const lines = await exportFork(at);
