@@ -238,6 +238,7 @@ function toFailure(
 ) {
   const said = [code, message].filter(Boolean).join(": ") || "it gave no reason";
   if (code === "rate_limit_exceeded") return wire.broke("provider.rate_limited", said, usage);
+  if (code === "insufficient_quota") return wire.broke("provider.sign_in", said, usage);
   const passes = code === undefined || code === null || /^(?:server_error|.*timeout|.*overloaded.*)$/.test(code);
   return wire.broke(passes ? "provider.unavailable" : "provider.bad_request", said, usage);
 }

@@ -221,13 +221,15 @@ async function toStatusError(response: Response, endpoint: WireEndpoint, missing
         : `It refused the key of ${apiKeyEnv}. Check that it is the right one, and that it may use the model.`;
     return new CapstanError("provider.sign_in", `${words}. ${next}`);
   }
+  if (status === 402 || unpaid.test(page)) {
+    const message = `${words}. No credit is left there: see to the account that the key belongs to.`;
+    return new CapstanError("provider.sign_in", message);
+  }
   // 413: the body is larger than is taken, whatever is in it.
   const isFull = status === 413 || saysContextFull(page);
   const details = { status, isFull, retryAfterMs: toRetryAfterMs(headers) };
   if (status === 429) {
-    return new CapstanError("provider.rate_limited", `${words}. There were too many requests, or no credit is left.`, {
-      details,
-    });
+    return new CapstanError("provider.rate_limited", `${words}. There were too many requests.`, { details });
   }
   if (status === 408 || status === 409 || status >= 500) {
     return new CapstanError("provider.unavailable", `${words}. Try again later.`, { details });
@@ -237,10 +239,12 @@ async function toStatusError(response: Response, endpoint: WireEndpoint, missing
   });
 }
 
+/** What OpenAI says with a 429, which no waiting helps, and Anthropic with a 400. Gemini says of its limits per minute much the same. */
+const unpaid = /"insufficient_quota"|\bcredit balance is too low\b/;
+
 /** What to do about a request that was refused. */
 function toNext(status: number, missing: string | undefined): string {
   if (status < 400) return "Name the base URL that it leads to; no redirect is followed.";
-  if (status === 402) return "It wants to be paid first: see to the credit of the account.";
   return (status === 404 ? missing : undefined) ?? "Check the model's name and the base URL.";
 }
 

@@ -19,7 +19,7 @@ const statuses: readonly (readonly [status: number, code: string])[] = [
   [400, "provider.bad_request"],
   [401, "provider.sign_in"],
   [403, "provider.sign_in"],
-  [402, "provider.bad_request"],
+  [402, "provider.sign_in"],
   [404, "provider.bad_request"],
   [408, "provider.unavailable"],
   [409, "provider.unavailable"],
@@ -47,6 +47,27 @@ describe.each(spokenWires)("a bad endpoint over $dialect.type", (wire) => {
       await expect(ask(wire, server.baseUrl)).rejects.toMatchObject({ code, message });
       expect(server.requests.length).toBe(1);
     }
+  });
+
+  test("wants to be paid, which no waiting helps", async () => {
+    const pages = [
+      [429, { code: "insufficient_quota", message: "You exceeded your current quota." }],
+      [400, { type: "invalid_request_error", message: "Your credit balance is too low to access the API." }],
+    ] as const;
+    for (const [status, error] of pages) {
+      await using server = await openSseServer((response) => {
+        response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify({ error }));
+      });
+      const message = expect.stringMatching(/No credit is left there/);
+      await expect(ask(wire, server.baseUrl)).rejects.toMatchObject({ code: "provider.sign_in", message });
+    }
+    // Gemini says the same of its limits per minute.
+    await using paced = await openSseServer((response) => {
+      response
+        .writeHead(429)
+        .end('{"error":{"message":"You exceeded your current quota.","status":"RESOURCE_EXHAUSTED"}}');
+    });
+    await expect(ask(wire, paced.baseUrl)).rejects.toMatchObject({ code: "provider.rate_limited" });
   });
 
   test("says how long to wait, or nothing", async () => {

@@ -32,6 +32,7 @@ export const responses: SpokenWire = {
   errors: [
     [toStream([failed("server_error")]), "provider.unavailable"],
     [toStream([failed("rate_limit_exceeded")]), "provider.rate_limited"],
+    [toStream([failed("insufficient_quota")]), "provider.sign_in"],
     [toStream([failed("invalid_prompt")]), "provider.bad_request"],
     [toStream([{ type: "error", code: "server_error", message: "sorry" }]), "provider.unavailable"],
   ],
