@@ -15,15 +15,15 @@ const program = toProgram((code) => {
   process.exitCode = code;
 });
 exitOverrideAll(program);
-// A reader that goes away (`capstan … | head`) ends the program quietly, what goes on in order as by a signal; a full disk does not.
+// A reader that goes away (`capstan … | head`) ends the program quietly, a full disk does not; what goes on ends in order, as by a signal.
 let isUnread = false;
+let isLost = false;
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   if (isUnread) return;
-  isUnread = error.code === "EPIPE";
-  if (isUnread && process.emit("SIGTERM", "SIGTERM")) return;
-  if (isUnread) process.exit(0);
-  tell(`stdout can't be written (${error.code}), so the answer is lost. What was done is done.`);
-  process.exit(1);
+  isUnread = true;
+  isLost = error.code !== "EPIPE";
+  if (isLost) tell(`stdout can't be written (${error.code}), so the answer is lost. What was done is done.`);
+  if (!process.emit("SIGTERM", "SIGTERM")) process.exit(isLost ? 1 : 0);
 });
 // Nobody reads what is told any more, such as when a terminal is closed: the work goes on, or stops in order.
 process.stderr.on("error", () => {});
@@ -41,4 +41,5 @@ try {
 await Promise.all(
   [process.stdout, process.stderr].map((stream) => new Promise((resolve) => stream.write("", resolve))),
 );
+if (isLost) process.exitCode = 1;
 process.exit();

@@ -86,6 +86,25 @@ test("a run whose answer nobody reads any more stops in order, and can be resume
   expect([code, await said]).toEqual([130, expect.stringMatching(/cancelled, .* runs resume run_\w+\n$/)]);
 });
 
+test.skipIf(!existsSync("/dev/full"))(
+  "a run whose events find no room stops in order, and can be resumed",
+  async () => {
+    await using home = await tempFolder();
+    await using silent = await openSseServer(() => {});
+    const model = ["--model", "openai-compatible:m", "--base-url", silent.baseUrl];
+    const args = [process.execPath, bin, "--home", home.path, "run", "tell", "--jsonl", ...model];
+    const child = spawn("sh", ["-c", 'exec "$@" > /dev/full', "sh", ...args], {
+      env: environment,
+      timeout: 60_000,
+      killSignal: "SIGKILL",
+    });
+    child.stdin.end();
+    const code = new Promise((resolve, reject) => child.on("error", reject).on("exit", resolve));
+    const said = await text(child.stderr);
+    expect([await code, said]).toEqual([1, expect.stringMatching(/ENOSPC[^]*cancelled, .* runs resume run_\w+\n$/)]);
+  },
+);
+
 test("a token on stdin is no context, and nothing is waited for after it", async () => {
   await using home = await tempFolder();
   const { stdout: stdin } = await capstan(home.path, ["grant", "create", "--allow", "calculator"]);
