@@ -45,6 +45,7 @@ export function fromJsonSchema(json: JsonSchema, options: { readonly isForeign?:
  * too long.
  */
 export function toCheck(json: JsonSchema): (value: unknown) => readonly string[] {
+  toDialect(json); // What checks looks at its own schema first. Others use it, so that must not be given up half done.
   const check = bounded("Compiling the schema", foreignMs, () => compile(json, false, true));
   return (value) => {
     let isFit: unknown;
