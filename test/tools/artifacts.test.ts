@@ -135,7 +135,7 @@ describe("artifacts", () => {
   });
 
   test("stay within their limits when several openings save at once", async () => {
-    await using opened = await openTestArtifacts({ limits });
+    await using opened = await openTestArtifacts({ clock: handClock(), limits });
     const openings = Array.from({ length: 4 }, () => opened.open());
     await Promise.all(
       openings.flatMap((artifacts, n) => Array.from({ length: 15 }, (_, m) => save(artifacts, `${n}-${m}`))),
