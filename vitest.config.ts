@@ -35,7 +35,7 @@ export default defineConfig({
       { extends: true, test: { name: "shared", include: ["test/**/*.test.ts"], exclude: sandbox, isolate: false } },
     ],
     // More cases (test/support/cases.ts) get more time; the machine of CI has two noisy cores.
-    testTimeout: 120_000 + 10 * cases + 10_000 * slowCases,
+    testTimeout: 240_000 + 10 * cases + 10_000 * slowCases,
     hookTimeout: 180_000,
     expect: { poll: { timeout: 60_000 } },
     // In this order, so that the summary stands last.

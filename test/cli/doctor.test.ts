@@ -51,7 +51,7 @@ describe("capstan doctor", () => {
     const none = await capstan(home.path, ["doctor"]);
     expect(none).toMatchObject({ code: 1, stderr: "" });
     expect(none.stdout).toMatch(/^missing {2}home: config.bad_value: No engine of sandbox.engines/m);
-  }, 120_000);
+  });
 
   test.each([
     ["its store is damaged", "state.db", "store.corrupt", "state.db"],

@@ -33,7 +33,7 @@ describe("the README's refusals", () => {
     expect(result.stdout).toMatch(/^False /);
     expect(result).toMatchObject({ status: "error", error: expect.stringContaining("OSError") });
     expect(code).toBe(1);
-  }, 120_000);
+  });
 
   test("a file where no folder was granted", async () => {
     const { code, stdout, stderr } = await runExample("refuse-file");

@@ -97,7 +97,7 @@ describeWith("terminal")("capstan run on a terminal", () => {
       /: cancelled, 1 turn, 1 tool call, .*\. Go on with: capstan .* runs resume run_\w+ --as careful\n$/,
     );
     expect((await capstan(home.path, ["tools", "call", "todo_list"])).stdout).toContain("milk");
-  }, 120_000);
+  });
 
   test("asks for a call that waits, with its arguments, and does what the person says; no is the default", async () => {
     await using home = await openHome();

@@ -25,7 +25,7 @@ describe("what Python starts from", () => {
     expect([cacheDir, join(cacheDir, made.join(""))].map((path) => statSync(path).mode & 0o777)).toEqual([
       0o700, 0o700,
     ]);
-  }, 120_000);
+  });
 
   testWith("linux")("is not taken from a folder where others may write", async () => {
     await using folder = await tempFolder();
