@@ -8,7 +8,7 @@ export type Variables = Readonly<Record<string, string | number | boolean>>;
 export const maxTemplateChars = 64 * 1024;
 const maxRenderedChars = 256 * 1024;
 /** What rendering may take: a template of instructions needs a thousandth of it. */
-const limits = { parseLimit: maxTemplateChars, renderLimit: 500, memoryLimit: 4 * 1024 * 1024 };
+const limits = { parseLimit: maxTemplateChars, renderLimit: 2_000, memoryLimit: 4 * 1024 * 1024 };
 
 /** The tags that read other templates: there are none here, neither in files nor beside this one. */
 const readingTags = ["include", "render", "layout", "block"];

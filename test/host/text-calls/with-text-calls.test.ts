@@ -7,7 +7,6 @@ import { HostConfig } from "../../../src/host/config.ts";
 import type { ModelEvent, ModelRequest, Provider } from "../../../src/host/provider.ts";
 import { openProvider } from "../../../src/host/providers/all.ts";
 import type { TextCallFormat } from "../../../src/host/text-calls/format.ts";
-import { toPlain } from "../../../src/host/text-calls/plain.ts";
 import { withTextCalls } from "../../../src/host/text-calls/with-text-calls.ts";
 import { pureCases } from "../../support/cases.ts";
 import { testTool } from "../../support/door.ts";
@@ -319,46 +318,6 @@ describe("a call that stands in what the model was told (B56)", () => {
     const args = Object.fromEntries(Array.from({ length: 2_000 }, (_, at) => [`k${at}`, "mail_send"]));
     const started = performance.now();
     await stream(wrap.xml(write("mail_send", args)), "xml", { messages: [task, names, names] }, 1_000);
-    expect(performance.now() - started).toBeLessThan(20_000);
-  });
-});
-
-describe("toPlain()", () => {
-  test("gives the same for a text and for the JSON that holds it, however deep", () => {
-    const piece = fc.constantFrom(
-      ...[
-        "\\",
-        "\\\\",
-        "n",
-        "u005c",
-        "u0041",
-        "x41",
-        "&",
-        "amp;",
-        "lt;",
-        "#65;",
-        "#x41;",
-        '"',
-        "\n",
-        "a",
-        "É",
-        "１",
-        " ",
-      ],
-    );
-    const text = fc.array(piece, { maxLength: 16 }).map((pieces) => pieces.join(""));
-    const property = fc.property(text, fc.integer({ min: 1, max: 5 }), (inner, depth) => {
-      let outer = inner;
-      for (let level = 0; level < depth; level += 1) outer = JSON.stringify(outer);
-      expect(toPlain(outer)).toBe(toPlain(inner));
-    });
-    fc.assert(property, { numRuns: pureCases });
-    expect(toPlain(String.raw`\u005cu0041 &amp;lt;b&gt; C:\new １É`)).toBe("abcew1é");
-  });
-
-  test("takes linear time", () => {
-    const started = performance.now();
-    for (const part of ["\\", "\\u005c", "u005c", "&", "&amp;", "amp;"]) toPlain(`\\${part.repeat(40_000)}`);
     expect(performance.now() - started).toBeLessThan(20_000);
   });
 });
