@@ -23,6 +23,7 @@ import type { ConversationRequest } from "./conversation.ts";
 import { inConversation, rethrowConflict } from "./conversation.ts";
 import { decide } from "./decide.ts";
 import { drive } from "./drive.ts";
+import { isToEnd, unasked } from "./ending.ts";
 import type { RuleRequest } from "./guardrails/run-rules.ts";
 import type { History } from "./history.ts";
 import { openHistory } from "./history.ts";
@@ -180,13 +181,13 @@ export function openHost(services: HostServices): Host {
     const { run, recorded } = await loadOwn(runId);
     demandOpen(run);
     demandFree(runId);
-    const isCancelled = request.cancelled?.aborted === true;
-    if (!isCancelled && (await stillWaits(run)) && run.status === "suspended") return toOutcome(run);
-    const provider = services.openProvider(run.model, run.baseUrl);
+    const isEnding = request.cancelled?.aborted === true || (await isToEnd(run, store));
+    if (!isEnding && (await stillWaits(run)) && run.status === "suspended") return toOutcome(run);
+    const provider = isEnding ? unasked : services.openProvider(run.model, run.baseUrl);
     // Each run is bound to itself: the run that started this one goes on with it as its starter.
     const { run: _, ...unbound } = request.grant;
     const grant = meet(request.isStarter ? unbound : request.grant, recorded, { now: permissions.now() });
-    permissions.demandLive(grant);
+    if (!isEnding) permissions.demandLive(grant);
     using held = new DisposableStack();
     held.use(await places.enter({ runId, agent: run.agent?.name }, request));
     const bell = held.adopt(claim(runId), () => driven.delete(runId));

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { CapstanError } from "../../src/core/error.ts";
 import { localScope } from "../../src/core/scope.ts";
 import type { Grant } from "../../src/permissions/grant.ts";
 import { handClock } from "../support/clock.ts";
@@ -67,6 +68,26 @@ describe("an approval", () => {
     expect(await at.resume(run.runId, { grant })).toEqual(run);
     expect(await at.events(run.runId)).toEqual(before);
     expect(sent).toEqual([]);
+  });
+
+  test("is waited for by a run that can be ended when its grant was revoked and its model is gone", async () => {
+    await using given = await openAsking(["hello"]);
+    const { at, grant, run, sent } = given;
+    const [created] = await at.events(run.runId);
+    if (created?.type !== "run.created") throw new Error("no beginning");
+    await at.permissions.revoke(created.grantId, "over");
+    const gone = (): never => {
+      throw new CapstanError("provider.unknown", "It is gone.");
+    };
+    const restarted = at.open({ openProvider: gone });
+    const resume = () => restarted.resume(run.runId, { grant, signal: new AbortController().signal });
+    await at.host.approve(run.runId, run.pending[0]?.callId ?? "", grant);
+    await expect(resume()).rejects.toMatchObject({ code: "provider.unknown" });
+    await expect(at.resume(run.runId, { grant })).rejects.toMatchObject({ code: "token.revoked" });
+    await restarted.cancel(run.runId, "Enough.", grant);
+    expect(await resume()).toMatchObject({ status: "cancelled", message: "Enough." });
+    expect(sent).toEqual([]);
+    expect(await at.host.verify(run.runId)).toMatchObject({ ok: true, sealed: true });
   });
 
   test("that is refused is told to the model with its reason", async () => {
