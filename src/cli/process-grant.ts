@@ -34,8 +34,8 @@ export async function toProcessGrant(
   if (token !== undefined) parts.push(await permissions.verify(token));
   if (flags.as !== undefined) parts.push(await loadNamed(app, flags.as, token !== undefined));
   if (hasFlags(flags) || parts.length === 0) {
-    // Beside another grant the same flags are the same grant, so that what was begun under both is found again.
-    const id = parts.length === 0 ? newId("grant") : toFlagsId(flags);
+    // Beside the same grant the same flags are the same grant, so that what was begun under both is found again.
+    const id = parts.length === 0 ? newId("grant") : toFlagsId(flags, parts);
     parts.push(await fromFlags(app, flags, { id, now }, tell));
   }
   for (const part of parts) permissions.demandLive(part);
@@ -61,9 +61,11 @@ function hasFlags({ root, write, allow }: GrantFlags): boolean {
   return [root, write, allow].some((list) => list !== undefined && list.length > 0);
 }
 
-function toFlagsId({ root = [], write = [], allow = [] }: GrantFlags): string {
+/** Beside another grant it is another one: what came in under the flags is kept by this id, and came in under theirs alone. */
+function toFlagsId({ root = [], write = [], allow = [] }: GrantFlags, beside: readonly Grant[]): string {
   const folders = [root, write].map((paths) => paths.map((path) => resolve(path)));
-  return `flags_${sha256(canonicalJson([...folders, [...allow]])).slice(0, 32)}`;
+  const ids = beside.map((grant) => grant.id);
+  return `flags_${sha256(canonicalJson([ids, ...folders, [...allow]])).slice(0, 32)}`;
 }
 
 async function fromFlags(

@@ -116,6 +116,8 @@ describe("a process that was started with a token", () => {
     expect(listed.code, listed.stderr).toBe(0);
     expect((await capstan(home.path, ["--grant", token, ...remove])).code).toBe(75);
     expect((await capstan(home.path, ["--grant", other, ...remove])).code).toBe(0);
+    // The same flags beside another token have seen nothing.
+    expect((await capstan(home.path, ["--grant", other, ...remove, "--root", folder.path])).code).toBe(0);
   });
 });
 
