@@ -68,6 +68,29 @@ export function deepFreeze<T>(value: T): T {
   return value;
 }
 
+const prototypeKey = "__proto__";
+
+/** Whether somewhere in a value a member is called `__proto__`: what reads JSON by a schema drops it, so no log may hold one. */
+export function holdsPrototype(value: Json): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  return Object.hasOwn(value, prototypeKey) || Object.values(value).some(holdsPrototype);
+}
+
+/** An object without such members; the same object where it has none. */
+export function withoutPrototype(value: JsonObject): JsonObject {
+  return holdsPrototype(value) ? dropPrototype(value) : value;
+}
+
+function dropPrototype(value: JsonObject): JsonObject {
+  const kept = Object.entries(value).filter(([name]) => name !== prototypeKey);
+  return Object.fromEntries(kept.map(([name, item]) => [name, dropWithin(item)]));
+}
+
+function dropWithin(value: Json): Json {
+  if (Array.isArray(value)) return value.map(dropWithin);
+  return isJsonObject(value) ? dropPrototype(value) : value;
+}
+
 /** What is nested deeper overflows the stack of some reader. */
 const maxDepth = 200;
 

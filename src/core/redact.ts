@@ -58,12 +58,13 @@ function endOfPem(text: string, start: number): number {
   return start + (pemBody.exec(text)?.[0].length ?? 0);
 }
 
-/** A copy with `redact` for every string in a JSON value; names of fields stay. */
+/** A copy with `redact` for every string in a JSON value; names of fields stay, but for `__proto__`, which goes with what it holds. */
 export function redactJson(value: Json): Json {
   if (typeof value === "string") return redact(value);
   if (typeof value !== "object" || value === null) return value;
   if (Array.isArray(value)) return value.map(redactJson);
-  return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, redactJson(item)]));
+  const kept = Object.entries(value).filter(([name]) => name !== "__proto__");
+  return Object.fromEntries(kept.map(([name, item]) => [name, redactJson(item)]));
 }
 
 /** Whether `redactJson` would take something out. */

@@ -1,7 +1,7 @@
 import { withHead } from "../core/context.ts";
 import { CapstanError, toCapstanError } from "../core/error.ts";
 import type { AnswerPart, ModelNotice, ModelTool } from "../core/event.ts";
-import { canonicalJson, isTooDeep, sha256 } from "../core/json.ts";
+import { canonicalJson, holdsPrototype, isTooDeep, sha256, withoutPrototype } from "../core/json.ts";
 import { writeTools } from "../core/offered.ts";
 import { hasSecret, redact, redactJsonText } from "../core/redact.ts";
 import type { Run } from "../core/run.ts";
@@ -134,8 +134,8 @@ function toOffer(tools: readonly Tool[]): readonly ModelTool[] {
   return tools.map((tool) => {
     const known = offers.get(tool);
     if (known !== undefined) return known;
-    const { name, description, inputSchema } = tool;
-    const told = Object.freeze({ name, description, inputSchema });
+    const { name, description } = tool;
+    const told = Object.freeze({ name, description, inputSchema: withoutPrototype(tool.inputSchema) });
     offers.set(tool, told);
     return told;
   });
@@ -192,7 +192,8 @@ function toRecorded(ended: Ended, run: Run): Ended & Judged {
   const judged = judgeAnswer({ parts: ours, stop }, run);
   const secrets = toSecretHits(parts, ours);
   const isUnchanged = secrets.length === 0 && judged.parts === ours;
-  const isClean = raw !== undefined && isUnchanged && !isTooDeep(raw.blocks) && !hasSecret(raw.blocks);
+  const isKept = raw !== undefined && !isTooDeep(raw.blocks) && !holdsPrototype(raw.blocks);
+  const isClean = isKept && isUnchanged && !hasSecret(raw.blocks);
   const hits = [...secrets, ...judged.hits];
   return { ...rest, ...judged, hits, ...(isClean ? { raw } : {}) };
 }

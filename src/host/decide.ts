@@ -3,7 +3,7 @@ import { counted } from "../core/counted.ts";
 import type { ToolOutcome } from "../core/event.ts";
 import { CapstanError, meaningOf, toText } from "../core/error.ts";
 import type { JsonObject } from "../core/json.ts";
-import { isJsonObject, isTooDeep, sha256 } from "../core/json.ts";
+import { holdsPrototype, isJsonObject, isTooDeep, sha256 } from "../core/json.ts";
 import { readResultName } from "../core/result-text.ts";
 import { redact } from "../core/redact.ts";
 import type { Run, RunCall, RunEnd } from "../core/run.ts";
@@ -226,6 +226,12 @@ function parseArguments(text: string): JsonObject | CapstanError {
     return new CapstanError(
       "tool.bad_arguments",
       "The arguments are nested more than 200 levels deep. Send flatter ones.",
+    );
+  }
+  if (isJsonObject(value) && holdsPrototype(value)) {
+    return new CapstanError(
+      "tool.bad_arguments",
+      "No argument, and nothing in one, may be called __proto__. Leave it out.",
     );
   }
   if (isJsonObject(value)) return value;

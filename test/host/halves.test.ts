@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { testTool } from "../support/door.ts";
-import { openTestHost, scripted } from "./scripted.ts";
+import { openTestHost, scripted, toEvents } from "./scripted.ts";
 
 async function* lines(all: readonly string[]): AsyncGenerator<string> {
   yield* all;
@@ -41,5 +41,37 @@ describe("the log of a run", () => {
     const bodies = (all: typeof events) => all.slice(1).map((event) => ({ ...event, runId: "" }));
     expect(bodies(await at.events(imported))).toEqual(bodies(events));
     expect(await whole(at.host, imported)).toMatchObject([{ ok: true }, { ok: true }]);
+  });
+
+  test("has nothing that it would be read back without, whatever a tool, a model or its endpoint called __proto__", async () => {
+    const odd = '{"__proto__":{"x":1},"a":[{"__proto__":2,"b":3}]}';
+    const made: string[] = [];
+    const echo = testTool("echo", {
+      run: async ({ text }) => (made.push(text), { type: "done", value: JSON.parse(odd) }),
+    });
+    const properties = JSON.parse('{"text":{"type":"string"},"__proto__":{"type":"string"}}');
+    const tool = { ...echo, inputSchema: { ...echo.inputSchema, properties } };
+    const turns = [{ calls: [["echo", { text: "a" }] as const, ["echo", odd] as const] }, { text: "The end." }];
+    const provider = scripted([], {
+      async *stream({ messages }) {
+        const raw = { wire: "w", model: "scripted", blocks: [JSON.parse(odd)] };
+        for (const event of toEvents(turns[messages.length === 1 ? 0 : 1] ?? {})) {
+          yield event.type === "message.ended" ? { ...event, raw } : event;
+        }
+      },
+    });
+    await using at = await openTestHost({ tools: [tool], provider });
+    const { runId, answer } = await at.start("Go.");
+    expect([answer, made]).toEqual(["The end.", ["a"]]);
+    const events = await at.events(runId);
+    const ends = events.flatMap((event) => (event.type === "tool.finished" ? [event.outcome] : []));
+    expect(ends).toContainEqual({ value: { a: [{ b: 3 }] }, isError: false });
+    expect(ends).toContainEqual(expect.objectContaining({ isError: true, code: "tool.bad_arguments" }));
+    expect(events.find(({ type }) => type === "tools.offered")).not.toMatchObject({
+      tools: expect.stringContaining("__proto__"),
+    });
+    expect(await at.host.replay(runId)).toMatchObject({ ok: true });
+    const exported = await Array.fromAsync(at.host.exportRun(runId));
+    await at.host.importRun(lines(exported), { name: "theirs", grant: at.grant });
   });
 });
