@@ -201,8 +201,9 @@ function callInWords(
   event: Event & { type: "tool.finished" },
 ) {
   const person = [asked === undefined ? [] : [`asked (${asked})`], decided === undefined ? [] : [decided]].flat();
-  const late = retry === undefined ? [] : [`late, and called again ${counted(retry, "time")}`];
-  const how = [effect, `under ${grantId}`, ...person, ...late, seconds(event.at - at)].join(", ");
+  const again =
+    retry === undefined ? [] : [`called again ${counted(retry, "time")}, since it failed for a passing reason`];
+  const how = [effect, `under ${grantId}`, ...person, ...again, seconds(event.at - at)].join(", ");
   const taint = event.taint.length === 0 ? "" : `; untrusted: ${event.taint.join(", ")}`;
   return `${inShort(`${name} ${args}`)} (${how}): ${outcomeInShort(event.outcome)}${taint}`;
 }

@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { explain } from "../../../src/cli/explain.ts";
 import { toTimeline } from "../../../src/cli/timeline.ts";
 import { systemClock } from "../../../src/core/clock.ts";
 import { CapstanError } from "../../../src/core/error.ts";
@@ -88,6 +89,10 @@ describe("a late call that is made again", () => {
       "",
       " again, since it failed for a passing reason (retry 1)",
       " again, since it failed for a passing reason (retry 2)",
+    ]);
+    const explained = (await explain(runId, events)).filter((line) => line.includes("called again"));
+    expect(explained).toEqual([
+      expect.stringContaining("called again 2 times, since it failed for a passing reason, "),
     ]);
     const used = (await at.store.used([at.grant.id])).get(at.grant.id);
     expect(used).toMatchObject({ calls: 1 });
