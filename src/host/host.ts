@@ -42,7 +42,7 @@ import { withWriteRetries } from "./policies/again.ts";
 import { priceOf } from "./price.ts";
 import type { Provider } from "./provider.ts";
 import { toModelName } from "./providers/all.ts";
-import { findRunGrant, loadRunGrant, toGrantRecord } from "./run-grant.ts";
+import { findRunGrant, loadRunGrant, notFound, toGrantRecord } from "./run-grant.ts";
 import { sleep } from "./sleep.ts";
 import { toStopped } from "./stopped.ts";
 import type { Logger } from "./telemetry/logger.ts";
@@ -182,7 +182,7 @@ export function openHost(services: HostServices): Host {
     demandOpen(run);
     demandFree(runId);
     const isEnding = request.cancelled?.aborted === true || (await isToEnd(run, store));
-    if (!isEnding && (await stillWaits(run)) && run.status === "suspended") return toOutcome(run);
+    if (!isEnding && (await stillWaits(run)) && run.status === "suspended") return await tell(run, request);
     const provider = isEnding ? unasked : services.openProvider(run.model, run.baseUrl);
     // Each run is bound to itself: the run that started this one goes on with it as its starter.
     const { run: _, ...unbound } = request.grant;
@@ -240,14 +240,18 @@ export function openHost(services: HostServices): Host {
       if (cancelled?.aborted === true) await end();
       left = await drive(run, world, signal, bell);
       if (left.end !== null) await endSubRuns(left, request);
-      // Whoever reads the outcome has seen what the run saw. Last, for where this can't be written there is no outcome.
-      await permissions.taints.add(request.grant, left.taint);
-      return toOutcome(left);
+      return await tell(left, request);
     } catch (thrown) {
       throw toStopped(thrown, left);
     } finally {
       cancelled?.removeEventListener("abort", onCancelled);
     }
+  }
+
+  /** Whoever reads the outcome has seen what the run saw: where that can't be put on record there is none. */
+  async function tell(run: Run, { grant }: Pick<ResumeRequest, "grant">): Promise<RunOutcome> {
+    await permissions.taints.add(grant, run.taint);
+    return toOutcome(run);
   }
 
   /** What a run has started ends with it, also what nobody drives now. */
@@ -391,7 +395,3 @@ function demandOpen({ runId, seq, imported, end }: Run): void {
 }
 
 const isSame = (a: Principal, b: Principal): boolean => a.org === b.org && a.user === b.user;
-
-function notFound(runId: string): CapstanError {
-  return new CapstanError("run.not_found", `There is no run ${runId}. See \`capstan runs ls\`.`);
-}

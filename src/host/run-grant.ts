@@ -39,6 +39,7 @@ export function demandSeen(grant: Grant, recorded: Grant, runId: string): void {
   if (!maySee(grant, lineageOf(recorded))) throw notFound(runId);
 }
 
-function notFound(runId: string): CapstanError {
+/** For a run that is not there, or not for whoever asks. */
+export function notFound(runId: string): CapstanError {
   return new CapstanError("run.not_found", `There is no run ${runId}. See \`capstan runs ls\`.`);
 }

@@ -70,6 +70,15 @@ describe("an approval", () => {
     expect(sent).toEqual([]);
   });
 
+  test("that is still waited for: whoever is told so has seen what the run saw", async () => {
+    await using given = await openAsking(["hello"]);
+    const { at, grant } = given;
+    const run = await at.start("send the mails", { grant, context: "from elsewhere" });
+    const other = { ...grant, id: "grant_other" };
+    expect(await at.resume(run.runId, { grant: other })).toEqual(run);
+    expect(await at.permissions.taints.of(other)).toEqual(["stdin"]);
+  });
+
   test("is waited for by a run that can be ended when its grant was revoked and its model is gone", async () => {
     await using given = await openAsking(["hello"]);
     const { at, grant, run, sent } = given;
