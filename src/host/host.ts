@@ -266,7 +266,7 @@ export function openHost(services: HostServices): Host {
   }
 
   async function approve(runId: string, callId: string, approver: Grant): Promise<void> {
-    const { name, pin, args, recorded } = await loadWaiting(runId, callId);
+    const { name, pin, args, recorded } = await loadWaiting(runId, callId, approver);
     await demandNow(approver, []);
     const call = { principal: recorded.principal, scope, runId, callId, name, pin, args };
     const approvalId = await permissions.approvals.approve(approver, call);
@@ -274,7 +274,7 @@ export function openHost(services: HostServices): Host {
   }
 
   async function deny(runId: string, callId: string, reason: string, grant: Grant): Promise<void> {
-    const { name, pin, args, recorded } = await loadWaiting(runId, callId);
+    const { name, pin, args, recorded } = await loadWaiting(runId, callId, grant);
     await demandNow(grant, []);
     await permissions.approvals.refuse(grant, { principal: recorded.principal, scope, runId, callId, name, pin, args });
     await send(runId, { type: "approval", callId, decision: "deny", reason: redact(reason) });
@@ -323,12 +323,14 @@ export function openHost(services: HostServices): Host {
     throw notFound(runId);
   }
 
-  async function loadWaiting(runId: string, callId: string) {
+  /** A call that waits. Where it does not, those are named instead that the grant may decide. */
+  async function loadWaiting(runId: string, callId: string, { rights }: Grant) {
     const { run, recorded } = await loadOwn(runId);
     demandOpen(run);
     const call = run.calls.get(callId);
     if (call?.state.type === "waiting") return { ...call.state, name: call.name, recorded };
-    const waiting = toPending(run).map((one) => (one.runId === runId ? one.callId : `${one.callId} of ${one.runId}`));
+    const own = toPending(run).filter((one) => rights.approve.includes(one.name));
+    const waiting = own.map((one) => (one.runId === runId ? one.callId : `${one.callId} of ${one.runId}`));
     throw new CapstanError(
       "run.not_waiting",
       `No call ${callId} of ${runId} waits for a person. Waiting: ${waiting.join(", ") || "none"}.`,

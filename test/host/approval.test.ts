@@ -191,6 +191,14 @@ describe("an approval", () => {
     const { at, grant, run } = given;
     await expect(at.host.approve(run.runId, "call_other", grant)).rejects.toMatchObject({ code: "run.not_waiting" });
     await expect(at.host.approve("run_other", "call_other", grant)).rejects.toMatchObject({ code: "run.not_found" });
+    // Named are those that the grant may decide.
+    const powerless = { ...grant, rights: { ...grant.rights, approve: [] } };
+    for (const [by, told] of [
+      [grant, run.pending[0]?.callId],
+      [powerless, "none"],
+    ] as const) {
+      await expect(at.host.deny(run.runId, "call_other", "no", by)).rejects.toThrow(`Waiting: ${told}.`);
+    }
     const stranger = at.open({ principal: { org: "local", user: "stranger" } });
     await expect(stranger.load(run.runId)).rejects.toMatchObject({ code: "run.not_found" });
     const callId = run.pending[0]?.callId ?? "";
