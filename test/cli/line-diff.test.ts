@@ -1,7 +1,7 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { toLineDiff } from "../../src/cli/line-diff.ts";
-import { pureCases } from "../support/cases.ts";
+import { plainCases } from "../support/cases.ts";
 
 const few = fc.array(fc.constantFrom("a", "b", "c"), { maxLength: 6 });
 
@@ -29,7 +29,7 @@ describe("toLineDiff()", () => {
         // What differs is shown, and nothing where nothing does.
         expect(lines.length > 0).toBe(before.join() !== after.join());
       }),
-      { numRuns: pureCases },
+      { numRuns: plainCases },
     );
   });
 

@@ -2,7 +2,7 @@ import { gzipSync } from "node:zlib";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { headBytes, toMediaType } from "../../src/files/media-type.ts";
-import { pureCases } from "../support/cases.ts";
+import { plainCases } from "../support/cases.ts";
 
 const bytes = (latin1: string): Buffer => Buffer.from(latin1, "latin1");
 
@@ -105,7 +105,7 @@ describe("toMediaType()", () => {
         expect(mediaType).toMatch(/^[a-z]+\/[\w.+-]+$/);
         expect(mediaType !== "text/plain" || isExact || isUtf16).toBe(true);
       }),
-      { numRuns: pureCases },
+      { numRuns: plainCases },
     );
   });
 });

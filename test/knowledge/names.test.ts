@@ -2,7 +2,7 @@ import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { toLabelNorm, toNames, toNorm, toPhrases, toTerms } from "../../src/knowledge/names.ts";
 import { toSpelling } from "../../src/knowledge/spelling.ts";
-import { pureCases } from "../support/cases.ts";
+import { plainCases } from "../support/cases.ts";
 
 const word = fc.string({ unit: fc.constantFrom("a", "b", "c", "é", "ß", "字"), minLength: 1, maxLength: 12 });
 
@@ -12,7 +12,7 @@ describe("toNorm()", () => {
       fc.property(fc.string({ unit: "binary" }), (text) => {
         expect(toNorm(toNorm(text))).toBe(toNorm(text));
       }),
-      { numRuns: pureCases },
+      { numRuns: plainCases },
     );
   });
 
@@ -81,7 +81,7 @@ describe("toSpelling()", () => {
         expect(likeness === 1).toBe(a === b);
         expect(likeness).toBeGreaterThanOrEqual(0);
       }),
-      { numRuns: pureCases },
+      { numRuns: plainCases },
     );
   });
 
@@ -101,7 +101,7 @@ describe("toSpelling()", () => {
           expect(toSpelling(name)(misspelled)).toBeGreaterThan(0.8);
         }
       }),
-      { numRuns: pureCases },
+      { numRuns: plainCases },
     );
   });
 

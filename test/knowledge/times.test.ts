@@ -3,7 +3,7 @@ import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Interval } from "../../src/knowledge/interval.ts";
 import { contains, overlap, without } from "../../src/knowledge/interval.ts";
-import { pureCases, slowCases } from "../support/cases.ts";
+import { plainCases, slowCases } from "../support/cases.ts";
 import { factsOf, openGraph, rowsOf } from "./open-graph.ts";
 
 const day = 86_400_000;
@@ -192,7 +192,7 @@ describe("without()", () => {
         }
         expect(rest.some((part) => overlap(part, b))).toBe(false);
       }),
-      { numRuns: pureCases },
+      { numRuns: plainCases },
     );
   });
 });

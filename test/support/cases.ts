@@ -4,6 +4,9 @@
  */
 export const pureCases = Number(process.env["CAPSTAN_CASES"] ?? 2_000);
 
+/** A fifth of that, for pure functions that guard nothing and take long: sums, times, budgets, lists of tools. */
+export const plainCases = pureCases / 5;
+
 /**
  * For properties whose single case costs milliseconds (a database) or seconds (a process): `CAPSTAN_SLOW_CASES`, which only the
  * campaign raises, else 20.

@@ -6,7 +6,7 @@ import { evaluate } from "../../src/tools/calculator/evaluate.ts";
 import { toResult } from "../../src/tools/calculator/format.ts";
 import type { Fraction } from "../../src/tools/calculator/fraction.ts";
 import { parseExpression } from "../../src/tools/calculator/parse.ts";
-import { pureCases } from "../support/cases.ts";
+import { plainCases } from "../support/cases.ts";
 
 const compute = (text: string) => evaluate(parseExpression(text), text);
 
@@ -124,9 +124,9 @@ describe("an expression", () => {
         computed += 1;
         expect(exactly(text)).toEqual({ above, over: 1n });
       }),
-      { numRuns: pureCases },
+      { numRuns: plainCases },
     );
-    expect(computed).toBeGreaterThan(pureCases / 2);
+    expect(computed).toBeGreaterThan(plainCases / 2);
   });
 
   test("of decimals and quotients has the value that modular arithmetic gives it, in lowest terms", () => {
@@ -143,9 +143,9 @@ describe("an expression", () => {
         expect(over > 0n).toBe(true);
         expect(shareFactor(above, over)).toBe(false);
       }),
-      { numRuns: pureCases },
+      { numRuns: plainCases },
     );
-    expect(computed).toBeGreaterThan(pureCases / 2);
+    expect(computed).toBeGreaterThan(plainCases / 2);
   });
 
   test("ends in a value or in an error of the calculator, whatever the text", () => {
@@ -160,7 +160,7 @@ describe("an expression", () => {
           expect(refusal(text) ?? "calculator.").toMatch(/^calculator\./);
         },
       ),
-      { numRuns: pureCases },
+      { numRuns: plainCases },
     );
   });
 });
@@ -188,9 +188,9 @@ describe("a result", () => {
         expect(shown.exact).toBe(difference === 0n);
         expect(shown.fraction === undefined ? value : exactly(shown.fraction)).toEqual(value);
       }),
-      { numRuns: pureCases },
+      { numRuns: plainCases },
     );
-    expect(Math.min(exact.yes, exact.no)).toBeGreaterThan(pureCases / 10);
+    expect(Math.min(exact.yes, exact.no)).toBeGreaterThan(plainCases / 10);
   });
 
   test("of floor, ceil, trunc and round stands where it must", () => {
@@ -204,7 +204,7 @@ describe("a result", () => {
         expect(trunc).toBe(above < 0n ? ceil : floor);
         expect(2n * absolute(round * over - above) <= over).toBe(true);
       }),
-      { numRuns: pureCases },
+      { numRuns: plainCases },
     );
   });
 });

@@ -10,7 +10,7 @@ import type { Tool } from "../../src/tools/tool.ts";
 import { openPython } from "../sandbox/python.ts";
 import { testLimits } from "../sandbox/hostile.ts";
 import { callTool } from "../support/call-context.ts";
-import { pureCases } from "../support/cases.ts";
+import { plainCases } from "../support/cases.ts";
 import { testTool } from "../support/door.ts";
 import { serverTool } from "./discovery-tools.ts";
 
@@ -221,7 +221,7 @@ describe("the declarations of a hostile definition", () => {
         expect(stripTypeScriptTypes(typescript).trim()).toBe("");
         expect(typescript).not.toMatch(/[\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u);
       }),
-      { numRuns: pureCases / 5 },
+      { numRuns: plainCases / 5 },
     );
   });
 

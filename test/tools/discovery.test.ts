@@ -16,7 +16,7 @@ import type { Tool } from "../../src/tools/tool.ts";
 import { testLimits } from "../sandbox/hostile.ts";
 import { openTestArtifacts } from "../support/artifacts.ts";
 import { callTool } from "../support/call-context.ts";
-import { pureCases } from "../support/cases.ts";
+import { plainCases } from "../support/cases.ts";
 import { openTestDoor, testTool, toGrant, valueOf } from "../support/door.ts";
 import { fiveHundred, serverTool, wanted } from "./discovery-tools.ts";
 
@@ -79,7 +79,7 @@ describe("rankTools()", () => {
           expect(rankTools(tools.toReversed(), query, 10)).toEqual(found);
         },
       ),
-      { numRuns: pureCases / 10 },
+      { numRuns: plainCases / 10 },
     );
   });
 

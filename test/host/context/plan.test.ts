@@ -11,7 +11,7 @@ import { extractSummary } from "../../../src/host/context/extract.ts";
 import { toRoom, toSummaryBytes } from "../../../src/host/context/plan.ts";
 import { toTranscript } from "../../../src/host/context/transcript.ts";
 import { decide, toCallId } from "../../../src/host/decide.ts";
-import { pureCases } from "../../support/cases.ts";
+import { plainCases } from "../../support/cases.ts";
 import { free } from "../scripted.ts";
 
 const count = await loadTokenizer();
@@ -184,12 +184,12 @@ describe("the context of a run", () => {
         seen.full += endOf(run) === "run.cut_off" ? 1 : 0;
         expect(["done", "run.cut_off", "run.turns"]).toContain(endOf(run));
       });
-      const numRuns = Math.max(100, pureCases / 20);
+      const numRuns = Math.max(100, plainCases / 20);
       await expect(fc.assert(fits, { numRuns })).resolves.toBeUndefined();
       // Each way is tried.
       expect(Math.min(...Object.values(seen))).toBeGreaterThan(numRuns / 50);
     },
-    60_000 + 20 * pureCases,
+    60_000 + 20 * plainCases,
   );
 
   test(
@@ -216,9 +216,9 @@ describe("the context of a run", () => {
         const again = events.reduce<Run | null>(applyEvent, null);
         expect(again).toEqual(run);
       });
-      await expect(fc.assert(grows, { numRuns: Math.max(50, pureCases / 40) })).resolves.toBeUndefined();
+      await expect(fc.assert(grows, { numRuns: Math.max(50, plainCases / 40) })).resolves.toBeUndefined();
     },
-    60_000 + 20 * pureCases,
+    60_000 + 20 * plainCases,
   );
 
   test("sums up thousands of tiny messages in few steps, and keeps the task and what the user said last", () => {
