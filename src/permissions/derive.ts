@@ -1,7 +1,7 @@
 import { CapstanError } from "../core/error.ts";
 import { deepFreeze } from "../core/json.ts";
 import { demandTime } from "./demand.ts";
-import { Grant, GrantRequest } from "./grant.ts";
+import { Grant, GrantRequest, mostRights } from "./grant.ts";
 import { findWidenedLimit, findWidenedRight } from "./widening.ts";
 
 /** As many ancestors as a grant may carry: each is charged and checked for revocation on every call. */
@@ -33,6 +33,7 @@ export function deriveNarrowed(
   made: { readonly id: string; readonly now: number },
 ): Grant {
   demandTime(parent, made.now);
+  demandSizes(asked);
   const part = findWidened(parent, asked);
   if (part !== null) throw widened(part);
   const run = asked.run ?? parent.run;
@@ -51,6 +52,16 @@ export function deriveNarrowed(
     limits: asked.limits,
   });
 }
+
+/** What is not parsed is measured: an operator may name more than a grant can hold. */
+function demandSizes({ rights }: GrantRequest): void {
+  for (const name of listsOfRights) {
+    const [has, most] = [rights[name].length, mostRights[name]];
+    if (has > most) throw widened(`rights.${name}`, `it has ${has} entries, and ${most} are the most`);
+  }
+}
+
+const listsOfRights = ["tools", "approve", "prompts", "resources", "read", "write", "net", "sessions"] as const;
 
 function findWidened(parent: Grant, asked: GrantRequest): string | null {
   if (asked.delegations >= parent.delegations || parent.ancestors.length >= maxAncestors) return "delegations";

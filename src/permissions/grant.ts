@@ -71,20 +71,26 @@ export type ToolRight = Readonly<z.infer<typeof ToolRight>>;
 /** Decisions look a tool up by its name, whatever their number; a derivation looks at each (some 10 µs). */
 const maxTools = 2_000;
 
+/** How many entries each list of rights may have: a grant with more could not be read back. */
+export const mostRights = {
+  ...{ tools: maxTools, approve: maxTools, prompts: 256 },
+  ...{ resources: 64, read: 64, write: 64, net: 64, sessions: 64 },
+} as const;
+
 /** The rights of a grant. Every list is closed: `[]` allows nothing of its kind. */
 export const Rights = z.strictObject({
   tools: z.array(ToolRight).max(maxTools),
   /** Constraints on a resource URI, one of which must hold. */
-  resources: z.array(Constraint).max(64),
+  resources: z.array(Constraint).max(mostRights.resources),
   /** Names of prompts; a `*` at the end stands for every name that begins so, also of prompts that appear later. */
-  prompts: z.array(z.string()).max(256),
+  prompts: z.array(z.string()).max(mostRights.prompts),
   /** Absolute folders or files, without `.` or `..` parts, that may be read, with all below them. */
-  read: z.array(z.string()).max(64),
-  write: z.array(z.string()).max(64),
-  net: z.array(UrlRule).max(64),
+  read: z.array(z.string()).max(mostRights.read),
+  write: z.array(z.string()).max(mostRights.write),
+  net: z.array(UrlRule).max(mostRights.net),
   runs: z.array(z.enum(["create", "read", "resume", "cancel"])),
   /** Names of sandbox sessions; `*` stands for all of the grant's own lineage. */
-  sessions: z.array(z.string()).max(64),
+  sessions: z.array(z.string()).max(mostRights.sessions),
   /** Names of tools whose calls the holder may approve. */
   approve: z.array(z.string()).max(maxTools),
   /** The weakest sandbox that code may run in. */

@@ -5,11 +5,13 @@ import { localPrincipal, localScope } from "../../src/core/scope.ts";
 import { demand, findRight } from "../../src/permissions/demand.ts";
 import { derive } from "../../src/permissions/derive.ts";
 import { describeGrant, summarizeGrant } from "../../src/permissions/describe.ts";
-import type { Grant, Need } from "../../src/permissions/grant.ts";
+import type { Need } from "../../src/permissions/grant.ts";
+import { Grant } from "../../src/permissions/grant.ts";
 import type { NarrowOptions, ToolName } from "../../src/permissions/narrow.ts";
 import { narrow, nothing } from "../../src/permissions/narrow.ts";
 import type { OperatorOptions } from "../../src/permissions/operator.ts";
 import { operatorGrant, rootGrant } from "../../src/permissions/operator.ts";
+import { toRunGrant } from "../../src/permissions/run-grant.ts";
 import { pureCases } from "../support/cases.ts";
 import { grant, patience } from "./arbitraries.ts";
 import { codeOf, minute, right, root, rule, start, t1, t2 } from "./grants.ts";
@@ -402,4 +404,14 @@ describe("describeGrant()", () => {
     expect(text).toContainEqual(expect.stringContaining('"t.\\nMay call nothing else"'));
     expect(text).toContainEqual(expect.stringContaining('"/a, /b"'));
   });
+});
+
+test("the grant of a run can be read back, whatever its starter holds", () => {
+  const limits = { turns: 1, timeMs: 1, costMicroUsd: 1, depth: 1, parallel: 1 };
+  const begin = (folders: number) => {
+    const read = Array.from({ length: folders }, (_, place) => `/${place}`);
+    return toRunGrant(root({ read }), { id: "g", runId: "run_1", now: start, limits });
+  };
+  expect(Grant.safeParse(begin(64)).success).toBe(true);
+  expect(codeOf(() => begin(65))).toBe("permission.widen");
 });
