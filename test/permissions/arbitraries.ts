@@ -3,7 +3,7 @@ import { z } from "zod";
 import { checkConstraint, meetConstraints } from "../../src/permissions/constraint.ts";
 import type { ArgumentRule, Constraint, Grant, GrantRequest, ToolRight } from "../../src/permissions/grant.ts";
 import { Rights } from "../../src/permissions/grant.ts";
-import { pureCases } from "../support/cases.ts";
+import { plainCases, pureCases } from "../support/cases.ts";
 import { noRights, root } from "./grants.ts";
 
 const scalars = [
@@ -24,6 +24,8 @@ const scalars = [
 ] as const;
 /** How a property of this room is run: the campaign's many cases take longer than a test may. */
 export const runs = { numRuns: pureCases };
+/** For what is to be granted; what must not be has all of them. */
+export const plainRuns = { numRuns: plainCases };
 export const patience = { timeout: 120_000 + 10 * pureCases };
 
 const Scalar = z.union([z.string(), z.number(), z.boolean(), z.null()]);

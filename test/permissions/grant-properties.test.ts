@@ -5,8 +5,8 @@ import { derive } from "../../src/permissions/derive.ts";
 import type { Constraint, Grant, Need } from "../../src/permissions/grant.ts";
 import { meet } from "../../src/permissions/meet.ts";
 import { narrow } from "../../src/permissions/narrow.ts";
-import { pureCases } from "../support/cases.ts";
-import { callWithin, grant, mixedRequest, patience, runs, smallerThan } from "./arbitraries.ts";
+import { plainCases, pureCases } from "../support/cases.ts";
+import { callWithin, grant, mixedRequest, patience, plainRuns, runs, smallerThan } from "./arbitraries.ts";
 import { codeOf, start as now } from "./grants.ts";
 
 interface Call {
@@ -114,7 +114,7 @@ describe("derive()", patience, () => {
       fc.property(cases, ({ parent, request }) => {
         expect(derive(parent, request, { id: "child", now }).rights).toEqual(request.rights);
       }),
-      runs,
+      plainRuns,
     );
   });
 });
@@ -157,9 +157,9 @@ describe("meet()", patience, () => {
         allowed++;
         expect(passes(meet(one, { ...one, id: "t9" }, { now }), call)).toBe(true);
       }),
-      runs,
+      plainRuns,
     );
-    expect(allowed).toBeGreaterThan(pureCases / 4);
+    expect(allowed).toBeGreaterThan(plainCases / 4);
   });
 });
 
@@ -202,7 +202,7 @@ describe("narrow()", patience, () => {
         expect(freeOf(child.rights.tools)).toEqual("tainted" in chosen ? chosen.tainted : kept);
         expect(child.limits.calls).toBe(chosen.calls ?? parent.limits.calls);
       }),
-      runs,
+      plainRuns,
     );
   });
 });
